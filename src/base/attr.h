@@ -1,0 +1,27 @@
+/*
+ * attr.h — the only place that knows compiler extensions.
+ *
+ * Owns nothing; macros only.
+ */
+#ifndef BASE_ATTR_H
+#define BASE_ATTR_H
+
+#if defined(__MINGW32__)
+#define ATTR_PRINTF(fmt, args) __attribute__((format(gnu_printf, fmt, args)))
+#else
+#define ATTR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#endif
+
+#define ATTR_WARN_UNUSED __attribute__((warn_unused_result))
+#define ATTR_NORETURN    __attribute__((noreturn))
+#define ATTR_UNUSED      __attribute__((unused))
+
+/* Declares a function whose status may not be dropped. */
+#define HTH_MUST_CHECK ATTR_WARN_UNUSED enum hth_status
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif

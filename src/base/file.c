@@ -1,0 +1,103 @@
+#include "base/file.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+
+enum hth_status file_read(const char *path, size_t max_bytes, struct strbuf *out,
+                          const struct log *log)
+{
+    bool standard_input = strcmp(path, "-") == 0;
+    if (!standard_input && os_stat(path, NULL, NULL) == OS_FILE_FOLDER)
+        return log_fail(log, HTH_ERROR_IO, "%s: is a folder, not a file", path);
+    FILE *file = standard_input ? stdin : os_fopen(path, "rb");
+    if (!file)
+        return log_fail(log, HTH_ERROR_IO, "%s: cannot be opened: %s", path, os_error_text());
+    enum hth_status status = HTH_OK;
+    char chunk[16384];
+    size_t n;
+    while ((n = fread(chunk, 1, sizeof chunk, file)) > 0) {
+        if (n > max_bytes - out->len) {
+            status = log_fail(log, HTH_ERROR_LIMIT, "%s: larger than %zu bytes", path, max_bytes);
+            break;
+        }
+        strbuf_append(out, (struct str){chunk, n});
+        if (out->failed) {
+            status = log_fail_memory(log, path, out->len + n);
+            break;
+        }
+    }
+    if (status == HTH_OK && ferror(file))
+        status = log_fail(log, HTH_ERROR_IO, "%s: cannot be read: %s", path, os_error_text());
+    if (!standard_input)
+        fclose(file);
+    return status;
+}
+
+enum hth_status file_begin(struct file_writer *writer, const char *path, const struct log *log)
+{
+    struct strbuf temp = {0};
+    strbuf_printf(&temp, "%s.tmp.%lu", path, os_process_id());
+    *writer = (struct file_writer){.path = mem_strdup(path), .temp_path = temp.ptr, .log = log};
+    if (temp.failed || !writer->path) {
+        file_abort(writer);
+        return log_fail_memory(log, path, strlen(path) + 32);
+    }
+    writer->stream = os_fopen(writer->temp_path, "wb");
+    if (!writer->stream) {
+        enum hth_status status =
+            log_fail(log, HTH_ERROR_IO, "%s: cannot be written: %s", path, os_error_text());
+        file_abort(writer);
+        return status;
+    }
+    return HTH_OK;
+}
+
+static enum hth_status write_failed(struct file_writer *writer)
+{
+    if (writer->failed)
+        return HTH_ERROR_IO;
+    writer->failed = true;
+    return log_fail(writer->log, HTH_ERROR_IO, "%s: cannot be written: %s", writer->path,
+                    os_error_text());
+}
+
+void file_put(struct file_writer *writer, const void *data, size_t size_bytes)
+{
+    if (writer->failed || size_bytes == 0)
+        return;
+    if (fwrite(data, 1, size_bytes, writer->stream) != size_bytes) {
+        enum hth_status said = write_failed(writer);
+        (void)said;
+    }
+}
+
+enum hth_status file_commit(struct file_writer *writer)
+{
+    enum hth_status status = writer->failed ? HTH_ERROR_IO : HTH_OK;
+    if (status == HTH_OK && !os_flush(writer->stream))
+        status = write_failed(writer);
+    if (fclose(writer->stream) != 0 && status == HTH_OK)
+        status = write_failed(writer);
+    writer->stream = NULL;
+    if (status == HTH_OK && !os_rename(writer->temp_path, writer->path))
+        status = write_failed(writer);
+    if (status != HTH_OK)
+        os_remove(writer->temp_path);
+    mem_free(writer->path);
+    mem_free(writer->temp_path);
+    *writer = (struct file_writer){0};
+    return status;
+}
+
+void file_abort(struct file_writer *writer)
+{
+    if (writer->stream) {
+        fclose(writer->stream);
+        os_remove(writer->temp_path);
+    }
+    mem_free(writer->path);
+    mem_free(writer->temp_path);
+    *writer = (struct file_writer){0};
+}

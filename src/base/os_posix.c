@@ -1,0 +1,315 @@
+#define _GNU_SOURCE
+#include "base/os.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+void os_mutex_init(struct os_mutex *mutex)
+{
+    pthread_mutex_init(&mutex->state, NULL);
+}
+
+void os_mutex_destroy(struct os_mutex *mutex)
+{
+    pthread_mutex_destroy(&mutex->state);
+}
+
+void os_mutex_lock(struct os_mutex *mutex)
+{
+    pthread_mutex_lock(&mutex->state);
+}
+
+void os_mutex_unlock(struct os_mutex *mutex)
+{
+    pthread_mutex_unlock(&mutex->state);
+}
+
+void os_cond_init(struct os_cond *cond)
+{
+    pthread_cond_init(&cond->state, NULL);
+}
+
+void os_cond_destroy(struct os_cond *cond)
+{
+    pthread_cond_destroy(&cond->state);
+}
+
+void os_cond_wait(struct os_cond *cond, struct os_mutex *mutex)
+{
+    pthread_cond_wait(&cond->state, &mutex->state);
+}
+
+void os_cond_signal(struct os_cond *cond)
+{
+    pthread_cond_signal(&cond->state);
+}
+
+void os_cond_broadcast(struct os_cond *cond)
+{
+    pthread_cond_broadcast(&cond->state);
+}
+
+struct start {
+    os_thread_fn *fn;
+    void *arg;
+};
+
+static void *run_thread(void *arg)
+{
+    struct start start = *(struct start *)arg;
+    mem_free(arg);
+    start.fn(start.arg);
+    return NULL;
+}
+
+bool os_thread_start(struct os_thread *thread, os_thread_fn *fn, void *arg)
+{
+    struct start *start = mem_alloc(sizeof *start);
+    if (!start)
+        return false;
+    *start = (struct start){fn, arg};
+    pthread_t id;
+    int error = pthread_create(&id, NULL, run_thread, start);
+    if (error) {
+        mem_free(start);
+        errno = error;
+        return false;
+    }
+    thread->handle = (uintptr_t)id;
+    return true;
+}
+
+void os_thread_join(struct os_thread *thread)
+{
+    pthread_join((pthread_t)thread->handle, NULL);
+}
+
+int os_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+uint64_t os_time_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A field of /proc/meminfo ("MemTotal:"), in bytes; 0 if it is not there. */
+static uint64_t meminfo(const char *field)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (!file)
+        return 0;
+    char line[256];
+    unsigned long long kib = 0;
+    size_t len = strlen(field);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, field, len) == 0) {
+            kib = strtoull(line + len, NULL, 10);
+            break;
+        }
+    fclose(file);
+    return (uint64_t)kib * 1024;
+}
+
+uint64_t os_memory_total_bytes(void)
+{
+    return meminfo("MemTotal:");
+}
+
+uint64_t os_memory_available_bytes(void)
+{
+    return meminfo("MemAvailable:");
+}
+
+bool os_map_file(struct os_mapping *mapping, const char *path)
+{
+    *mapping = (struct os_mapping){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    struct stat info;
+    if (fstat(fd, &info) != 0 || info.st_size < 0) {
+        close(fd);
+        return false;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+        return false;
+    }
+    if (info.st_size > 0) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED) {
+            close(fd);
+            return false;
+        }
+        mapping->data = data;
+        mapping->size_bytes = (uint64_t)info.st_size;
+    }
+    close(fd);
+    return true;
+}
+
+void os_unmap(struct os_mapping *mapping)
+{
+    if (mapping->data)
+        munmap((void *)(uintptr_t)mapping->data, (size_t)mapping->size_bytes);
+    *mapping = (struct os_mapping){0};
+}
+
+/* Calls madvise on the whole pages inside (drop) or around (prefetch) a range. */
+static void advise(const void *data, uint64_t size_bytes, bool inside, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = (uintptr_t)data, to = from + (uintptr_t)size_bytes;
+    from = inside ? (from + page - 1) & ~(page - 1) : from & ~(page - 1);
+    to = inside ? to & ~(page - 1) : to;
+    if (to > from)
+        madvise((void *)from, to - from, advice);
+}
+
+void os_map_drop(const void *data, uint64_t size_bytes)
+{
+    advise(data, size_bytes, true, MADV_DONTNEED);
+}
+
+void os_map_prefetch(const void *data, uint64_t size_bytes)
+{
+    advise(data, size_bytes, false, MADV_WILLNEED);
+}
+
+enum os_file_kind os_stat(const char *path, uint64_t *size_bytes, uint64_t *mtime_ns)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return OS_FILE_NONE;
+    if (size_bytes)
+        *size_bytes = (uint64_t)info.st_size;
+    if (mtime_ns)
+        *mtime_ns = (uint64_t)info.st_mtim.tv_sec * 1000000000u + (uint64_t)info.st_mtim.tv_nsec;
+    return S_ISREG(info.st_mode)   ? OS_FILE_REGULAR
+           : S_ISDIR(info.st_mode) ? OS_FILE_FOLDER
+                                   : OS_FILE_OTHER;
+}
+
+FILE *os_fopen(const char *path, const char *mode)
+{
+    return fopen(path, mode);
+}
+
+bool os_make_folders(const char *path)
+{
+    struct strbuf part = {0};
+    bool ok = true;
+    for (const char *c = path; ok; c++) {
+        if ((*c == '/' && c != path) || *c == '\0')
+            ok = mkdir(part.ptr, 0777) == 0 || errno == EEXIST;
+        if (*c == '\0')
+            break;
+        strbuf_append_char(&part, *c);
+        ok = ok && !part.failed;
+    }
+    strbuf_free(&part);
+    return ok && os_stat(path, NULL, NULL) == OS_FILE_FOLDER;
+}
+
+bool os_rename(const char *from, const char *to)
+{
+    return rename(from, to) == 0;
+}
+
+bool os_remove(const char *path)
+{
+    return unlink(path) == 0;
+}
+
+bool os_flush(FILE *file)
+{
+    return fflush(file) == 0 && fsync(fileno(file)) == 0;
+}
+
+bool os_cache_folder(struct strbuf *out)
+{
+    const char *own = getenv("HEARTH_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (own && *own)
+        strbuf_printf(out, "%s", own);
+    else if (xdg && xdg[0] == '/')
+        strbuf_printf(out, "%s/hearth", xdg);
+    else if (home && *home)
+        strbuf_printf(out, "%s/.cache/hearth", home);
+    else
+        return false;
+    return !out->failed;
+}
+
+unsigned long os_process_id(void)
+{
+    return (unsigned long)getpid();
+}
+
+bool os_is_terminal(FILE *stream)
+{
+    return isatty(fileno(stream)) == 1;
+}
+
+void os_program_start(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void (*interrupt_fn)(void);
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (interrupt_fn)
+        interrupt_fn();
+}
+
+void os_on_interrupt(void (*fn)(void))
+{
+    interrupt_fn = fn;
+    struct sigaction action = {.sa_handler = fn ? on_signal : SIG_DFL};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+void *os_library_open(const char *name)
+{
+    return dlopen(name, RTLD_NOW | RTLD_LOCAL);
+}
+
+void *os_library_symbol(void *library, const char *name)
+{
+    return dlsym(library, name);
+}
+
+void os_library_close(void *library)
+{
+    if (library)
+        dlclose(library);
+}
+
+const char *os_error_text(void)
+{
+    return strerror(errno);
+}

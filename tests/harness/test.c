@@ -1,0 +1,213 @@
+#include "harness/test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+
+enum { MAX_TESTS = 2000, SKIPPED = 77 };
+
+static struct CMUnitTest tests[MAX_TESTS];
+static size_t n_tests;
+static bool any_skipped;
+static struct strbuf log_text;
+static struct strbuf temp_folder;
+static unsigned n_temp_files;
+static char *temp_files[256];
+
+void test_register(const char *name, void (*fn)(void **state))
+{
+    if (n_tests == MAX_TESTS)
+        abort();
+    tests[n_tests++] = (struct CMUnitTest){.name = name, .test_func = fn};
+}
+
+static const char *format_path(const char *folder, const char *fmt, va_list args)
+{
+    static char paths[4][1024];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    int n = snprintf(path, sizeof paths[0], "%s/", folder);
+    vsnprintf(path + n, sizeof paths[0] - (size_t)n, fmt, args);
+    return path;
+}
+
+const char *test_golden(void)
+{
+    static char folder[1024];
+    const char *from_env = getenv("HEARTH_GOLDEN");
+    snprintf(folder, sizeof folder, "%s",
+             from_env && *from_env ? from_env : HEARTH_SOURCE_DIR "/../shared/golden");
+    if (os_stat(folder, NULL, NULL) != OS_FILE_FOLDER) {
+        const char *require = getenv("HEARTH_REQUIRE_GOLDEN");
+        if (require && strcmp(require, "1") == 0)
+            fail_msg("golden data is required, and %s is not there", folder);
+        test_skip("no golden data: set HEARTH_GOLDEN to its folder");
+    }
+    return folder;
+}
+
+const char *test_golden_path(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const char *path = format_path(test_golden(), fmt, args);
+    va_end(args);
+    return path;
+}
+
+const char *test_data_path(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const char *path = format_path(HEARTH_SOURCE_DIR "/tests/data", fmt, args);
+    va_end(args);
+    return path;
+}
+
+const char *test_temp_path(const char *fmt, ...)
+{
+    if (temp_folder.len == 0) {
+        const char *base = getenv("TMPDIR");
+        strbuf_printf(&temp_folder, "%s/hearth-test-%lu", base && *base ? base : "/tmp",
+                      os_process_id());
+        assert_true(os_make_folders(temp_folder.ptr));
+    }
+    va_list args;
+    va_start(args, fmt);
+    const char *path = format_path(temp_folder.ptr, fmt, args);
+    va_end(args);
+    if (n_temp_files < ARRAY_LEN(temp_files))
+        temp_files[n_temp_files++] = mem_strdup(path);
+    return path;
+}
+
+void test_skip(const char *why, ...)
+{
+    va_list args;
+    va_start(args, why);
+    fputs("skipped: ", stdout);
+    vprintf(why, args);
+    putchar('\n');
+    va_end(args);
+    any_skipped = true;
+    skip();
+}
+
+static void keep_line(void *user, enum hth_log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    strbuf_append(&log_text, str_of(line));
+    strbuf_append_char(&log_text, '\n');
+}
+
+const struct log *test_log(void)
+{
+    static const struct log log = {keep_line, NULL, HTH_LOG_DEBUG};
+    return &log;
+}
+
+const char *test_log_text(void)
+{
+    return log_text.ptr ? log_text.ptr : "";
+}
+
+void test_log_clear(void)
+{
+    strbuf_clear(&log_text);
+}
+
+double test_nmse(const float *reference, const float *values, size_t n)
+{
+    double error = 0, power = 0;
+    for (size_t i = 0; i < n; i++) {
+        double difference = (double)values[i] - reference[i];
+        error += difference * difference;
+        power += (double)reference[i] * reference[i];
+    }
+    double nmse = power > 0 ? error / power : (error > 0 ? INFINITY : 0);
+    return isnan(nmse) ? INFINITY : nmse;
+}
+
+struct countdown {
+    long left;
+    bool hit;
+};
+
+static bool fail_at_zero(void *user, size_t size)
+{
+    (void)size;
+    struct countdown *countdown = user;
+    if (countdown->left-- == 0) {
+        countdown->hit = true;
+        return false;
+    }
+    return true;
+}
+
+void test_each_allocation_fails(enum hth_status (*fn)(void *arg), void *arg)
+{
+    for (long k = 0; k < 1000000; k++) {
+        struct countdown countdown = {.left = k};
+        mem_set_hook(fail_at_zero, &countdown);
+        enum hth_status status = fn(arg);
+        mem_set_hook(NULL, NULL);
+        if (!countdown.hit) {
+            assert_int_equal(status, HTH_OK);
+            return;
+        }
+        if (status != HTH_ERROR_MEMORY)
+            fail_msg("allocation %ld failed, and the status was \"%s\"", k,
+                     hth_status_name(status));
+    }
+    fail_msg("more than a million allocations");
+}
+
+static void clean_up(void)
+{
+    for (unsigned i = 0; i < n_temp_files; i++) {
+        remove(temp_files[i]);
+        mem_free(temp_files[i]);
+    }
+    if (temp_folder.len)
+        remove(temp_folder.ptr);
+    strbuf_free(&temp_folder);
+    strbuf_free(&log_text);
+}
+
+static bool selected(const char *name, int argc, char **argv)
+{
+    bool any = false;
+    for (int i = 1; i < argc; i++) {
+        any = true;
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    }
+    return !any;
+}
+
+int main(int argc, char **argv)
+{
+    os_program_start();
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        for (size_t i = 0; i < n_tests; i++)
+            puts(tests[i].name);
+        return 0;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < n_tests; i++)
+        if (selected(tests[i].name, argc, argv))
+            tests[n++] = tests[i];
+    if (n == 0) {
+        fprintf(stderr, "no such test; --list shows them\n");
+        return 1;
+    }
+    int n_failed = _cmocka_run_group_tests("hearth", tests, n, NULL, NULL);
+    clean_up();
+    if (n_failed)
+        return 1;
+    return n == 1 && any_skipped ? SKIPPED : 0;
+}

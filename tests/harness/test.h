@@ -1,0 +1,68 @@
+/*
+ * test.h — a thin layer over cmocka: tests register themselves, run by name, and find their data.
+ *
+ *   TEST(name) { assert_int_equal(1 + 1, 2); }
+ *
+ * The build reads the TEST lines of a file and makes each a ctest entry "FILE.name". A test program
+ * runs all its tests, or those whose names are given as arguments; --list prints them.
+ */
+#ifndef HARNESS_TEST_H
+#define HARNESS_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/str.h"
+
+#define TEST(name)                                                                                 \
+    static void test_##name(void **state);                                                         \
+    __attribute__((constructor)) static void register_##name(void)                                 \
+    {                                                                                              \
+        test_register(#name, test_##name);                                                         \
+    }                                                                                              \
+    static void test_##name(void **state __attribute__((unused)))
+
+void test_register(const char *name, void (*fn)(void **state));
+
+/* The folder of golden data (HEARTH_GOLDEN or ../shared/golden beside the source tree), or skips
+ * the test, saying so; with HEARTH_REQUIRE_GOLDEN=1 fails it. */
+const char *test_golden(void);
+
+/* A path inside the golden folder; valid until the next four calls. */
+const char *test_golden_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
+
+/* A path inside tests/data of the source tree; valid until the next four calls. */
+const char *test_data_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
+
+/* A file name in this test program's own temporary folder, which is removed at exit. */
+const char *test_temp_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
+
+/* Skips the test with a reason (ctest counts it as skipped). */
+void test_skip(const char *why, ...) ATTR_PRINTF(1, 2);
+
+/* A log that keeps its lines for `test_log_text` (all of them, joined by newlines). */
+const struct log *test_log(void);
+const char *test_log_text(void);
+void test_log_clear(void);
+
+/* assert that the captured log contains a text. */
+#define assert_logged(text)                                                                        \
+    do {                                                                                           \
+        if (!strstr(test_log_text(), (text)))                                                      \
+            fail_msg("the log lacks \"%s\"; it says:\n%s", (text), test_log_text());               \
+    } while (0)
+
+/* Σ(a−b)² / Σa², a the reference; both of n floats. NaN anywhere gives infinity. */
+double test_nmse(const float *reference, const float *values, size_t n);
+
+/* Runs `fn(arg)` with the k-th allocation failing, k = 0, 1, …, until it returns HTH_OK with none
+ * failed; asserts that every other time it returned HTH_ERROR_MEMORY. Leaks are ASan's to find. */
+void test_each_allocation_fails(enum hth_status (*fn)(void *arg), void *arg);
+
+#endif
