@@ -1,0 +1,35 @@
+/*
+ * cpu_exec.h — runs a graph on the CPU.
+ *
+ * Owns the activations of one graph (placed by plan/memmap) and its scratch. Weights are read where
+ * they are, in the mapped file. The thread pool is the caller's. One thread per executor.
+ */
+#ifndef CPU_CPU_EXEC_H
+#define CPU_CPU_EXEC_H
+
+#include "base/pool.h"
+#include "op/op_def.h"
+
+struct cpu_exec;
+
+struct cpu_exec_options {
+    struct pool *pool;
+    bool float_only; /* no integer activations */
+    bool check;      /* compare every op with its reference; the first that differs is logged */
+};
+
+/* Prepares to run `graph`, which must outlive the executor. After this, running allocates nothing
+ * (but with `check`). */
+HTH_MUST_CHECK cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
+                               const struct cpu_exec_options *options, const struct log *log);
+void cpu_exec_destroy(struct cpu_exec *exec);
+
+/* Runs all ops; logits of the batch's outputs are then at `cpu_exec_logits`, [n_vocab, n_outputs]. */
+HTH_MUST_CHECK cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
+                            void *const *kv_pages);
+const float *cpu_exec_logits(const struct cpu_exec *exec);
+
+/* Bytes of activations and scratch. */
+uint64_t cpu_exec_bytes(const struct cpu_exec *exec);
+
+#endif

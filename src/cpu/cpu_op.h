@@ -1,0 +1,38 @@
+/*
+ * cpu_op.h — one row per CPU kernel: which op, which level of the instruction set, when it fits.
+ *
+ * Rows are constants `const struct cpu_op cpu_op_<name> = {` in the files of this folder (the build
+ * lists them); the highest level that fits wins. A kernel is called once per op and shares the work
+ * out over the pool itself. Constants: any thread.
+ */
+#ifndef CPU_CPU_OP_H
+#define CPU_CPU_OP_H
+
+#include "base/pool.h"
+#include "op/op_def.h"
+
+enum cpu_level { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_NEON };
+
+/* What a kernel may use while it runs. */
+struct cpu_scratch {
+    struct pool *pool;
+    void *bytes; /* as many as `scratch_bytes` asked for, aligned to 64 */
+    bool float_only; /* no integer activations */
+};
+
+struct cpu_op {
+    const char *name; /* "matmul_scalar" */
+    enum op_kind kind;
+    enum cpu_level level;
+    bool (*fits)(const struct op *op); /* NULL: always */
+    size_t (*scratch_bytes)(const struct op *op, int n_threads); /* NULL: none */
+    void (*run)(const struct op_call *call, const struct cpu_scratch *scratch);
+};
+
+/* The best row for an op, or the one of that name; NULL if none fits. */
+const struct cpu_op *cpu_op_select(const struct op *op, const char *forced_name);
+
+/* Row by index for tests and listings; NULL past the end. */
+const struct cpu_op *cpu_op_at(size_t index);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * batch.h — what changes with every token: which tokens, where they stand, where their cache is.
+ *
+ * Owns nothing; filled by the engine for one step, read by every executor. Plain values.
+ */
+#ifndef OP_BATCH_H
+#define OP_BATCH_H
+
+#include <stdint.h>
+
+struct batch {
+    int n_tokens;
+    const int32_t *ids; /* token of each row */
+    const int32_t *pos; /* its position in its sequence */
+    const int32_t *seq; /* its row of the page table; tokens of a sequence stand together, ascending */
+    int n_outputs;
+    const int32_t *outputs; /* rows whose logits are wanted, ascending */
+    /* page_table[seq × table_stride + pos / KV_PAGE] is the number of a page of the cache. */
+    const uint32_t *page_table;
+    int table_stride, n_seqs;
+};
+
+#endif

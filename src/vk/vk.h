@@ -1,0 +1,188 @@
+/*
+ * vk.h — everything hearth wants of a Vulkan device, and the only face of Vulkan to the rest.
+ *
+ * Owns the instance, one logical device, its memory (chunks), pipelines with their cache on disk,
+ * command lists and the clock of the GPU. Knows no op, no tensor, no model. The loader is opened at
+ * run time: a machine without one runs on the CPU. Threads: pipelines compile on workers of its own;
+ * all functions are called by one thread at a time.
+ *
+ * Buffers are named (chunk, offset): one descriptor set for the whole engine, binding 0 an array of
+ * VK_MAX_CHUNKS storage buffers, one per chunk (unused ones point at chunk 0, a small zeroed buffer);
+ * binding 1 a uniform buffer with the chunks' device addresses, for shaders in the address form. A
+ * place is packed in 32 bits for shaders: `vk_ref`.
+ *
+ * Errors: HTH_ERROR_DEVICE (a call failed; said with its name and result), HTH_ERROR_DEVICE_LOST
+ * (sticky: every later call returns it), HTH_ERROR_MEMORY, HTH_ERROR_UNSUPPORTED.
+ */
+#ifndef VK_VK_H
+#define VK_VK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "vk/shader_blob.h"
+
+enum {
+    VK_MAX_CHUNKS = 64,
+    VK_MAX_SPECS = 16,
+    VK_MAX_PUSH_BYTES = 128,
+    VK_REF_ALIGN = 256, /* every place a shader is told of is a multiple of this */
+    VK_MAX_HEAPS = 16,
+};
+
+struct vk;
+
+/* --- devices ---------------------------------------------------------------------------------------- */
+
+enum vk_kind { VK_KIND_DISCRETE, VK_KIND_INTEGRATED, VK_KIND_VIRTUAL, VK_KIND_SOFTWARE, VK_KIND_OTHER };
+
+struct vk_heap {
+    uint64_t size_bytes;
+    uint64_t budget_bytes; /* what may be used now; size if the driver does not say */
+    uint64_t used_bytes;   /* by this process, as the driver says; 0 if it does not */
+    bool device_local;
+};
+
+struct vk_caps {
+    char name[256], driver[256]; /* "AMD Radeon …", "radv Mesa 26.1.6" */
+    enum vk_kind kind;
+    uint32_t vendor_id, device_id, driver_version, api_version;
+    uint8_t uuid[16]; /* pipelineCacheUUID: device, driver and build */
+    uint32_t subgroup_default, subgroup_min, subgroup_max;
+    bool subgroup_control; /* a size can be demanded for compute */
+    bool fp16, int8, int16, int64, storage8, storage16, addresses;
+    bool int_dot;           /* packed 4×8 signed dot products are accelerated */
+    bool timestamps;
+    double timestamp_ns;    /* per tick */
+    uint32_t shared_bytes, max_invocations, max_group[3], max_groups[3];
+    uint64_t max_range_bytes; /* of one storage buffer */
+    uint32_t n_heaps;
+    struct vk_heap heaps[VK_MAX_HEAPS];
+    uint64_t device_bytes; /* of the largest device-local heap */
+    bool unified;          /* device-local memory is host memory: nothing needs staging */
+    bool transfer_queue;   /* a queue of its own for copies */
+    const char *lacks;     /* NULL, or what hearth needs and this device has not */
+};
+
+/* All devices, in the driver's order; free with mem_free. No loader or no driver: *count is 0 and
+ * `*why` (static) says so. */
+HTH_MUST_CHECK vk_list(struct vk_caps **devices, uint32_t *count, const char **why,
+                       const struct log *log);
+
+struct vk_options {
+    int index;          /* in vk_list's order; −1: the best real GPU (software never) */
+    bool validation;    /* VK_LAYER_KHRONOS_validation; its messages are logged as errors and counted */
+    bool discrete;      /* test mode: nothing counts as unified, staging is forced */
+    uint64_t memory_limit_bytes; /* device memory to use at most; 0: the budget */
+    bool capture_stats; /* keep pipeline statistics (VK_KHR_pipeline_executable_properties) */
+    bool no_disk_cache;
+    int n_workers; /* pipeline compilers; 0: one per processor */
+};
+
+/* HTH_ERROR_UNSUPPORTED when there is no such device or it lacks something needed (named). */
+HTH_MUST_CHECK vk_open(struct vk **out, const struct vk_options *options, const struct log *log);
+void vk_close(struct vk *vk);
+const struct vk_caps *vk_get_caps(const struct vk *vk);
+
+/* Asks the driver for the budgets again. */
+void vk_update_budget(struct vk *vk, struct vk_caps *caps);
+
+/* Messages of the validation layer so far. */
+uint32_t vk_validation_messages(const struct vk *vk);
+
+/* Does the device have every capability, and the shared memory, that a blob asks for? */
+bool vk_blob_fits(const struct vk_caps *caps, const struct shader_blob *blob);
+
+/* --- memory ------------------------------------------------------------------------------------------ */
+
+enum vk_memory {
+    VK_MEMORY_DEVICE,   /* fast for the device; mapped only where that is the same memory */
+    VK_MEMORY_UPLOAD,   /* written by the host, read by the device */
+    VK_MEMORY_READBACK, /* written by the device, read by the host (cached) */
+};
+
+/* A chunk of `size_bytes` (≤ max_range_bytes); its number names it in shaders. Not zeroed. The
+ * descriptor set is rewritten at the next submit. HTH_ERROR_LIMIT: all numbers in use or over the
+ * memory limit; HTH_ERROR_MEMORY: the driver has no room. */
+HTH_MUST_CHECK vk_chunk_create(struct vk *vk, uint64_t size_bytes, enum vk_memory kind,
+                               const char *label, uint32_t *chunk);
+/* Waits until the device no longer uses it. */
+void vk_chunk_destroy(struct vk *vk, uint32_t chunk);
+/* Host address, or NULL if it cannot be mapped (or discrete mode forbids it). Coherent. */
+void *vk_chunk_data(struct vk *vk, uint32_t chunk);
+uint64_t vk_chunk_bytes(const struct vk *vk, uint32_t chunk);
+/* Sum of all chunks of a kind. */
+uint64_t vk_allocated_bytes(const struct vk *vk, enum vk_memory kind);
+
+/* Packs a place for a shader; offset is a multiple of VK_REF_ALIGN and below 4 GiB. */
+static inline uint32_t vk_ref(uint32_t chunk, uint64_t offset)
+{
+    return chunk << 24 | (uint32_t)(offset / VK_REF_ALIGN);
+}
+
+/* Copies host bytes into a chunk, through staging where it must; returns when `data` may be reused,
+ * perhaps before the device has them. `vk_transfer_wait` waits for all uploads; a submit is ordered
+ * after every upload that was begun before it. */
+HTH_MUST_CHECK vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const void *data,
+                         uint64_t size_bytes);
+HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
+/* Copies from a chunk to the host; waits for all submits first. For tests and tools. */
+HTH_MUST_CHECK vk_download(struct vk *vk, uint32_t chunk, uint64_t offset, void *data,
+                           uint64_t size_bytes);
+
+/* --- pipelines --------------------------------------------------------------------------------------- */
+
+struct vk_pipeline;
+
+struct vk_pipeline_key {
+    const struct shader_blob *blob;
+    uint32_t spec[VK_MAX_SPECS]; /* values in the order of blob->specs */
+    uint32_t subgroup_size;      /* demanded; 0: any (then the kernel must not care) */
+};
+
+/* The pipeline of a key, compiled in the background if it is new. Never fails for a compile error:
+ * that is `vk_pipeline_wait`'s. */
+HTH_MUST_CHECK vk_pipeline_get(struct vk *vk, const struct vk_pipeline_key *key,
+                               struct vk_pipeline **out);
+HTH_MUST_CHECK vk_pipeline_wait(struct vk *vk, struct vk_pipeline *pipeline);
+
+/* What the driver's compiler says (capture_stats): calls `fn` per statistic with the driver's own
+ * names; `executable` counts from 0. */
+typedef void vk_stat_fn(void *user, int executable, const char *executable_name,
+                        uint32_t subgroup_size, const char *stat, double value);
+HTH_MUST_CHECK vk_pipeline_stats(struct vk *vk, struct vk_pipeline *pipeline, vk_stat_fn *fn,
+                                 void *user);
+
+/* How many pipelines were created, and how many of these came out of the cache on disk. */
+void vk_pipeline_counts(const struct vk *vk, uint32_t *created, uint32_t *from_cache);
+
+/* --- commands ---------------------------------------------------------------------------------------- */
+
+struct vk_cmd;
+
+/* A list of commands that can be submitted again and again, with room for `n_timestamps`. */
+HTH_MUST_CHECK vk_cmd_create(struct vk *vk, uint32_t n_timestamps, struct vk_cmd **out);
+void vk_cmd_destroy(struct vk *vk, struct vk_cmd *cmd);
+
+/* Recording. Failures are kept and returned by vk_cmd_end. Pipelines must have been waited for. */
+void vk_cmd_begin(struct vk_cmd *cmd);
+void vk_cmd_dispatch(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, const void *args,
+                     uint32_t args_bytes, const uint32_t groups[3]);
+/* What was written by shaders and copies before is seen by shaders and copies after. */
+void vk_cmd_barrier(struct vk_cmd *cmd);
+void vk_cmd_copy(struct vk_cmd *cmd, uint32_t from, uint64_t from_offset, uint32_t to,
+                 uint64_t to_offset, uint64_t size_bytes);
+void vk_cmd_timestamp(struct vk_cmd *cmd, uint32_t index);
+void vk_cmd_label(struct vk_cmd *cmd, const char *label); /* for debuggers; may do nothing */
+HTH_MUST_CHECK vk_cmd_end(struct vk_cmd *cmd);
+
+/* Submits in order; `*ticket` is what vk_wait waits for (may be NULL). Makes what the list wrote
+ * visible to the host. A list may be submitted again once its last ticket has passed. */
+HTH_MUST_CHECK vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket);
+/* Sleeps until a submit is done. */
+HTH_MUST_CHECK vk_wait(struct vk *vk, uint64_t ticket);
+/* Nanoseconds between timestamp `from` and `to` of the last finished run; 0 if there is no clock. */
+uint64_t vk_cmd_time_ns(struct vk *vk, const struct vk_cmd *cmd, uint32_t from, uint32_t to);
+
+#endif
