@@ -1,0 +1,59 @@
+/* Q4_0: 32 weights, x = d × (q − 8). d is a half, then 16 bytes: weight i in the low half of byte
+ * i, weight i + 16 in its high half. */
+#include "quant/dtype.h"
+
+#include "quant/block.h"
+#include "quant/fit.h"
+
+enum { ELEMS = 32, BYTES = 18 };
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
+        float d = load_f16(in);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)((in[2 + i] & 15) - 8);
+            out[i + 16] = d * (float)((in[2 + i] >> 4) - 8);
+        }
+    }
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        int8_t q[ELEMS];
+        float d = store_f16(out, fit_scale(values, ELEMS, -8, 7));
+        fit_round(values, ELEMS, (struct fit_line){d, 0}, -8, 7, q);
+        for (int i = 0; i < 16; i++)
+            out[2 + i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        const int8_t *q = act[b].q;
+        int dot = 0;
+        for (int i = 0; i < 16; i++) {
+            dot += ((in[2 + i] & 15) - 8) * q[i];
+            dot += ((in[2 + i] >> 4) - 8) * q[i + 16];
+        }
+        sum += load_f16(in) * act[b].d * (float)dot;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_q4_0 = {
+    .name = "Q4_0",
+    .shader = "q4_0",
+    .gguf_id = 2,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};

@@ -1,0 +1,75 @@
+/* Q4_K: 256 weights in 8 sub-blocks of 32, x = (d × scale) × q − (dmin × min). Halves d and dmin,
+ * 12 bytes of 6-bit scales and minima (k_scales.h), then 128 bytes: each run of 32 holds one
+ * sub-block in its low halves and the next in its high halves. */
+#include "quant/dtype.h"
+
+#include "quant/block.h"
+#include "quant/k_scales.h"
+
+enum { ELEMS = 256, BYTES = 144, QUANTS = 16 };
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        float d = load_f16(in), dmin = load_f16(in + 2);
+        uint8_t scale[8], min[8];
+        k_scales_unpack(in + 4, scale, min);
+        for (int j = 0; j < 8; j += 2, out += 64) {
+            const uint8_t *quants = in + QUANTS + j * 16;
+            float d0 = d * (float)scale[j], m0 = dmin * (float)min[j];
+            float d1 = d * (float)scale[j + 1], m1 = dmin * (float)min[j + 1];
+            for (int i = 0; i < 32; i++) {
+                out[i] = d0 * (float)(quants[i] & 15) - m0;
+                out[i + 32] = d1 * (float)(quants[i] >> 4) - m1;
+            }
+        }
+    }
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        int8_t q[ELEMS];
+        k_scales_encode(values, 15, out, q);
+        for (int j = 0; j < 4; j++)
+            for (int i = 0; i < 32; i++)
+                out[QUANTS + j * 32 + i] = (uint8_t)(q[j * 64 + i] | q[j * 64 + 32 + i] << 4);
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, act += 8) {
+        uint8_t scale[8], min[8];
+        k_scales_unpack(in + 4, scale, min);
+        float scaled = 0, offset = 0;
+        for (int j = 0; j < 8; j += 2) {
+            const uint8_t *quants = in + QUANTS + j * 16;
+            int dot0 = 0, dot1 = 0;
+            for (int i = 0; i < 32; i++) {
+                dot0 += (quants[i] & 15) * act[j].q[i];
+                dot1 += (quants[i] >> 4) * act[j + 1].q[i];
+            }
+            scaled += act[j].d * (float)(scale[j] * dot0);
+            scaled += act[j + 1].d * (float)(scale[j + 1] * dot1);
+            offset += act[j].sum * (float)min[j] + act[j + 1].sum * (float)min[j + 1];
+        }
+        sum += load_f16(in) * scaled - load_f16(in + 2) * offset;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_q4_k = {
+    .name = "Q4_K",
+    .shader = "q4_k",
+    .gguf_id = 12,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};

@@ -1,0 +1,91 @@
+/* Q5_K: 256 weights in 8 sub-blocks of 32, x = (d × scale) × q − (dmin × min). Halves d and dmin,
+ * 12 bytes of 6-bit scales and minima (k_scales.h), 32 bytes whose bit j is the fifth bit of weight
+ * i of sub-block j, then the low four bits as in Q4_K. */
+#include "quant/dtype.h"
+
+#include "quant/block.h"
+#include "quant/k_scales.h"
+
+enum { ELEMS = 256, BYTES = 176, HIGH = 16, QUANTS = 48 };
+
+/* Quants of sub-blocks j and j + 1, j even. */
+static void unpack_pair(const uint8_t *in, int j, uint8_t q[64])
+{
+    const uint8_t *low = in + QUANTS + j * 16, *high = in + HIGH;
+    for (int i = 0; i < 32; i++) {
+        q[i] = (uint8_t)((low[i] & 15) | (high[i] >> j & 1) << 4);
+        q[i + 32] = (uint8_t)(low[i] >> 4 | (high[i] >> (j + 1) & 1) << 4);
+    }
+}
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        float d = load_f16(in), dmin = load_f16(in + 2);
+        uint8_t scale[8], min[8], q[64];
+        k_scales_unpack(in + 4, scale, min);
+        for (int j = 0; j < 8; j += 2, out += 64) {
+            float d0 = d * (float)scale[j], m0 = dmin * (float)min[j];
+            float d1 = d * (float)scale[j + 1], m1 = dmin * (float)min[j + 1];
+            unpack_pair(in, j, q);
+            for (int i = 0; i < 32; i++) {
+                out[i] = d0 * (float)q[i] - m0;
+                out[i + 32] = d1 * (float)q[i + 32] - m1;
+            }
+        }
+    }
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        int8_t q[ELEMS];
+        k_scales_encode(values, 31, out, q);
+        for (int i = 0; i < 32; i++) {
+            int high = 0;
+            for (int j = 0; j < 8; j++)
+                high |= q[j * 32 + i] >> 4 << j;
+            out[HIGH + i] = (uint8_t)high;
+            for (int j = 0; j < 4; j++)
+                out[QUANTS + j * 32 + i] =
+                    (uint8_t)((q[j * 64 + i] & 15) | (q[j * 64 + 32 + i] & 15) << 4);
+        }
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, act += 8) {
+        uint8_t scale[8], min[8], q[64];
+        k_scales_unpack(in + 4, scale, min);
+        float scaled = 0, offset = 0;
+        for (int j = 0; j < 8; j += 2) {
+            int dot0 = 0, dot1 = 0;
+            unpack_pair(in, j, q);
+            for (int i = 0; i < 32; i++) {
+                dot0 += q[i] * act[j].q[i];
+                dot1 += q[i + 32] * act[j + 1].q[i];
+            }
+            scaled += act[j].d * (float)(scale[j] * dot0);
+            scaled += act[j + 1].d * (float)(scale[j + 1] * dot1);
+            offset += act[j].sum * (float)min[j] + act[j + 1].sum * (float)min[j + 1];
+        }
+        sum += load_f16(in) * scaled - load_f16(in + 2) * offset;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_q5_k = {
+    .name = "Q5_K",
+    .shader = "q5_k",
+    .gguf_id = 13,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};

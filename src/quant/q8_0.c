@@ -1,0 +1,59 @@
+/* Q8_0: 32 weights, x = d × q. d is a half, then 32 signed bytes. */
+#include "quant/dtype.h"
+
+#include <math.h>
+
+#include "quant/block.h"
+#include "quant/fit.h"
+
+enum { ELEMS = 32, BYTES = 34 };
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
+        float d = load_f16(in);
+        for (int i = 0; i < ELEMS; i++)
+            out[i] = d * (float)(int8_t)in[2 + i];
+    }
+}
+
+/* Eight bits leave a search for a better scale nothing to win: d = max|x| / 127. */
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        float max = 0;
+        for (int i = 0; i < ELEMS; i++) {
+            float a = fabsf(values[i]);
+            max = a > max ? a : max;
+        }
+        float d = store_f16(out, max / 127.0f), inverse = d > 0 ? 1.0f / d : 0;
+        for (int i = 0; i < ELEMS; i++)
+            out[2 + i] = (uint8_t)fit_nearest(values[i] * inverse, -127, 127);
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        int dot = 0;
+        for (int i = 0; i < ELEMS; i++)
+            dot += (int8_t)in[2 + i] * act[b].q[i];
+        sum += load_f16(in) * act[b].d * (float)dot;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_q8_0 = {
+    .name = "Q8_0",
+    .shader = "q8_0",
+    .gguf_id = 8,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};
