@@ -1,0 +1,424 @@
+#ifndef _WIN32_WINNT
+#define _WIN32_WINNT 0x0A00
+#endif
+#define WIN32_LEAN_AND_MEAN
+#include "base/os.h"
+
+#include <fcntl.h>
+#include <io.h>
+#include <stdlib.h>
+#include <windows.h>
+
+#include "base/mem.h"
+
+/* --- UTF-8 here, UTF-16 there -------------------------------------------------------------------
+ */
+
+/* To be freed with mem_free; NULL when there is no room or the bytes are no UTF-8. */
+static wchar_t *to_wide(const char *text)
+{
+    int n = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, NULL, 0);
+    if (n <= 0)
+        return NULL;
+    wchar_t *wide = mem_alloc((size_t)n * sizeof *wide);
+    if (!wide)
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+    else
+        MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, n);
+    return wide;
+}
+
+/* Frees without touching what GetLastError will say. */
+static void free_wide(wchar_t *wide)
+{
+    DWORD error = GetLastError();
+    mem_free(wide);
+    SetLastError(error);
+}
+
+static void close_handle(HANDLE handle)
+{
+    DWORD error = GetLastError();
+    CloseHandle(handle);
+    SetLastError(error);
+}
+
+/* Appends an environment variable as UTF-8; false when it is unset or empty. */
+static bool append_env(struct strbuf *out, const wchar_t *name)
+{
+    const wchar_t *value = _wgetenv(name);
+    if (!value || !*value)
+        return false;
+    int n = WideCharToMultiByte(CP_UTF8, 0, value, -1, NULL, 0, NULL, NULL);
+    char *text = n > 0 ? mem_alloc((size_t)n) : NULL;
+    if (!text)
+        return false;
+    WideCharToMultiByte(CP_UTF8, 0, value, -1, text, n, NULL, NULL);
+    for (char *c = text; *c; c++)
+        strbuf_append_char(out, *c == '\\' ? '/' : *c);
+    mem_free(text);
+    return !out->failed;
+}
+
+/* --- threads ------------------------------------------------------------------------------------
+ */
+
+static SRWLOCK *lock_of(struct os_mutex *mutex)
+{
+    return (SRWLOCK *)(void *)&mutex->state;
+}
+
+static CONDITION_VARIABLE *condition_of(struct os_cond *cond)
+{
+    return (CONDITION_VARIABLE *)(void *)&cond->state;
+}
+
+void os_mutex_init(struct os_mutex *mutex)
+{
+    InitializeSRWLock(lock_of(mutex));
+}
+
+void os_mutex_destroy(struct os_mutex *mutex)
+{
+    (void)mutex;
+}
+
+void os_mutex_lock(struct os_mutex *mutex)
+{
+    AcquireSRWLockExclusive(lock_of(mutex));
+}
+
+void os_mutex_unlock(struct os_mutex *mutex)
+{
+    ReleaseSRWLockExclusive(lock_of(mutex));
+}
+
+void os_cond_init(struct os_cond *cond)
+{
+    InitializeConditionVariable(condition_of(cond));
+}
+
+void os_cond_destroy(struct os_cond *cond)
+{
+    (void)cond;
+}
+
+void os_cond_wait(struct os_cond *cond, struct os_mutex *mutex)
+{
+    SleepConditionVariableSRW(condition_of(cond), lock_of(mutex), INFINITE, 0);
+}
+
+void os_cond_signal(struct os_cond *cond)
+{
+    WakeConditionVariable(condition_of(cond));
+}
+
+void os_cond_broadcast(struct os_cond *cond)
+{
+    WakeAllConditionVariable(condition_of(cond));
+}
+
+struct start {
+    os_thread_fn *fn;
+    void *arg;
+};
+
+static DWORD WINAPI run_thread(void *arg)
+{
+    struct start start = *(struct start *)arg;
+    mem_free(arg);
+    start.fn(start.arg);
+    return 0;
+}
+
+bool os_thread_start(struct os_thread *thread, os_thread_fn *fn, void *arg)
+{
+    struct start *start = mem_alloc(sizeof *start);
+    if (!start) {
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+        return false;
+    }
+    *start = (struct start){fn, arg};
+    HANDLE handle = CreateThread(NULL, 0, run_thread, start, 0, NULL);
+    if (!handle) {
+        mem_free(start);
+        return false;
+    }
+    thread->handle = (uintptr_t)handle;
+    return true;
+}
+
+void os_thread_join(struct os_thread *thread)
+{
+    WaitForSingleObject((HANDLE)thread->handle, INFINITE);
+    CloseHandle((HANDLE)thread->handle);
+}
+
+/* The affinity mask knows one group of at most 64 processors only. */
+int os_cpu_count(void)
+{
+    DWORD_PTR mine = 0, all = 0;
+    if (GetActiveProcessorGroupCount() == 1 &&
+        GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) && mine)
+        return __builtin_popcountll(mine);
+    DWORD n = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+    return n > 0 ? (int)n : 1;
+}
+
+/* --- clock and memory ---------------------------------------------------------------------------
+ */
+
+uint64_t os_time_ns(void)
+{
+    LARGE_INTEGER frequency, count;
+    QueryPerformanceFrequency(&frequency);
+    QueryPerformanceCounter(&count);
+    uint64_t per_s = (uint64_t)frequency.QuadPart, ticks = (uint64_t)count.QuadPart;
+    return ticks / per_s * 1000000000u + ticks % per_s * 1000000000u / per_s;
+}
+
+uint64_t os_memory_total_bytes(void)
+{
+    MEMORYSTATUSEX info = {.dwLength = sizeof info};
+    return GlobalMemoryStatusEx(&info) ? info.ullTotalPhys : 0;
+}
+
+uint64_t os_memory_available_bytes(void)
+{
+    MEMORYSTATUSEX info = {.dwLength = sizeof info};
+    return GlobalMemoryStatusEx(&info) ? info.ullAvailPhys : 0;
+}
+
+/* --- mappings -----------------------------------------------------------------------------------
+ */
+
+/* The view keeps the file alive; the handles are not needed afterwards. */
+static bool map_view(struct os_mapping *mapping, HANDLE file)
+{
+    LARGE_INTEGER size;
+    if (GetFileType(file) != FILE_TYPE_DISK) {
+        SetLastError(ERROR_BAD_FILE_TYPE);
+        return false;
+    }
+    if (!GetFileSizeEx(file, &size))
+        return false;
+    if (size.QuadPart == 0)
+        return true;
+    HANDLE section = CreateFileMappingW(file, NULL, PAGE_READONLY, 0, 0, NULL);
+    if (!section)
+        return false;
+    mapping->data = MapViewOfFile(section, FILE_MAP_READ, 0, 0, 0);
+    close_handle(section);
+    if (!mapping->data)
+        return false;
+    mapping->size_bytes = (uint64_t)size.QuadPart;
+    return true;
+}
+
+bool os_map_file(struct os_mapping *mapping, const char *path)
+{
+    *mapping = (struct os_mapping){0};
+    wchar_t *wide = to_wide(path);
+    if (!wide)
+        return false;
+    HANDLE file = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL,
+                              OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    free_wide(wide);
+    if (file == INVALID_HANDLE_VALUE)
+        return false;
+    bool ok = map_view(mapping, file);
+    close_handle(file);
+    return ok;
+}
+
+void os_unmap(struct os_mapping *mapping)
+{
+    if (mapping->data)
+        UnmapViewOfFile(mapping->data);
+    *mapping = (struct os_mapping){0};
+}
+
+/* Unlocking pages that are not locked takes them out of the working set:
+ * https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-virtualunlock */
+void os_map_drop(const void *data, uint64_t size_bytes)
+{
+    enum { PAGE = 4096 };
+    uintptr_t from = ((uintptr_t)data + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t to = ((uintptr_t)data + (uintptr_t)size_bytes) & ~(uintptr_t)(PAGE - 1);
+    if (to > from)
+        VirtualUnlock((void *)from, to - from);
+}
+
+void os_map_prefetch(const void *data, uint64_t size_bytes)
+{
+    WIN32_MEMORY_RANGE_ENTRY range = {(void *)(uintptr_t)data, (SIZE_T)size_bytes};
+    if (size_bytes > 0)
+        PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+/* --- files and folders --------------------------------------------------------------------------
+ */
+
+enum os_file_kind os_stat(const char *path, uint64_t *size_bytes, uint64_t *mtime_ns)
+{
+    WIN32_FILE_ATTRIBUTE_DATA info;
+    wchar_t *wide = to_wide(path);
+    if (!wide)
+        return OS_FILE_NONE;
+    BOOL found = GetFileAttributesExW(wide, GetFileExInfoStandard, &info);
+    free_wide(wide);
+    if (!found)
+        return OS_FILE_NONE;
+    if (size_bytes)
+        *size_bytes = (uint64_t)info.nFileSizeHigh << 32 | info.nFileSizeLow;
+    if (mtime_ns) { /* 100 ns since 1601 → ns since 1970 */
+        uint64_t ticks = (uint64_t)info.ftLastWriteTime.dwHighDateTime << 32 |
+                         info.ftLastWriteTime.dwLowDateTime;
+        *mtime_ns = (ticks - 116444736000000000u) * 100;
+    }
+    return info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY ? OS_FILE_FOLDER
+           : info.dwFileAttributes & FILE_ATTRIBUTE_DEVICE  ? OS_FILE_OTHER
+                                                            : OS_FILE_REGULAR;
+}
+
+FILE *os_fopen(const char *path, const char *mode)
+{
+    wchar_t *wide_path = to_wide(path), *wide_mode = to_wide(mode);
+    FILE *file = wide_path && wide_mode ? _wfopen(wide_path, wide_mode) : NULL;
+    free_wide(wide_path);
+    free_wide(wide_mode);
+    return file;
+}
+
+/* Parents that exist, drives included, fail to be created; what counts is the folder at the end. */
+bool os_make_folders(const char *path)
+{
+    wchar_t *wide = to_wide(path);
+    if (!wide)
+        return false;
+    for (wchar_t *c = wide; *c; c++)
+        if (c != wide && (*c == L'/' || *c == L'\\')) {
+            wchar_t slash = *c;
+            *c = 0;
+            CreateDirectoryW(wide, NULL);
+            *c = slash;
+        }
+    CreateDirectoryW(wide, NULL);
+    free_wide(wide);
+    DWORD error = GetLastError();
+    bool ok = os_stat(path, NULL, NULL) == OS_FILE_FOLDER;
+    SetLastError(error);
+    return ok;
+}
+
+bool os_rename(const char *from, const char *to)
+{
+    wchar_t *wide_from = to_wide(from), *wide_to = to_wide(to);
+    bool ok = wide_from && wide_to && MoveFileExW(wide_from, wide_to, MOVEFILE_REPLACE_EXISTING);
+    free_wide(wide_from);
+    free_wide(wide_to);
+    return ok;
+}
+
+bool os_remove(const char *path)
+{
+    wchar_t *wide = to_wide(path);
+    bool ok = wide && DeleteFileW(wide);
+    free_wide(wide);
+    return ok;
+}
+
+bool os_flush(FILE *file)
+{
+    if (fflush(file) != 0)
+        return false;
+    HANDLE handle = (HANDLE)_get_osfhandle(_fileno(file));
+    return GetFileType(handle) != FILE_TYPE_DISK || FlushFileBuffers(handle);
+}
+
+bool os_cache_folder(struct strbuf *out)
+{
+    if (append_env(out, L"HEARTH_CACHE"))
+        return true;
+    if (out->failed || !append_env(out, L"LOCALAPPDATA"))
+        return false;
+    strbuf_append(out, STR("/hearth"));
+    return !out->failed;
+}
+
+unsigned long os_process_id(void)
+{
+    return GetCurrentProcessId();
+}
+
+/* --- the program's surroundings -----------------------------------------------------------------
+ */
+
+/* _isatty would say yes to NUL. */
+bool os_is_terminal(FILE *stream)
+{
+    DWORD mode;
+    return GetConsoleMode((HANDLE)_get_osfhandle(_fileno(stream)), &mode) != 0;
+}
+
+void os_program_start(void)
+{
+    _setmode(_fileno(stdin), _O_BINARY);
+    _setmode(_fileno(stdout), _O_BINARY);
+    SetConsoleCP(CP_UTF8);
+    SetConsoleOutputCP(CP_UTF8);
+}
+
+static void (*interrupt_fn)(void);
+
+static BOOL WINAPI on_control(DWORD event)
+{
+    if (event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT)
+        return FALSE;
+    if (interrupt_fn)
+        interrupt_fn();
+    return TRUE;
+}
+
+void os_on_interrupt(void (*fn)(void))
+{
+    static bool installed;
+    interrupt_fn = fn;
+    if ((fn != NULL) != installed && SetConsoleCtrlHandler(on_control, fn != NULL))
+        installed = fn != NULL;
+}
+
+void *os_library_open(const char *name)
+{
+    wchar_t *wide = to_wide(name);
+    HMODULE library = wide ? LoadLibraryW(wide) : NULL;
+    free_wide(wide);
+    return library;
+}
+
+void *os_library_symbol(void *library, const char *name)
+{
+    return (void *)(uintptr_t)GetProcAddress(library, name);
+}
+
+void os_library_close(void *library)
+{
+    if (library)
+        FreeLibrary(library);
+}
+
+const char *os_error_text(void)
+{
+    static _Thread_local char text[512];
+    wchar_t wide[256];
+    DWORD error = GetLastError();
+    DWORD n = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL,
+                             error, 0, wide, (DWORD)ARRAY_LEN(wide), NULL);
+    while (n > 0 && (wide[n - 1] == L'\r' || wide[n - 1] == L'\n' || wide[n - 1] == L'.'))
+        n--;
+    int len = WideCharToMultiByte(CP_UTF8, 0, wide, (int)n, text, (int)sizeof text - 1, NULL, NULL);
+    text[len > 0 ? len : 0] = '\0';
+    if (len <= 0)
+        snprintf(text, sizeof text, "error %lu", error);
+    return text;
+}
