@@ -42,6 +42,36 @@ static void normalize(const float *x, size_t n, float amax, float *out)
     }
 }
 
+/* (v − low) × inverse, rounded and clamped: fit_nearest, but the integers stay floats. */
+static void round_all(const float *v, size_t n, float inverse, float low, float q_min, float q_max,
+                      float *q)
+{
+    for (size_t i = 0; i < n; i++) {
+        float t = (v[i] - low) * inverse;
+        t = t > q_min ? t : q_min;
+        t = t < q_max ? t : q_max;
+        q[i] = (t + 12582912.0f) - 12582912.0f;
+    }
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    float lanes[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += a[i + l] * b[i + l];
+    return lanes_sum(lanes);
+}
+
+static float total(const float *a, size_t n)
+{
+    float lanes[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += a[i + l];
+    return lanes_sum(lanes);
+}
+
 float fit_scale(const float *x, size_t n, int q_min, int q_max)
 {
     float v[FIT_MAX], amax = max_abs(x, n);
@@ -54,14 +84,9 @@ float fit_scale(const float *x, size_t n, int q_min, int q_max)
         float inverse = trial_steps(t % TRIALS, -q_min);
         if (t >= TRIALS)
             inverse = -inverse;
-        float vq[LANES] = {0}, qq[LANES] = {0};
-        for (size_t i = 0; i < n; i += LANES)
-            for (size_t l = 0; l < LANES; l++) {
-                float q = (float)fit_nearest(v[i + l] * inverse, q_min, q_max);
-                vq[l] += v[i + l] * q;
-                qq[l] += q * q;
-            }
-        float sum_vq = lanes_sum(vq), sum_qq = lanes_sum(qq);
+        float q[FIT_MAX];
+        round_all(v, n, inverse, 0, (float)q_min, (float)q_max, q);
+        float sum_vq = dot(v, q, n), sum_qq = dot(q, q, n);
         /* With the best d = Σvq / Σqq the squared error is Σvv − (Σvq)² / Σqq. */
         if (sum_qq > 0 && sum_vq * sum_vq > best_gain * sum_qq) {
             best_gain = sum_vq * sum_vq / sum_qq;
@@ -77,15 +102,9 @@ struct sums {
 
 static struct sums sums_of(const float *v, size_t n, float inverse, float low, int q_max)
 {
-    float s_q[LANES] = {0}, s_qq[LANES] = {0}, s_vq[LANES] = {0};
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t l = 0; l < LANES; l++) {
-            float q = (float)fit_nearest((v[i + l] - low) * inverse, 0, q_max);
-            s_q[l] += q;
-            s_qq[l] += q * q;
-            s_vq[l] += v[i + l] * q;
-        }
-    return (struct sums){.q = lanes_sum(s_q), .qq = lanes_sum(s_qq), .vq = lanes_sum(s_vq)};
+    float q[FIT_MAX];
+    round_all(v, n, inverse, low, 0, (float)q_max, q);
+    return (struct sums){.q = total(q, n), .qq = dot(q, q, n), .vq = dot(v, q, n)};
 }
 
 /* Least squares of d × q + m, m at most m_max; the error it leaves. */
@@ -123,7 +142,7 @@ struct fit_line fit_line(const float *x, size_t n, int q_max, float m_max)
         return (struct fit_line){0, low * amax};
     struct fit_line best = {(high - low) / (float)q_max, low};
     float best_error = INFINITY;
-    for (int t = 0; t < TRIALS; t++) {
+    for (int t = 0; t < TRIALS; t += 2) {
         float inverse = trial_steps(t, q_max) / (high - low);
         struct fit_line line = {0, low};
         for (int round = 0; round < 2; round++) {

@@ -1,0 +1,270 @@
+/* What holds for every format hearth can write: small errors, stability, finite results, and
+ * integer dot products that are what their definition says. */
+#include "harness/test.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/half.h"
+#include "base/rng.h"
+#include "quant/dtype.h"
+
+enum { N = 64 * 256, SEED = 20240607, CANARY = 64 };
+
+/* Bounds, each about 3 % above what our method reaches: relative RMS error on gaussian rows, and
+ * how far decoded values may move when they are encoded again (0: not at all). */
+static const struct bound {
+    const char *name;
+    double gaussian, again;
+} bounds[] = {
+    {"F32", 0, 0},           {"F64", 0, 0},           {"F16", 0.00022, 0},
+    {"BF16", 0.00172, 0},    {"Q8_0", 0.0055, 0},     {"Q4_0", 0.083, 0.0005},
+    {"Q4_1", 0.0717, 0.001}, {"Q4_K", 0.0721, 0.009}, {"Q5_K", 0.0356, 0.008},
+    {"Q6_K", 0.0174, 0.001},
+};
+
+static const struct bound *bound_of(const struct dtype *type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(bounds); i++)
+        if (strcmp(bounds[i].name, type->name) == 0)
+            return &bounds[i];
+    fail_msg("%s can be written but has no error bound here", type->name);
+    return NULL;
+}
+
+static uint8_t bytes[N * 8 + 2 * CANARY];
+static float values[N], decoded[N + 2 * CANARY], again[N];
+
+/* Encodes `values` at an odd address with canaries on both sides of both outputs; decodes to
+ * `decoded + CANARY`. */
+static const float *round_trip(const struct dtype *type, size_t n)
+{
+    size_t size = dtype_row_bytes(type, n);
+    uint8_t *blocks = bytes + CANARY + 1;
+    memset(bytes, 0xa5, sizeof bytes);
+    for (size_t i = 0; i < ARRAY_LEN(decoded); i++)
+        decoded[i] = 12345.0f;
+    type->encode(values, blocks, n);
+    type->decode(blocks, decoded + CANARY, n);
+    for (size_t i = 0; i <= CANARY; i++)
+        assert_int_equal(bytes[i], 0xa5);
+    for (size_t i = 0; i < CANARY - 1; i++)
+        assert_int_equal(blocks[size + i], 0xa5);
+    for (size_t i = 0; i < CANARY; i++) {
+        assert_true(decoded[i] == 12345.0f);
+        assert_true(decoded[CANARY + n + i] == 12345.0f);
+    }
+    return decoded + CANARY;
+}
+
+static double rms_error(const float *reference, const float *got, size_t n)
+{
+    return sqrt(test_nmse(reference, got, n));
+}
+
+static void fill_gaussian(float scale)
+{
+    struct rng rng = rng_seed(SEED);
+    for (size_t i = 0; i < N; i++)
+        values[i] = scale * rng_normal(&rng);
+}
+
+TEST(gaussian_error_is_small)
+{
+    for (size_t k = 0; dtype_at(k); k++) {
+        const struct dtype *type = dtype_at(k);
+        if (!type->encode)
+            continue;
+        fill_gaussian(0.02f);
+        double error = rms_error(values, round_trip(type, N), N);
+        printf("%-8s %.5f\n", type->name, error);
+        if (error > bound_of(type)->gaussian)
+            fail_msg("%s: relative error %g, bound %g", type->name, error,
+                     bound_of(type)->gaussian);
+    }
+}
+
+TEST(encoding_again_changes_nothing)
+{
+    for (size_t k = 0; dtype_at(k); k++) {
+        const struct dtype *type = dtype_at(k);
+        if (!type->encode)
+            continue;
+        fill_gaussian(0.02f);
+        memcpy(again, round_trip(type, N), sizeof again);
+        memcpy(values, again, sizeof values);
+        double moved = rms_error(again, round_trip(type, N), N);
+        printf("%-8s %.6f\n", type->name, moved);
+        if (moved > bound_of(type)->again)
+            fail_msg("%s: moved by %g, bound %g", type->name, moved, bound_of(type)->again);
+    }
+}
+
+/* A power of two moves only exponents, as long as no scale leaves the range of its half or byte. */
+TEST(powers_of_two_pass_through)
+{
+    for (size_t k = 0; dtype_at(k); k++) {
+        const struct dtype *type = dtype_at(k);
+        if (!type->encode)
+            continue;
+        fill_gaussian(1);
+        memcpy(again, round_trip(type, N), sizeof again);
+        fill_gaussian(8);
+        const float *scaled = round_trip(type, N);
+        for (size_t i = 0; i < N; i++)
+            if (scaled[i] != 8 * again[i])
+                fail_msg("%s: value %zu is %a, should be %a", type->name, i, scaled[i],
+                         8 * again[i]);
+    }
+}
+
+TEST(zeros_stay_zeros)
+{
+    for (size_t k = 0; dtype_at(k); k++) {
+        const struct dtype *type = dtype_at(k);
+        if (!type->encode)
+            continue;
+        memset(values, 0, sizeof values);
+        for (size_t i = 1; i < N; i += 2)
+            values[i] = -0.0f;
+        const float *got = round_trip(type, N);
+        for (size_t i = 0; i < N; i++)
+            assert_true(got[i] == 0);
+    }
+}
+
+static const char *const kinds[] = {"uniform",  "positive", "huge",        "float's range",
+                                    "tiny",     "denormal", "alternating", "spikes",
+                                    "infinite", "NaN",      "constant",    "ramp"};
+
+static float odd_value(size_t kind, size_t i, struct rng *rng)
+{
+    float u = 2 * rng_float(rng) - 1;
+    switch (kind) {
+    case 0: return u;
+    case 1: return 5 + u;
+    case 2: return u * 1e6f;
+    case 3: return u * FLT_MAX;
+    case 4: return u * 1e-6f;
+    case 5: return u * 1e-40f;
+    case 6: return i & 1 ? 3.0f : -3.0f;
+    case 7: return i % 97 ? u * 1e-3f : 100 * u;
+    case 8: return i % 300 == 7 ? INFINITY : i % 300 == 100 ? -INFINITY : u;
+    case 9: return i % 300 == 7 ? NAN : u;
+    case 10: return (float)(i / 256) - 30.5f;
+    default: return (float)(i % 256) * 0.01f;
+    }
+}
+
+/* Plain numbers keep infinities as they are; blocks never make any. */
+TEST(odd_rows_stay_finite)
+{
+    for (size_t k = 0; dtype_at(k); k++)
+        for (size_t kind = 0; kind < ARRAY_LEN(kinds); kind++) {
+            const struct dtype *type = dtype_at(k);
+            if (!type->encode || !dtype_is_block(type))
+                continue;
+            struct rng rng = rng_seed(SEED + kind);
+            for (size_t i = 0; i < N; i++)
+                values[i] = odd_value(kind, i, &rng);
+            const float *got = round_trip(type, N);
+            for (size_t i = 0; i < N; i++)
+                if (!isfinite(got[i]))
+                    fail_msg("%s: %s row: value %zu (%a) became %a", type->name, kinds[kind], i,
+                             values[i], got[i]);
+        }
+}
+
+/* No value moves by more than its format's widest step allows: the range of its block (zero
+ * included) over the number of steps. */
+TEST(no_value_moves_far)
+{
+    static const size_t ordinary[] = {0, 1, 6, 7, 10, 11};
+    for (size_t k = 0; dtype_at(k); k++)
+        for (size_t c = 0; c < ARRAY_LEN(ordinary); c++) {
+            const struct dtype *type = dtype_at(k);
+            if (!type->encode || !dtype_is_block(type))
+                continue;
+            struct rng rng = rng_seed(SEED + c);
+            for (size_t i = 0; i < N; i++)
+                values[i] = odd_value(ordinary[c], i, &rng);
+            const float *got = round_trip(type, N);
+            double limit = 4 * bound_of(type)->gaussian;
+            for (size_t b = 0; b < N; b += type->block_elems) {
+                double max = 0;
+                for (size_t i = b; i < b + type->block_elems; i++)
+                    max = fmax(max, fabs(values[i]));
+                for (size_t i = b; i < b + type->block_elems; i++)
+                    if (!(fabs((double)got[i] - values[i]) <= limit * max))
+                        fail_msg("%s: %s row: value %zu, %g, became %g (block's largest %g)",
+                                 type->name, kinds[ordinary[c]], i, values[i], got[i], max);
+            }
+        }
+}
+
+/* The definition, in double, and what its rounding is to be measured against: Σ|terms|. */
+static double dot_in_double(const float *weights, const struct q8_act *act, size_t n, double *scale)
+{
+    double sum = 0;
+    *scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        double term = (double)weights[i] * ((double)act[i / 32].d * act[i / 32].q[i % 32]);
+        sum += term;
+        *scale += fabs(term);
+    }
+    return sum;
+}
+
+TEST(integer_dot_is_dot_of_decoded)
+{
+    static const size_t lengths[] = {256, 512, 768, 2304, N};
+    static float x[N];
+    static struct q8_act act[N / Q8_ACT_ELEMS];
+    struct rng rng = rng_seed(SEED);
+    for (size_t k = 0; dtype_at(k); k++)
+        for (size_t c = 0; c < ARRAY_LEN(lengths); c++) {
+            const struct dtype *type = dtype_at(k);
+            size_t n = lengths[c];
+            if (!type->encode || !type->dot_q8)
+                continue;
+            for (size_t i = 0; i < n; i++) {
+                values[i] = 0.1f * rng_normal(&rng) * (1 + (float)(i % 7)) - 0.05f;
+                x[i] = rng_normal(&rng) * (i / 32 % 3 ? 1.0f : 100.0f) + (i % 5 ? 0 : 1);
+            }
+            q8_act_quantize(x, act, n);
+            const float *weights = round_trip(type, n);
+            double scale, want = dot_in_double(weights, act, n, &scale);
+            double got = type->dot_q8(bytes + CANARY + 1, act, n);
+            if (!(fabs(got - want) <= 3e-7 * scale))
+                fail_msg("%s, n = %zu: %.9g, should be %.9g within %.3g", type->name, n, got, want,
+                         3e-7 * scale);
+        }
+}
+
+/* The activations' own error: at most half a step of d, plus what dividing in float adds. */
+TEST(activations_round_to_nearest)
+{
+    static struct q8_act act[N / Q8_ACT_ELEMS];
+    for (size_t kind = 0; kind < ARRAY_LEN(kinds); kind++) {
+        if (kind == 3 || kind == 5 || kind == 8 || kind == 9)
+            continue; /* sums overflow, all zero, or not numbers */
+        struct rng rng = rng_seed(SEED + kind);
+        for (size_t i = 0; i < N; i++)
+            values[i] = odd_value(kind, i, &rng);
+        q8_act_quantize(values, act, N);
+        for (size_t b = 0; b < N / Q8_ACT_ELEMS; b++) {
+            double max = 0, sum = 0;
+            for (size_t i = 0; i < Q8_ACT_ELEMS; i++) {
+                double v = values[b * Q8_ACT_ELEMS + i], d = act[b].d;
+                max = fmax(max, fabs(v));
+                sum += d * act[b].q[i];
+                assert_true(fabs(v - d * act[b].q[i]) <= d * 0.5001);
+                assert_true(act[b].q[i] >= -127);
+            }
+            assert_true(fabs(act[b].d - max / 127) <= 1e-7 * act[b].d);
+            assert_true(fabs(act[b].sum - sum) <= 1e-6 * 127 * 32 * act[b].d);
+        }
+    }
+}
