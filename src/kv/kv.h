@@ -16,7 +16,7 @@
 
 /* Fills k_offset and v_offset of each layer's geometry (types and shapes given) and returns the
  * bytes of a page. A row that a block type does not divide (q8_0 with a width that is no multiple
- * of 32) falls back to F16, said once. */
+ * of 32) falls back to F16, said once. 0, having said why, if a page would exceed 4 GiB. */
 uint64_t kv_layout(struct kv_geom *layers, int n_layers, const struct log *log);
 
 struct kv_cache;
