@@ -1,7 +1,42 @@
-# Libraries that hearth uses; third_party/README.md says why each. All come from the system.
+# Libraries that hearth uses; third_party/README.md says why each. All come from the system, but the Vulkan headers and
+# volk, which old distributions have too old: those may come from the private prefix of scripts/setup.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_library(hearth_deps_text INTERFACE)
 target_link_libraries(hearth_deps_text INTERFACE PkgConfig::PCRE2 PkgConfig::UTF8PROC PkgConfig::JANSSON)
+
+# --- Vulkan: headers and volk, which opens the loader at run time: without one the program still runs on the CPU ------
+set(HEARTH_PREFIX "$ENV{HEARTH_PREFIX}" CACHE PATH "private prefix of scripts/setup (empty: .prefix beside the sources)")
+if(NOT HEARTH_PREFIX)
+  set(HEARTH_PREFIX "${CMAKE_SOURCE_DIR}/.prefix")
+endif()
+set(vulkan_hints "${HEARTH_PREFIX}/include" "$ENV{VULKAN_SDK}/include" "$ENV{VULKAN_SDK}/Include")
+find_path(HEARTH_VULKAN_INCLUDE vulkan/vulkan_core.h HINTS ${vulkan_hints})
+find_path(HEARTH_VOLK_INCLUDE volk.c HINTS ${vulkan_hints} PATH_SUFFIXES volk Volk)
+if(NOT HEARTH_VULKAN_INCLUDE OR NOT HEARTH_VOLK_INCLUDE)
+  message(FATAL_ERROR "The Vulkan headers or volk are missing: run scripts/setup, or set VULKAN_SDK")
+endif()
+file(STRINGS "${HEARTH_VULKAN_INCLUDE}/vulkan/vulkan_core.h" vulkan_version REGEX "define VK_HEADER_VERSION(_COMPLETE)? ")
+string(REGEX MATCH "VK_HEADER_VERSION ([0-9]+)" _ "${vulkan_version}")
+set(vulkan_patch ${CMAKE_MATCH_1})
+string(REGEX MATCH "VK_MAKE_API_VERSION\\(0, ([0-9]+), ([0-9]+)" _ "${vulkan_version}")
+set(vulkan_version "${CMAKE_MATCH_1}.${CMAKE_MATCH_2}.${vulkan_patch}")
+if(vulkan_version VERSION_LESS 1.3.275)
+  message(FATAL_ERROR "The Vulkan headers in ${HEARTH_VULKAN_INCLUDE} are ${vulkan_version}, and 1.3.275 is needed: run scripts/setup, or set VULKAN_SDK (and clear the CMake cache)")
+endif()
+message(STATUS "Vulkan: headers ${vulkan_version} (${HEARTH_VULKAN_INCLUDE}), volk (${HEARTH_VOLK_INCLUDE})")
+add_library(hearth_volk STATIC "${HEARTH_VOLK_INCLUDE}/volk.c")
+target_compile_options(hearth_volk PRIVATE -w)
+target_compile_definitions(hearth_volk PUBLIC VK_NO_PROTOTYPES)
+target_include_directories(hearth_volk SYSTEM PUBLIC "${HEARTH_VULKAN_INCLUDE}" "${HEARTH_VOLK_INCLUDE}")
+target_link_libraries(hearth_volk PUBLIC ${CMAKE_DL_LIBS})
+add_library(hearth_deps_vk INTERFACE)
+target_link_libraries(hearth_deps_vk INTERFACE hearth_volk)
+
+# --- starting programs on the software device: what ctest and scripts put before a program ----------------------------
+set(HEARTH_TEST_LAUNCHER "")
+if(NOT WIN32 AND NOT HEARTH_SANITIZE)
+  set(HEARTH_TEST_LAUNCHER "${CMAKE_SOURCE_DIR}/scripts/with-lavapipe" --or-without)
+endif()

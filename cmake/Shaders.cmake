@@ -1,0 +1,201 @@
+# GLSL → SPIR-V → one table inside the program (src/vk/shader_blob.h).
+#
+# Every shaders/<op>/<name>.comp is an entry point and makes the blob <name>. Lines at its top say more:
+#   // args: STRUCT HEADER          the struct that its push constants are; its size is asserted
+#   // variants: quant              once for each shaders/quant/<format>.h, which is what #include "quant_format.h" gets
+#                                   (glslang has no #include of a macro), with -DQUANT_<FORMAT>=1: blobs <name>_<format>
+#   // defines: SUFFIX A=1 B=2 ; …  further blobs <name>_SUFFIX (with formats: <name>_SUFFIX_<format>)
+#   // address-form                 each of these blobs once more, as <blob>_addr, with -DHTH_ADDRESSES=1
+#   // requires: EXTENSION …        GLSL extensions; where the compiler lacks one, the blobs are left out
+# and at the top of a format's header:
+#   // not-in: <name> …             entry points that this format does not take part in (<name>_SUFFIX too)
+#   // requires: EXTENSION …        as above
+#
+# Results: HEARTH_SHADER_SOURCES, gen/build_id.h. Each blob is a step of its own for the build tool: compile, optimise
+# (where there is spirv-opt), validate.
+
+set(shader_tool_hints "${HEARTH_PREFIX}/bin" "$ENV{VULKAN_SDK}/bin" "$ENV{VULKAN_SDK}/Bin")
+find_program(HEARTH_GLSLANG NAMES glslang glslangValidator HINTS ${shader_tool_hints})
+find_program(HEARTH_SPIRV_VAL NAMES spirv-val HINTS ${shader_tool_hints})
+find_program(HEARTH_SPIRV_OPT NAMES spirv-opt HINTS ${shader_tool_hints})
+option(HEARTH_OPTIMIZE_SHADERS "run spirv-opt -O over each blob" ON)
+
+foreach(tool HEARTH_GLSLANG HEARTH_SPIRV_VAL)
+  if(NOT ${tool})
+    message(FATAL_ERROR "glslang and spirv-val compile and check the shaders, and one is missing: run scripts/setup, or set VULKAN_SDK")
+  endif()
+endforeach()
+execute_process(COMMAND ${HEARTH_GLSLANG} --version OUTPUT_VARIABLE glslang_version ERROR_QUIET)
+string(REGEX MATCH "Glslang Version: [0-9]+:([0-9.]+)" _ "${glslang_version}")
+set(glslang_version "${CMAKE_MATCH_1}")
+if(glslang_version VERSION_LESS 14)
+  message(FATAL_ERROR "${HEARTH_GLSLANG} is version \"${glslang_version}\", and the shaders need 14: run scripts/setup, or set VULKAN_SDK (and clear the CMake cache)")
+endif()
+
+# shader_extension(EXT OUT): whether the compiler knows a GLSL extension, found out by compiling three lines.
+function(shader_extension extension out)
+  set(key "HEARTH_HAS_${extension}")
+  if(NOT "${${key}_BY}" STREQUAL "${HEARTH_GLSLANG} ${glslang_version}")
+    set(probe ${CMAKE_BINARY_DIR}/CMakeFiles/probe.comp)
+    set(text "#version 460\n#pragma use_vulkan_memory_model\n#extension GL_KHR_memory_scope_semantics : enable\n#extension GL_KHR_cooperative_matrix : enable\n#extension ${extension} : require\nlayout(local_size_x = 1) in;\nvoid main() {}\n")
+    file(WRITE ${probe} "${text}")
+    execute_process(COMMAND ${HEARTH_GLSLANG} --target-env vulkan1.2 -o ${probe}.spv ${probe} RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+    if(failed)
+      set(${key} OFF CACHE INTERNAL "")
+    else()
+      set(${key} ON CACHE INTERNAL "")
+    endif()
+    set(${key}_BY "${HEARTH_GLSLANG} ${glslang_version}" CACHE INTERNAL "")
+  endif()
+  set(${out} ${${key}} PARENT_SCOPE)
+endfunction()
+
+# shader_mark(FILE NAME OUT): the text of the line "// NAME: text" among the first of a file; ON for a bare "// NAME".
+function(shader_mark file name out)
+  file(STRINGS ${file} lines LIMIT_COUNT 40 REGEX "^// ${name}(:|$)")
+  list(LENGTH lines count)
+  if(count EQUAL 0)
+    set(${out} "" PARENT_SCOPE)
+  elseif("${lines}" MATCHES "^// ${name}: *(.+)$")
+    string(STRIP "${CMAKE_MATCH_1}" text)
+    set(${out} "${text}" PARENT_SCOPE)
+  else()
+    set(${out} ON PARENT_SCOPE)
+  endif()
+endfunction()
+
+# shader_missing(FILE OUT): which extensions that a file requires the compiler lacks.
+function(shader_missing file out)
+  shader_mark(${file} requires text)
+  separate_arguments(extensions UNIX_COMMAND "${text}")
+  set(missing "")
+  foreach(extension ${extensions})
+    shader_extension(${extension} known)
+    if(NOT known)
+      list(APPEND missing ${extension})
+    endif()
+  endforeach()
+  set(${out} "${missing}" PARENT_SCOPE)
+endfunction()
+
+# Paths on the command line are relative to the build folder: the compiler writes them unescaped into its dependency
+# files, which cannot hold spaces. Where the way to the sources has one, every blob depends on every file instead.
+file(RELATIVE_PATH shader_folder ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}/shaders)
+file(GLOB_RECURSE shader_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/shaders/*.comp ${CMAKE_SOURCE_DIR}/shaders/*.glsl ${CMAKE_SOURCE_DIR}/shaders/*.h)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gen/shaders)
+if(HEARTH_SPIRV_OPT AND HEARTH_OPTIMIZE_SHADERS)
+  set(shader_optimizes ON)
+else()
+  set(shader_optimizes OFF)
+endif()
+
+# shader_blob(NAME SOURCE FORMAT DEFINES): one blob; appends to shader_list and shader_spirv of the caller.
+function(shader_blob name source format defines)
+  get_filename_component(op ${source} DIRECTORY)
+  get_filename_component(op ${op} NAME)
+  file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR}/shaders ${source})
+  shader_mark(${source} args args)
+  separate_arguments(args UNIX_COMMAND "${args}")
+  if(NOT args)
+    set(args - -)
+  endif()
+  set(spirv gen/shaders/${name}.spv)
+  set(compile ${HEARTH_GLSLANG} --quiet --target-env vulkan1.2 -S comp -I${shader_folder} ${defines})
+  set(depends DEPFILE ${CMAKE_BINARY_DIR}/${spirv}.d)
+  if(shader_folder MATCHES " " OR NOT CMAKE_GENERATOR MATCHES "Ninja|Makefiles")
+    set(depends DEPENDS ${shader_files})
+  else()
+    list(APPEND compile --depfile ${spirv}.d)
+  endif()
+  set(optimize)
+  if(shader_optimizes)
+    set(optimize COMMAND ${HEARTH_SPIRV_OPT} --target-env=vulkan1.2 -O ${spirv} -o ${spirv})
+  endif()
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/${spirv}
+    COMMAND ${compile} -o ${spirv} ${shader_folder}/${relative}
+    ${optimize}
+    COMMAND ${HEARTH_SPIRV_VAL} --target-env vulkan1.2 ${spirv}
+    MAIN_DEPENDENCY ${source} ${depends}
+    WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Shader ${name}" VERBATIM)
+  list(GET args 0 struct)
+  list(GET args 1 header)
+  set(shader_list "${shader_list}${name}\t${op}\t${format}\t${struct}\t${header}\t${spirv}\n" PARENT_SCOPE)
+  set(shader_spirv ${shader_spirv} ${CMAKE_BINARY_DIR}/${spirv} PARENT_SCOPE)
+endfunction()
+
+# shader_forms(NAME SOURCE FORMAT DEFINES): a blob, and its form with 64-bit addresses where the source asks for one.
+macro(shader_forms form_name form_source form_format form_defines)
+  shader_blob(${form_name} ${form_source} ${form_format} "${form_defines}")
+  shader_mark(${form_source} address-form form_addresses)
+  if(form_addresses)
+    shader_blob(${form_name}_addr ${form_source} ${form_format} "${form_defines};-DHTH_ADDRESSES=1")
+  endif()
+endmacro()
+
+# shader_variant(NAME SOURCE DEFINES): a variant of an entry point, in every format if it asks for that.
+macro(shader_variant variant_name variant_source variant_defines)
+  get_filename_component(variant_entry ${variant_source} NAME_WE)
+  shader_mark(${variant_source} variants variant_kind)
+  if("${variant_kind}" STREQUAL "quant")
+    foreach(header ${shader_format_headers})
+      get_filename_component(format ${header} NAME_WE)
+      string(TOUPPER ${format} upper)
+      shader_mark(${header} not-in left_out)
+      separate_arguments(left_out UNIX_COMMAND "${left_out}")
+      shader_missing(${header} missing)
+      if(missing)
+        string(APPEND shader_summary "\n  without ${variant_name}_${format}: glslang ${glslang_version} lacks ${missing}")
+      elseif(NOT ${variant_entry} IN_LIST left_out AND NOT ${variant_name} IN_LIST left_out)
+        shader_forms(${variant_name}_${format} ${variant_source} ${format}
+          "${variant_defines};-DQUANT_${upper}=1;-Igen/format/${format}")
+      endif()
+    endforeach()
+  elseif(variant_kind)
+    message(FATAL_ERROR "${variant_source}: variants \"${variant_kind}\" are not known; there is \"quant\"")
+  else()
+    shader_forms(${variant_name} ${variant_source} - "${variant_defines}")
+  endif()
+endmacro()
+
+file(GLOB shader_entries CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/shaders/*/*.comp)
+file(GLOB shader_format_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/shaders/quant/*.h)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${shader_entries} ${shader_format_headers})
+foreach(header ${shader_format_headers})
+  get_filename_component(format ${header} NAME_WE)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/format/${format}/quant_format.h CONTENT "#include \"quant/${format}.h\"\n" @ONLY)
+endforeach()
+set(shader_list "")
+set(shader_spirv "")
+set(shader_summary "")
+foreach(source ${shader_entries})
+  get_filename_component(entry ${source} NAME_WE)
+  shader_missing(${source} missing)
+  if(missing)
+    string(APPEND shader_summary "\n  without ${entry}: glslang ${glslang_version} lacks ${missing}")
+    continue()
+  endif()
+  shader_variant(${entry} ${source} "")
+  shader_mark(${source} defines more)
+  string(REPLACE "\\;" ";" more "${more}")
+  foreach(variant ${more})
+    separate_arguments(words UNIX_COMMAND "${variant}")
+    list(POP_FRONT words suffix)
+    list(TRANSFORM words PREPEND "-D")
+    shader_variant(${entry}_${suffix} ${source} "${words}")
+  endforeach()
+endforeach()
+
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/shaders.list CONTENT "${shader_list}" @ONLY)
+list(LENGTH shader_spirv shader_count)
+message(STATUS "Shaders: ${shader_count} blobs, glslang ${glslang_version} (${HEARTH_GLSLANG}), optimised: ${shader_optimizes}${shader_summary}")
+
+add_library(hearth_spirv STATIC tools/spirv_parse.c)
+target_include_directories(hearth_spirv PUBLIC tools src include)
+add_executable(spirv_reflect tools/spirv_reflect.c src/base/mem.c)
+target_link_libraries(spirv_reflect PRIVATE hearth_spirv)
+set(HEARTH_SHADER_SOURCES ${CMAKE_BINARY_DIR}/gen/shader_blobs.c ${CMAKE_BINARY_DIR}/gen/build_id.h)
+add_custom_command(OUTPUT ${HEARTH_SHADER_SOURCES} ${CMAKE_BINARY_DIR}/gen/shaders.bin
+  COMMAND spirv_reflect gen/shaders.list ${CMAKE_BINARY_DIR}/gen/shaders.bin gen/shader_blobs.c gen/build_id.h
+  DEPENDS spirv_reflect ${CMAKE_BINARY_DIR}/gen/shaders.list ${shader_spirv}
+  WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Embedding ${shader_count} shaders" VERBATIM)
+set_source_files_properties(${CMAKE_BINARY_DIR}/gen/shader_blobs.c PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/gen/shaders.bin)
