@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FIT_MAX = 32 }; /* values per fit */
+enum { FIT_MAX = 256 }; /* values per fit */
 
 /* The d for which x ≈ d × q, q an integer in [q_min, q_max] (q_min < 0), is best; it may be
  * negative where the range is not symmetric. `n` is a multiple of 8 up to FIT_MAX. All zeros give

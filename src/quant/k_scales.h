@@ -1,16 +1,15 @@
 /*
- * k_scales.h — the 12 bytes of 6-bit scales and minima that Q4_K and Q5_K share.
+ * k_scales.h — what the K formats with minima share: x = (d × scale) × q − (dmin × min), scale and
+ * min small integers per sub-block.
  *
- * Sub-blocks 0–3 have scale and minimum in the low six bits of bytes j and j + 4. Sub-blocks 4–7
- * have their low four bits in the halves of byte j + 4, their high two bits in the top of bytes j −
- * 4 and j. Owns nothing; any thread.
+ * The 12 bytes of 6-bit scales and minima of Q4_K and Q5_K: sub-blocks 0–3 have scale and minimum
+ * in the low six bits of bytes j and j + 4; sub-blocks 4–7 have their low four bits in the halves
+ * of byte j + 4, their high two bits in the top of bytes j − 4 and j. Owns nothing; any thread.
  */
 #ifndef QUANT_K_SCALES_H
 #define QUANT_K_SCALES_H
 
 #include <stdint.h>
-
-#include "quant/q8_act.h"
 
 static inline void k_scales_unpack(const uint8_t *packed, uint8_t scale[8], uint8_t min[8])
 {
@@ -31,8 +30,19 @@ static inline void k_scales_pack(const uint8_t scale[8], const uint8_t min[8], u
     }
 }
 
-/* Encodes 256 values as 8 sub-blocks x ≈ d × scale × q − dmin × min with q in [0, q_max]: writes d,
- * dmin (halves) and the packed scales, 16 bytes in all, to `head`, and the integers to `q`. */
-void k_scales_encode(const float *x, int q_max, uint8_t *head, int8_t *q);
+/* How 256 values are divided: sub_elems (16 or 32) per sub-block, q in [0, q_max], scale and min in
+ * [0, level_max]. */
+struct k_shape {
+    int sub_elems, q_max, level_max;
+};
+
+struct k_block {
+    uint8_t head[4]; /* d and dmin as halves, as they stand in the file */
+    uint8_t scale[16], min[16];
+    int8_t q[256];
+};
+
+/* Encodes 256 values; least squares per sub-block, then the neighbours of the rounded levels. */
+void k_block_encode(const float *x, struct k_shape shape, struct k_block *out);
 
 #endif

@@ -3,6 +3,8 @@
  * sub-block in its low halves and the next in its high halves. */
 #include "quant/dtype.h"
 
+#include <string.h>
+
 #include "quant/block.h"
 #include "quant/k_scales.h"
 
@@ -31,11 +33,13 @@ static void encode(const float *values, void *blocks, size_t n)
 {
     uint8_t *out = blocks;
     for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
-        int8_t q[ELEMS];
-        k_scales_encode(values, 15, out, q);
+        struct k_block k;
+        k_block_encode(values, (struct k_shape){32, 15, 63}, &k);
+        memcpy(out, k.head, 4);
+        k_scales_pack(k.scale, k.min, out + 4);
         for (int j = 0; j < 4; j++)
             for (int i = 0; i < 32; i++)
-                out[QUANTS + j * 32 + i] = (uint8_t)(q[j * 64 + i] | q[j * 64 + 32 + i] << 4);
+                out[QUANTS + j * 32 + i] = (uint8_t)(k.q[j * 64 + i] | k.q[j * 64 + 32 + i] << 4);
     }
 }
 

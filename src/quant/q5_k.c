@@ -3,6 +3,8 @@
  * i of sub-block j, then the low four bits as in Q4_K. */
 #include "quant/dtype.h"
 
+#include <string.h>
+
 #include "quant/block.h"
 #include "quant/k_scales.h"
 
@@ -41,16 +43,18 @@ static void encode(const float *values, void *blocks, size_t n)
 {
     uint8_t *out = blocks;
     for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
-        int8_t q[ELEMS];
-        k_scales_encode(values, 31, out, q);
+        struct k_block k;
+        k_block_encode(values, (struct k_shape){32, 31, 63}, &k);
+        memcpy(out, k.head, 4);
+        k_scales_pack(k.scale, k.min, out + 4);
         for (int i = 0; i < 32; i++) {
             int high = 0;
             for (int j = 0; j < 8; j++)
-                high |= q[j * 32 + i] >> 4 << j;
+                high |= k.q[j * 32 + i] >> 4 << j;
             out[HIGH + i] = (uint8_t)high;
             for (int j = 0; j < 4; j++)
                 out[QUANTS + j * 32 + i] =
-                    (uint8_t)((q[j * 64 + i] & 15) | (q[j * 64 + 32 + i] & 15) << 4);
+                    (uint8_t)((k.q[j * 64 + i] & 15) | (k.q[j * 64 + 32 + i] & 15) << 4);
         }
     }
 }
