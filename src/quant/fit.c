@@ -21,25 +21,23 @@ static float lanes_sum(const float lanes[LANES])
            ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-static float max_abs(const float *x, size_t n)
+float fit_normalize(const float *x, size_t n, float *out)
 {
-    float max = 0;
+    float amax = 0;
     for (size_t i = 0; i < n; i++) {
         float a = fabsf(x[i]);
-        max = a > max ? a : max;
+        amax = a > amax ? a : amax;
     }
-    return max < FLT_MAX ? max : FLT_MAX;
-}
-
-/* x / amax in [−1, 1]: sums of it can neither overflow nor vanish. NaN becomes −1. */
-static void normalize(const float *x, size_t n, float amax, float *out)
-{
+    if (amax < 1e-30f)
+        return 0;
+    amax = amax < FLT_MAX ? amax : FLT_MAX;
     float inverse = 1.0f / amax;
     for (size_t i = 0; i < n; i++) {
         float v = x[i] * inverse;
         v = v > -1.0f ? v : -1.0f;
         out[i] = v < 1.0f ? v : 1.0f;
     }
+    return amax;
 }
 
 /* (v − low) × inverse, rounded and clamped: fit_nearest, but the integers stay floats. */
@@ -74,10 +72,9 @@ static float total(const float *a, size_t n)
 
 float fit_scale(const float *x, size_t n, int q_min, int q_max)
 {
-    float v[FIT_MAX], amax = max_abs(x, n);
-    if (amax < 1e-30f)
+    float v[FIT_MAX], amax = fit_normalize(x, n, v);
+    if (amax == 0)
         return 0;
-    normalize(x, n, amax, v);
     float best_gain = 0, best_d = 0;
     int n_signs = q_min == -q_max ? 1 : 2;
     for (int t = 0; t < TRIALS * n_signs; t++) {
@@ -125,10 +122,9 @@ static float solve_line(const struct sums *s, size_t n, float m_max, struct fit_
 
 struct fit_line fit_line(const float *x, size_t n, int q_max, float m_max)
 {
-    float v[FIT_MAX], amax = max_abs(x, n);
-    if (amax < 1e-30f)
+    float v[FIT_MAX], amax = fit_normalize(x, n, v);
+    if (amax == 0)
         return (struct fit_line){0, 0};
-    normalize(x, n, amax, v);
     m_max /= amax;
     float low = v[0], high = v[0], sum_v[LANES] = {0}, sum_vv[LANES] = {0};
     for (size_t i = 0; i < n; i++) {

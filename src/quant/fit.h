@@ -13,6 +13,11 @@
 
 enum { FIT_MAX = 256 }; /* values per fit */
 
+/* Writes x / a, a the largest magnitude in x, clamped to [−1, 1]: sums of it can neither overflow
+ * nor vanish. NaN becomes −1. Returns a, at most FLT_MAX; 0, with `out` unset, if it is too small
+ * for any scale to matter. */
+float fit_normalize(const float *x, size_t n, float *out);
+
 /* The d for which x ≈ d × q, q an integer in [q_min, q_max] (q_min < 0), is best; it may be
  * negative where the range is not symmetric. `n` is a multiple of 8 up to FIT_MAX. All zeros give
  * 0. */
