@@ -1,0 +1,102 @@
+/* MXFP4: 32 weights, x = 2^(e − 127) × E2M1 (OCP Microscaling Formats 1.0), written here with
+ * doubled elements and the half of that scale. Byte e, then 16 bytes: the code of weight i in the
+ * low half of byte i, of i + 16 in its high half. e = 255, NaN in the OCP text, is 2^128 as in the
+ * files' own reference: nothing writes it. */
+#include "quant/dtype.h"
+
+#include <math.h>
+
+#include "quant/block.h"
+#include "quant/codebook.h"
+
+enum { ELEMS = 32, BYTES = 17 };
+
+/* 2^(e − 128), denormal for e = 0 and 1. */
+static float half_scale(unsigned e)
+{
+    return f32_from_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+}
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
+        float d = half_scale(in[0]);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)codebook_e2m1[in[1 + i] & 15];
+            out[i + 16] = d * (float)codebook_e2m1[in[1 + i] >> 4];
+        }
+    }
+}
+
+/* Ascending, with zero twice so that there are sixteen. */
+static const int8_t levels[16] = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12};
+
+/* The code of a place in `levels`; zero is always the positive one. */
+static unsigned code_of(unsigned place)
+{
+    return place < 7 ? 15 - place : place == 7 ? 0 : place - 8;
+}
+
+/* Of the powers of two around the one that just holds the largest value, the one with the least
+ * error. */
+static void encode_block(const float *x, uint8_t *out)
+{
+    float amax = 0, best_error = INFINITY;
+    for (int i = 0; i < ELEMS; i++) {
+        float a = fabsf(x[i]);
+        amax = a > amax ? a : amax;
+    }
+    /* frexp's exponent k has amax < 2^k; the largest element is 12 halves, just under 2^4. */
+    int exponent = 0, first, best = 0;
+    frexpf(amax < 0x1p126f ? amax : 0x1p126f, &exponent);
+    first = amax > 0 ? exponent + 128 - 5 : 0;
+    uint8_t place[ELEMS];
+    for (int e = first; e <= first + 2; e++) {
+        if (e < 0 || e > 252)
+            continue;
+        float error = codebook_round(x, ELEMS, half_scale((unsigned)e), levels, place);
+        if (error < best_error) {
+            best_error = error;
+            best = e;
+        }
+    }
+    if (best_error == INFINITY) /* squares overflowed: no clipping, then */
+        best = first + 2 < 0 ? 0 : first + 2 > 252 ? 252 : first + 2;
+    codebook_round(x, ELEMS, half_scale((unsigned)best), levels, place);
+    out[0] = (uint8_t)best;
+    for (int i = 0; i < 16; i++)
+        out[1 + i] = (uint8_t)(code_of(place[i]) | code_of(place[i + 16]) << 4);
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    for (size_t b = 0; b < n / ELEMS; b++)
+        encode_block(values + b * ELEMS, (uint8_t *)blocks + b * BYTES);
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        int dot = 0;
+        for (int i = 0; i < 16; i++) {
+            dot += codebook_e2m1[in[1 + i] & 15] * act[b].q[i];
+            dot += codebook_e2m1[in[1 + i] >> 4] * act[b].q[i + 16];
+        }
+        sum += half_scale(in[0]) * (act[b].d * (float)dot);
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_mxfp4 = {
+    .name = "MXFP4",
+    .shader = "mxfp4",
+    .gguf_id = 39,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};
