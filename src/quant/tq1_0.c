@@ -1,0 +1,97 @@
+/* TQ1_0: 256 weights, x = d × (q − 1), q one of 0, 1, 2. A byte v holds five base-3 digits as the
+ * fraction v / 256 ≈ 0.q0 q1 q2 q3 q4: digit k is the whole part of 3 × the fraction of v × 3^k /
+ * 256. 32 bytes hold weights 0–159 (digit k of byte i is weight 32 k + i), 16 bytes hold weights
+ * 160–239 (weight 160 + 16 k + i), 4 bytes with four digits hold the rest (240 + 4 k + i), then
+ * half d. */
+#include "quant/dtype.h"
+
+#include "quant/block.h"
+#include "quant/fit.h"
+
+enum { ELEMS = 256, BYTES = 54, D = 52 };
+
+/* Digits 0 … n_digits − 1 of `n` bytes, each digit a run of n weights, as −1, 0, 1. */
+static int8_t *unpack_run(const uint8_t *in, int n, int n_digits, int8_t *q)
+{
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    for (int k = 0; k < n_digits; k++)
+        for (int i = 0; i < n; i++) {
+            unsigned fraction = (unsigned)in[i] * power[k] & 255;
+            *q++ = (int8_t)((int)(fraction * 3 >> 8) - 1);
+        }
+    return q;
+}
+
+static void unpack(const uint8_t *in, int8_t q[ELEMS])
+{
+    q = unpack_run(in, 32, 5, q);
+    q = unpack_run(in + 32, 16, 5, q);
+    unpack_run(in + 48, 4, 4, q);
+}
+
+/* ⌈number × 256 / 3^5⌉: the smallest byte whose digits are those of the number. */
+static const int8_t *pack_run(const int8_t *q, int n, int n_digits, uint8_t *out)
+{
+    for (int i = 0; i < n; i++) {
+        int number = 0;
+        for (int k = 0; k < 5; k++)
+            number = number * 3 + (k < n_digits ? q[k * n + i] + 1 : 0);
+        out[i] = (uint8_t)((number * 256 + 242) / 243);
+    }
+    return q + n * n_digits;
+}
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
+        float d = load_f16(in + D);
+        int8_t q[ELEMS];
+        unpack(in, q);
+        for (int i = 0; i < ELEMS; i++)
+            out[i] = d * (float)q[i];
+    }
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        int8_t q[ELEMS];
+        float d = store_f16(out + D, fit_scale(values, ELEMS, -1, 1));
+        fit_round(values, ELEMS, (struct fit_line){d, 0}, -1, 1, q);
+        const int8_t *rest = pack_run(q, 32, 5, out);
+        rest = pack_run(rest, 16, 5, out + 32);
+        pack_run(rest, 4, 4, out + 48);
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        float scaled = 0;
+        int8_t q[ELEMS];
+        unpack(in, q);
+        for (int j = 0; j < 8; j++, act++) {
+            int dot = 0;
+            for (int i = 0; i < 32; i++)
+                dot += q[j * 32 + i] * act->q[i];
+            scaled += act->d * (float)dot;
+        }
+        sum += load_f16(in + D) * scaled;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_tq1_0 = {
+    .name = "TQ1_0",
+    .shader = "tq1_0",
+    .gguf_id = 34,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};
