@@ -1,0 +1,73 @@
+/* TQ2_0: 256 weights, x = d × (q − 1), meant for q of 0, 1, 2. 64 bytes, then half d. Of each half
+ * of 128 weights, run r of 32 has bits 2r, 2r + 1 of its 32 bytes. */
+#include "quant/dtype.h"
+
+#include "quant/block.h"
+#include "quant/fit.h"
+
+enum { ELEMS = 256, BYTES = 66, D = 64 };
+
+/* From −1 to 2: a q of 3 is not written by anyone, but has a meaning. */
+static void unpack(const uint8_t *in, int8_t q[ELEMS])
+{
+    for (int r = 0; r < 8; r++)
+        for (int i = 0; i < 32; i++)
+            q[r * 32 + i] = (int8_t)((in[r / 4 * 32 + i] >> (r % 4 * 2) & 3) - 1);
+}
+
+static void decode(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
+        float d = load_f16(in + D);
+        int8_t q[ELEMS];
+        unpack(in, q);
+        for (int i = 0; i < ELEMS; i++)
+            out[i] = d * (float)q[i];
+    }
+}
+
+static void encode(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
+        int8_t q[ELEMS];
+        float d = store_f16(out + D, fit_scale(values, ELEMS, -1, 1));
+        fit_round(values, ELEMS, (struct fit_line){d, 0}, -1, 1, q);
+        for (int i = 0; i < 64; i++) {
+            const int8_t *run = q + i / 32 * 128 + i % 32;
+            out[i] = (uint8_t)((run[0] + 1) | (run[32] + 1) << 2 | (run[64] + 1) << 4 |
+                               (run[96] + 1) << 6);
+        }
+    }
+}
+
+static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+{
+    const uint8_t *in = blocks;
+    double sum = 0;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
+        float scaled = 0;
+        int8_t q[ELEMS];
+        unpack(in, q);
+        for (int j = 0; j < 8; j++, act++) {
+            int dot = 0;
+            for (int i = 0; i < 32; i++)
+                dot += q[j * 32 + i] * act->q[i];
+            scaled += act->d * (float)dot;
+        }
+        sum += load_f16(in + D) * scaled;
+    }
+    return (float)sum;
+}
+
+const struct dtype dtype_tq2_0 = {
+    .name = "TQ2_0",
+    .shader = "tq2_0",
+    .gguf_id = 35,
+    .block_elems = ELEMS,
+    .block_bytes = BYTES,
+    .decode = decode,
+    .encode = encode,
+    .dot_q8 = dot_q8,
+};
