@@ -16,9 +16,9 @@ enum hth_status file_read(const char *path, size_t max_bytes, struct strbuf *out
         return log_fail(log, HTH_ERROR_IO, "%s: cannot be opened: %s", path, os_error_text());
     enum hth_status status = HTH_OK;
     char chunk[16384];
-    size_t n;
+    size_t n, left = max_bytes;
     while ((n = fread(chunk, 1, sizeof chunk, file)) > 0) {
-        if (n > max_bytes - out->len) {
+        if (n > left) {
             status = log_fail(log, HTH_ERROR_LIMIT, "%s: larger than %zu bytes", path, max_bytes);
             break;
         }
@@ -27,6 +27,7 @@ enum hth_status file_read(const char *path, size_t max_bytes, struct strbuf *out
             status = log_fail_memory(log, path, out->len + n);
             break;
         }
+        left -= n;
     }
     if (status == HTH_OK && ferror(file))
         status = log_fail(log, HTH_ERROR_IO, "%s: cannot be read: %s", path, os_error_text());
@@ -38,13 +39,19 @@ enum hth_status file_read(const char *path, size_t max_bytes, struct strbuf *out
 enum hth_status file_begin(struct file_writer *writer, const char *path, const struct log *log)
 {
     struct strbuf temp = {0};
-    strbuf_printf(&temp, "%s.tmp.%lu", path, os_process_id());
+    enum os_file_kind kind = os_stat(path, NULL, NULL);
+    *writer = (struct file_writer){0};
+    if (kind == OS_FILE_FOLDER)
+        return log_fail(log, HTH_ERROR_IO, "%s: is a folder; name a file inside it", path);
+    bool direct = kind == OS_FILE_OTHER;
+    if (!direct)
+        strbuf_printf(&temp, "%s.tmp.%lu", path, os_process_id());
     *writer = (struct file_writer){.path = mem_strdup(path), .temp_path = temp.ptr, .log = log};
     if (temp.failed || !writer->path) {
         file_abort(writer);
         return log_fail_memory(log, path, strlen(path) + 32);
     }
-    writer->stream = os_fopen(writer->temp_path, "wb");
+    writer->stream = os_fopen(direct ? path : writer->temp_path, "wb");
     if (!writer->stream) {
         enum hth_status status =
             log_fail(log, HTH_ERROR_IO, "%s: cannot be written: %s", path, os_error_text());
@@ -81,9 +88,9 @@ enum hth_status file_commit(struct file_writer *writer)
     if (fclose(writer->stream) != 0 && status == HTH_OK)
         status = write_failed(writer);
     writer->stream = NULL;
-    if (status == HTH_OK && !os_rename(writer->temp_path, writer->path))
+    if (status == HTH_OK && writer->temp_path && !os_rename(writer->temp_path, writer->path))
         status = write_failed(writer);
-    if (status != HTH_OK)
+    if (status != HTH_OK && writer->temp_path)
         os_remove(writer->temp_path);
     mem_free(writer->path);
     mem_free(writer->temp_path);
@@ -95,7 +102,8 @@ void file_abort(struct file_writer *writer)
 {
     if (writer->stream) {
         fclose(writer->stream);
-        os_remove(writer->temp_path);
+        if (writer->temp_path)
+            os_remove(writer->temp_path);
     }
     mem_free(writer->path);
     mem_free(writer->temp_path);

@@ -19,13 +19,14 @@ HTH_MUST_CHECK file_read(const char *path, size_t max_bytes, struct strbuf *out,
 
 /* A file being written beside its final place; nothing is visible there until `file_commit`. */
 struct file_writer {
-    void *stream; /* FILE * */
-    char *path, *temp_path;
+    void *stream;           /* FILE * */
+    char *path, *temp_path; /* no temp_path: straight to a device */
     const struct log *log;
     bool failed;
 };
 
-/* Opens "PATH.tmp.PID". Folders must exist. */
+/* Opens "PATH.tmp.PID". Folders must exist. A device or a pipe (/dev/null …) is never replaced:
+ * what is put goes straight to it. Errors: HTH_ERROR_IO, HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK file_begin(struct file_writer *writer, const char *path, const struct log *log);
 
 /* Appends bytes; after a failure (said once) further writes do nothing. */

@@ -27,11 +27,14 @@ void log_linev(const struct log *log, enum hth_log_level level, const char *fmt,
 {
     if (!log || !log->write || level > log->max_level)
         return;
-    char line[4096];
+    char line[4096] = "";
     vsnprintf(line, sizeof line, fmt, args);
-    for (char *c = line; *c; c++)
-        if (((unsigned char)*c < 0x20 && *c != '\t') || *c == 0x7f)
+    for (unsigned char *c = (unsigned char *)line; *c; c++) {
+        if ((*c < 0x20 && *c != '\t') || *c == 0x7f)
             *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 … U+009F steer too */
+            c[0] = c[1] = '?';
+    }
     os_mutex_lock(&lock);
     log->write(log->user, level, line);
     os_mutex_unlock(&lock);

@@ -19,8 +19,8 @@ struct log {
     enum hth_log_level max_level; /* lines of a higher level are dropped */
 };
 
-/* Writes one line; no newline at its end, no prefix. Truncated at 4 KiB; bytes below 0x20 but tab
- * are shown as '?', so that text from a file cannot steer a terminal. */
+/* Writes one line; no newline at its end, no prefix. Truncated at 4 KiB; control
+ * characters but tab are shown as '?', so that text from a file cannot steer a terminal. */
 void log_line(const struct log *log, enum hth_log_level level, const char *fmt, ...)
     ATTR_PRINTF(3, 4);
 void log_linev(const struct log *log, enum hth_log_level level, const char *fmt, va_list args)

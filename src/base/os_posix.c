@@ -76,8 +76,10 @@ static void *run_thread(void *arg)
 bool os_thread_start(struct os_thread *thread, os_thread_fn *fn, void *arg)
 {
     struct start *start = mem_alloc(sizeof *start);
-    if (!start)
+    if (!start) {
+        errno = ENOMEM;
         return false;
+    }
     *start = (struct start){fn, arg};
     pthread_t id;
     int error = pthread_create(&id, NULL, run_thread, start);
@@ -139,33 +141,36 @@ uint64_t os_memory_available_bytes(void)
     return meminfo("MemAvailable:");
 }
 
-bool os_map_file(struct os_mapping *mapping, const char *path)
+static bool map_fd(struct os_mapping *mapping, int fd)
 {
-    *mapping = (struct os_mapping){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
     struct stat info;
-    if (fstat(fd, &info) != 0 || info.st_size < 0) {
-        close(fd);
+    if (fstat(fd, &info) != 0)
         return false;
-    }
     if (!S_ISREG(info.st_mode)) {
-        close(fd);
         errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
         return false;
     }
-    if (info.st_size > 0) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (data == MAP_FAILED) {
-            close(fd);
-            return false;
-        }
-        mapping->data = data;
-        mapping->size_bytes = (uint64_t)info.st_size;
-    }
-    close(fd);
+    if (info.st_size == 0)
+        return true;
+    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED)
+        return false;
+    mapping->data = data;
+    mapping->size_bytes = (uint64_t)info.st_size;
     return true;
+}
+
+bool os_map_file(struct os_mapping *mapping, const char *path)
+{
+    *mapping = (struct os_mapping){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
+    if (fd < 0)
+        return false;
+    bool ok = map_fd(mapping, fd);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return ok;
 }
 
 void os_unmap(struct os_mapping *mapping)
@@ -215,20 +220,37 @@ FILE *os_fopen(const char *path, const char *mode)
     return fopen(path, mode);
 }
 
+/* Parents that exist may refuse mkdir for other reasons than that (read-only, no permission). */
+static bool make_folder(const char *path)
+{
+    if (mkdir(path, 0777) == 0)
+        return true;
+    int error = errno;
+    if (os_stat(path, NULL, NULL) == OS_FILE_FOLDER)
+        return true;
+    errno = error == EEXIST ? ENOTDIR : error;
+    return false;
+}
+
 bool os_make_folders(const char *path)
 {
-    struct strbuf part = {0};
-    bool ok = true;
-    for (const char *c = path; ok; c++) {
-        if ((*c == '/' && c != path) || *c == '\0')
-            ok = mkdir(part.ptr, 0777) == 0 || errno == EEXIST;
-        if (*c == '\0')
-            break;
-        strbuf_append_char(&part, *c);
-        ok = ok && !part.failed;
+    char *part = mem_strdup(path);
+    if (!part) {
+        errno = ENOMEM;
+        return false;
     }
-    strbuf_free(&part);
-    return ok && os_stat(path, NULL, NULL) == OS_FILE_FOLDER;
+    bool ok = true;
+    for (char *c = part; ok && *c; c++)
+        if (*c == '/' && c != part) {
+            *c = '\0';
+            ok = make_folder(part);
+            *c = '/';
+        }
+    ok = ok && make_folder(part);
+    int error = errno;
+    mem_free(part);
+    errno = error;
+    return ok;
 }
 
 bool os_rename(const char *from, const char *to)
@@ -243,7 +265,8 @@ bool os_remove(const char *path)
 
 bool os_flush(FILE *file)
 {
-    return fflush(file) == 0 && fsync(fileno(file)) == 0;
+    /* pipes and devices have no disk to wait for, and say EINVAL */
+    return fflush(file) == 0 && (fsync(fileno(file)) == 0 || errno == EINVAL || errno == EROFS);
 }
 
 bool os_cache_folder(struct strbuf *out)
@@ -293,9 +316,19 @@ void os_on_interrupt(void (*fn)(void))
     sigaction(SIGINT, &action, NULL);
 }
 
+/* dlopen has words of its own and no errno: this number, which no system uses, points at them. */
+enum { ERROR_OF_LIBRARY = 1000000 };
+static _Thread_local char library_error[256];
+
 void *os_library_open(const char *name)
 {
-    return dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        const char *why = dlerror();
+        snprintf(library_error, sizeof library_error, "%s", why ? why : "unknown reason");
+        errno = ERROR_OF_LIBRARY;
+    }
+    return library;
 }
 
 void *os_library_symbol(void *library, const char *name)
@@ -311,5 +344,5 @@ void os_library_close(void *library)
 
 const char *os_error_text(void)
 {
-    return strerror(errno);
+    return errno == ERROR_OF_LIBRARY ? library_error : strerror(errno);
 }

@@ -19,10 +19,11 @@ struct worker {
 struct pool {
     int n_threads, n_started;
     struct os_mutex lock;
-    struct os_cond wake;
+    struct os_cond wake, done;
     atomic_uint job;     /* counts jobs; a change is the start signal */
     atomic_int next;     /* next index to hand out */
     atomic_int n_active; /* workers that have not yet finished this job */
+    atomic_bool waiting; /* the caller sleeps on `done` */
     atomic_bool stop;
     pool_fn *fn;
     void *arg;
@@ -56,6 +57,34 @@ static unsigned wait_for_job(struct pool *pool, unsigned seen)
     return atomic_load_explicit(&pool->job, memory_order_acquire);
 }
 
+/* The order of the two atomics here is the mirror of wait_for_workers: one of both sides sees the
+ * other, so the signal cannot be lost. */
+static void finish_job(struct pool *pool)
+{
+    if (atomic_fetch_sub(&pool->n_active, 1) == 1 && atomic_load(&pool->waiting)) {
+        os_mutex_lock(&pool->lock);
+        os_cond_signal(&pool->done);
+        os_mutex_unlock(&pool->lock);
+    }
+}
+
+/* Spins as long as a worker is likely to be busy, then sleeps: where there are more threads than
+ * processors, spinning would take the processor from the very worker that is waited for. */
+static void wait_for_workers(struct pool *pool)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&pool->n_active, memory_order_acquire) == 0)
+            return;
+        os_cpu_relax();
+    }
+    os_mutex_lock(&pool->lock);
+    atomic_store(&pool->waiting, true);
+    while (atomic_load(&pool->n_active) > 0)
+        os_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->waiting, false);
+    os_mutex_unlock(&pool->lock);
+}
+
 static void worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -66,7 +95,7 @@ static void worker_main(void *arg)
         if (atomic_load(&pool->stop))
             return;
         work(pool, worker->index);
-        atomic_fetch_sub_explicit(&pool->n_active, 1, memory_order_release);
+        finish_job(pool);
     }
 }
 
@@ -83,11 +112,13 @@ enum hth_status pool_create(struct pool **out, int n_threads, const struct log *
     *out = NULL;
     if (n_threads <= 0)
         n_threads = os_cpu_count();
-    struct pool *pool = mem_calloc(1, sizeof *pool + (size_t)n_threads * sizeof(struct worker));
+    size_t bytes = sizeof(struct pool) + (size_t)n_threads * sizeof(struct worker);
+    struct pool *pool = mem_calloc(1, bytes);
     if (!pool)
-        return log_fail_memory(log, "a thread pool", sizeof *pool);
+        return log_fail_memory(log, "a thread pool", bytes);
     os_mutex_init(&pool->lock);
     os_cond_init(&pool->wake);
+    os_cond_init(&pool->done);
     pool->n_threads = n_threads;
     for (int i = 1; i < n_threads; i++) {
         struct worker *worker = &pool->workers[i];
@@ -113,6 +144,7 @@ void pool_destroy(struct pool *pool)
     for (int i = 1; i <= pool->n_started; i++)
         os_thread_join(&pool->workers[i].thread);
     os_cond_destroy(&pool->wake);
+    os_cond_destroy(&pool->done);
     os_mutex_destroy(&pool->lock);
     mem_free(pool);
 }
@@ -124,7 +156,7 @@ int pool_threads(const struct pool *pool)
 
 void pool_run(struct pool *pool, pool_fn *fn, void *arg, int count)
 {
-    if (!pool || pool->n_threads == 1 || count == 1) {
+    if (!pool || pool->n_threads == 1 || count <= 1) {
         for (int i = 0; i < count; i++)
             fn(arg, i, 0);
         return;
@@ -136,6 +168,5 @@ void pool_run(struct pool *pool, pool_fn *fn, void *arg, int count)
     atomic_store_explicit(&pool->n_active, pool->n_started, memory_order_relaxed);
     announce(pool);
     work(pool, 0);
-    while (atomic_load_explicit(&pool->n_active, memory_order_acquire) > 0)
-        os_cpu_relax();
+    wait_for_workers(pool);
 }

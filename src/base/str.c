@@ -68,8 +68,13 @@ static bool reserve(struct strbuf *buf, size_t more)
 
 void strbuf_append(struct strbuf *buf, struct str text)
 {
+    /* a piece of the buffer itself moves with it */
+    uintptr_t from = (uintptr_t)text.ptr, start = (uintptr_t)buf->ptr;
+    bool own = buf->ptr && from >= start && from - start < buf->len;
     if (!reserve(buf, text.len))
         return;
+    if (own)
+        text.ptr = buf->ptr + (from - start);
     if (text.len)
         memcpy(buf->ptr + buf->len, text.ptr, text.len);
     buf->len += text.len;
@@ -85,6 +90,8 @@ void strbuf_append_utf8(struct strbuf *buf, unsigned cp)
 {
     char bytes[4];
     size_t n = 0;
+    if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+        cp = 0xfffd; /* no character: UTF-8 has no bytes for it */
     if (cp < 0x80) {
         bytes[n++] = (char)cp;
     } else if (cp < 0x800) {
@@ -95,7 +102,7 @@ void strbuf_append_utf8(struct strbuf *buf, unsigned cp)
         bytes[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
         bytes[n++] = (char)(0x80 | (cp & 0x3f));
     } else {
-        bytes[n++] = (char)(0xf0 | (cp >> 18 & 7));
+        bytes[n++] = (char)(0xf0 | cp >> 18);
         bytes[n++] = (char)(0x80 | (cp >> 12 & 0x3f));
         bytes[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
         bytes[n++] = (char)(0x80 | (cp & 0x3f));
@@ -109,6 +116,8 @@ void strbuf_printf(struct strbuf *buf, const char *fmt, ...)
     va_start(args, fmt);
     int len = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
+    if (len < 0)
+        buf->failed = true;
     if (len < 0 || !reserve(buf, (size_t)len))
         return;
     va_start(args, fmt);

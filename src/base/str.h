@@ -45,8 +45,10 @@ struct strbuf {
     bool failed;
 };
 
+/* `text` may be a piece of the buffer itself. */
 void strbuf_append(struct strbuf *buf, struct str text);
 void strbuf_append_char(struct strbuf *buf, char c);
+/* What is no character (a surrogate, above U+10FFFF) becomes U+FFFD. */
 void strbuf_append_utf8(struct strbuf *buf, unsigned codepoint);
 void strbuf_printf(struct strbuf *buf, const char *fmt, ...) ATTR_PRINTF(2, 3);
 void strbuf_clear(struct strbuf *buf);

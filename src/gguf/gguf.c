@@ -61,6 +61,9 @@ static enum hth_status part_open(struct gguf_part *part, const char *path, const
         return log_fail_memory(log, "the name of a file", strlen(path) + 1);
     if (os_stat(path, NULL, NULL) == OS_FILE_FOLDER)
         return log_fail(log, HTH_ERROR_IO, "%s: is a folder; name the .gguf file inside it", path);
+    if (os_stat(path, NULL, NULL) == OS_FILE_OTHER)
+        return log_fail(log, HTH_ERROR_IO, "%s: is a device or a pipe; name a .gguf file on a disk",
+                        path);
     if (!os_map_file(&part->mapping, path))
         return log_fail(log, HTH_ERROR_IO, "%s: cannot be opened: %s", path, os_error_text());
     part->data = part->mapping.data;
