@@ -2,10 +2,10 @@
  * op.h — the graph of a model as data: tensors with shape and type, ops in order, no device.
  *
  * Owns the list of ops and their parameters, and `struct graph` with all it points to (one arena).
- * Does not own bytes: a weight is a reference into a file, an activation only a shape. One family of
- * ops per file of this folder gives check, reference, cost and tolerance (op_def.h). Building a graph
- * never returns NULL in the middle: the first failure is kept in the graph and said at its end, so
- * that model code reads straight down. One thread per graph.
+ * Does not own bytes: a weight is a reference into a file, an activation only a shape. One family
+ * of ops per file of this folder gives check, reference, cost and tolerance (op_def.h). Building a
+ * graph never returns NULL in the middle: the first failure is kept in the graph and said at its
+ * end, so that model code reads straight down. One thread per graph.
  *
  * Shapes: ne[0] is the length of a row, rows are contiguous; ne[1], ne[2] … count rows. Activations
  * are F32 but for indices (I32).
@@ -67,8 +67,8 @@ enum tensor_kind {
  * batch sizes, a batch fills a part of it. */
 enum row_count { ROWS_FIXED, ROWS_TOKENS, ROWS_OUTPUTS };
 
-/* Where a layer's keys and values are inside a page of the cache (kv/kv.h): K of (head h, slot s) at
- * page + k_offset + (h × KV_PAGE + s) × bytes of a row of k_dim; V likewise. */
+/* Where a layer's keys and values are inside a page of the cache (kv/kv.h): K of (head h, slot s)
+ * at page + k_offset + (h × KV_PAGE + s) × bytes of a row of k_dim; V likewise. */
 struct kv_geom {
     int n_head_kv, k_dim, v_dim;
     const struct dtype *k_type, *v_type;
@@ -83,7 +83,8 @@ struct tensor {
     const struct dtype *dtype;
     int64_t ne[OP_MAX_DIMS];
     int64_t stride[OP_MAX_DIMS]; /* in elements; stride[0] is 1 */
-    enum row_count rows;         /* bounds the outermost dimension in use */
+    int n_dims;                  /* in use; the outermost is ne[n_dims - 1], even if it is 1 */
+    enum row_count rows;         /* bounds the outermost dimension */
     const struct weight *weight; /* TENSOR_WEIGHT */
     struct kv_geom kv;           /* TENSOR_KV */
     struct tensor *view_of;      /* shares the bytes of this one, from view_offset elements on */
@@ -130,8 +131,8 @@ enum router_kind { ROUTER_SOFTMAX, ROUTER_SIGMOID, ROUTER_SOFTMAX_CHOSEN };
 
 /* Probabilities over experts; the n_used largest (of prob + bias, if there is a bias) are chosen,
  * ties to the lower number; weights are the unbiased probabilities, normalised by their sum
- * (at least 6.1e-5) if `normalize`, then × scale. ROUTER_SOFTMAX_CHOSEN: top of the logits (with the
- * bias added), softmax over the chosen only. */
+ * (at least 6.1e-5) if `normalize`, then × scale. ROUTER_SOFTMAX_CHOSEN: top of the logits (with
+ * the bias added), softmax over the chosen only. */
 struct router_params {
     enum router_kind kind;
     int n_used;
@@ -182,12 +183,13 @@ struct graph {
     int n_tokens, n_outputs; /* the bucket */
     int layer;               /* prefixed to names while building; -1: none */
     const struct log *log;
-    enum hth_status status;   /* the first failure */
-    struct tensor broken;     /* what constructors return after one */
-    struct tensor *logits;    /* the result, [n_vocab, n_outputs] */
+    enum hth_status status; /* the first failure */
+    struct tensor broken;   /* what constructors return after one */
+    struct tensor *logits;  /* the result, [n_vocab, n_outputs] */
 };
 
-/* --- building (graph.c) --------------------------------------------------------------------------- */
+/* --- building (graph.c)
+ * --------------------------------------------------------------------------- */
 
 /* An empty graph for a bucket of batch sizes. */
 void graph_init(struct graph *graph, int n_tokens, int n_outputs, const struct log *log);
@@ -207,7 +209,8 @@ struct tensor *graph_activation(struct graph *graph, const char *name, const str
 struct tensor *graph_reshape(struct graph *graph, struct tensor *x, int64_t ne0, int64_t ne1,
                              int64_t ne2);
 
-/* Appends an op after checking it (op_def.check); on failure logs it by label and breaks the graph. */
+/* Appends an op after checking it (op_def.check); on failure logs it by label and breaks the graph.
+ */
 struct op *graph_append(struct graph *graph, const struct op *op);
 
 /* Logs and remembers a failure of the model's own code. */
@@ -222,7 +225,31 @@ struct tensor *tensor_base(const struct tensor *tensor, int64_t *offset);
 int64_t tensor_elems(const struct tensor *tensor);
 int64_t tensor_rows(const struct tensor *tensor); /* ne[1] × ne[2] × ne[3] */
 
-/* --- the ops, as model code calls them; shapes in → out --------------------------------------------- */
+/* --- the ops, as model code calls them; shapes in → out --- */
+
+/* After a failure they return &g->broken and do nothing more. Where their tensors stand in op.in
+ * and op.out, those of fused ops included ("-": NULL may stand there in every case):
+ *
+ *   kind          in                                          out
+ *   get_rows      table                                       rows
+ *   matmul        W, x, bias or -, residual or -, ids or -    y (residual only ever by fusion)
+ *   rms_norm      x, w or -                                   y
+ *   rope          x, factors or -                             y
+ *   kv_write      k, v                                        kv
+ *   attention     q, kv, sinks or -                           y
+ *   softmax       x                                           y
+ *   router        logits, bias or -                           weights, ids
+ *   expert_sum    x, weights                                  y
+ *   glu           gate, up                                    y
+ *   add, mul      a, b                                        y
+ *   scale, copy   x                                           y
+ *   add_rms_norm  a, b, w                                     sum, normed; p.rms_norm
+ *   matmul_glu    Wg, x, bias_g or -, -, ids or -, Wu,        y; p.glu, by expert if ids
+ *                 bias_u or -
+ *   matmul_qkv    x, W0, b0 or -, W1, b1 or -, W2 or -,       y0, y1, y2 or -
+ *                 b2 or -
+ *   rope_kv       q, k, v, factors or -                       q turned, kv; p.rope
+ */
 
 /* table [n, rows] → [n, T]; INDEX_OUTPUTS: x [n, T] → [n, n_outputs]. */
 struct tensor *op_get_rows(struct graph *g, const char *label, struct tensor *table,
@@ -261,5 +288,7 @@ struct tensor *op_add(struct graph *g, const char *label, struct tensor *a, stru
 struct tensor *op_mul(struct graph *g, const char *label, struct tensor *a, struct tensor *b);
 struct tensor *op_scale(struct graph *g, const char *label, struct tensor *x,
                         const struct scale_params *params);
+/* The same on another device; only partition calls it. */
+struct tensor *op_copy(struct graph *g, const char *label, struct tensor *x);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * op_def.h — what each family of ops defines: what is allowed, what it means, what it costs.
  *
- * One `const struct op_def op_<name> = {` per file of this folder (the build lists them). The
+ * One `const struct op_def op_def_<name> = {` per file of this folder (the build lists them). The
  * reference is the definition: scalar, double accumulation, no threads, no SIMD; every kernel of
  * every device is tested against it. Constants: any thread.
  */
@@ -28,7 +28,8 @@ struct op_call {
     void *const *kv_pages; /* host address of each page of the cache */
 };
 
-/* What running an op moves and computes, for a batch of its bucket's size with `kv_len` positions. */
+/* What running an op moves and computes, for a batch of its bucket's size with `kv_len` positions.
+ */
 struct op_cost {
     uint64_t weight_bytes, kv_bytes, act_bytes;
     uint64_t flops;
@@ -61,6 +62,9 @@ HTH_MUST_CHECK op_reference(const struct op_call *call);
 /* How many rows along the outermost dimension of a tensor are really there in this batch. */
 int64_t batch_rows(const struct batch *batch, const struct tensor *tensor);
 
+/* Rows of ne[0] elements really there, over all dimensions: the first so many of the tensor. */
+int64_t batch_rows_flat(const struct batch *batch, const struct tensor *tensor);
+
 /* A view of a tensor of the graph over bytes that begin at its base. */
 struct view view_of(const struct tensor *tensor, void *base);
 
@@ -70,6 +74,39 @@ static inline void *view_row(const struct view *view, int64_t i1, int64_t i2)
     int64_t elems = i1 * view->stride[1] + i2 * view->stride[2];
     return (char *)view->data +
            elems / (int64_t)view->dtype->block_elems * (int64_t)view->dtype->block_bytes;
+}
+
+/* Address of the i-th row, counted over all dimensions. */
+static inline void *view_row_flat(const struct view *view, int64_t i)
+{
+    return view_row(view, i % view->ne[1], i / view->ne[1]);
+}
+
+/* Address of the matrix of an expert; NULL: not here. */
+static inline void *view_expert(const struct view *view, int64_t expert)
+{
+    return view->experts ? view->experts[expert] : view_row(view, 0, expert);
+}
+
+/* Where head `head` of position `pos` of a sequence has its key, and its value. */
+static inline void *call_k_row(const struct op_call *call, const struct kv_geom *kv, int64_t pos,
+                               int seq, int head)
+{
+    const struct batch *batch = call->batch;
+    uint32_t page = batch->page_table[(int64_t)seq * batch->table_stride + pos / KV_PAGE];
+    return (char *)call->kv_pages[page] + kv->k_offset +
+           (uint64_t)(head * KV_PAGE + pos % KV_PAGE) *
+               dtype_row_bytes(kv->k_type, (uint64_t)kv->k_dim);
+}
+
+static inline void *call_v_row(const struct op_call *call, const struct kv_geom *kv, int64_t pos,
+                               int seq, int head)
+{
+    const struct batch *batch = call->batch;
+    uint32_t page = batch->page_table[(int64_t)seq * batch->table_stride + pos / KV_PAGE];
+    return (char *)call->kv_pages[page] + kv->v_offset +
+           (uint64_t)(head * KV_PAGE + pos % KV_PAGE) *
+               dtype_row_bytes(kv->v_type, (uint64_t)kv->v_dim);
 }
 
 #endif

@@ -1,0 +1,169 @@
+#include "cpu/cpu_exec.h"
+
+#include "base/mem.h"
+#include "cpu/cpu_check.h"
+#include "cpu/cpu_op.h"
+#include "plan/memmap.h"
+
+enum { ALIGN = 64 };
+
+/* An op with its row and its bytes; batch and cache are filled in when it runs. */
+struct cpu_step {
+    const struct cpu_op *row;
+    struct op_call call;
+};
+
+struct cpu_exec {
+    const struct graph *graph;
+    const struct log *log;
+    struct cpu_exec_options options;
+    struct memmap map;
+    char *activations;
+    void *scratch;
+    size_t scratch_bytes;
+    struct cpu_step *steps;
+};
+
+/* The bytes of a tensor's base, or NULL for the cache, which comes with each batch. */
+static void *base_bytes(const struct cpu_exec *exec, const struct tensor *tensor)
+{
+    const struct tensor *base = tensor_base(tensor, NULL);
+    if (base->kind == TENSOR_WEIGHT)
+        return (void *)base->weight->data;
+    if (base->kind == TENSOR_KV)
+        return NULL;
+    return exec->activations + exec->map.offsets[base->id];
+}
+
+static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step,
+                                    const struct op *op)
+{
+    step->row = cpu_op_select(op, NULL);
+    if (!step->row)
+        return log_fail(exec->log, HTH_ERROR_UNSUPPORTED, "%s: the CPU has no kernel for %s",
+                        op->label, op_def_of(op->kind)->name);
+    step->call.op = op;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i])
+            step->call.in[i] = view_of(op->in[i], base_bytes(exec, op->in[i]));
+    for (int i = 0; i < OP_MAX_OUT; i++)
+        if (op->out[i])
+            step->call.out[i] = view_of(op->out[i], base_bytes(exec, op->out[i]));
+    size_t scratch = step->row->scratch_bytes
+                         ? step->row->scratch_bytes(op, pool_threads(exec->options.pool))
+                         : 0;
+    if (scratch > exec->scratch_bytes)
+        exec->scratch_bytes = scratch;
+    return HTH_OK;
+}
+
+static enum hth_status prepare(struct cpu_exec *exec)
+{
+    const struct graph *graph = exec->graph;
+    enum hth_status status = memmap_create(&exec->map, graph, ALIGN, false, exec->log);
+    if (status != HTH_OK)
+        return status;
+    exec->activations = mem_alloc_aligned((size_t)exec->map.size_bytes + ALIGN, ALIGN);
+    if (!exec->activations)
+        return log_fail_memory(exec->log, "the activations of a batch", exec->map.size_bytes);
+    exec->steps = mem_calloc(graph->n_ops + 1, sizeof *exec->steps);
+    if (!exec->steps)
+        return log_fail_memory(exec->log, "the steps of a graph",
+                               graph->n_ops * sizeof *exec->steps);
+    for (size_t i = 0; i < graph->n_ops && status == HTH_OK; i++)
+        status = prepare_step(exec, &exec->steps[i], graph->ops[i]);
+    if (status != HTH_OK)
+        return status;
+    exec->scratch = mem_alloc_aligned(exec->scratch_bytes + ALIGN, ALIGN);
+    if (!exec->scratch)
+        return log_fail_memory(exec->log, "the scratch memory of a batch", exec->scratch_bytes);
+    return HTH_OK;
+}
+
+enum hth_status cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
+                                const struct cpu_exec_options *options, const struct log *log)
+{
+    *out = NULL;
+    if (graph->status != HTH_OK)
+        return graph->status;
+    struct cpu_exec *exec = mem_calloc(1, sizeof *exec);
+    if (!exec)
+        return log_fail_memory(log, "an executor", sizeof *exec);
+    exec->graph = graph;
+    exec->log = log;
+    exec->options = *options;
+    enum hth_status status = prepare(exec);
+    if (status != HTH_OK) {
+        cpu_exec_destroy(exec);
+        return status;
+    }
+    *out = exec;
+    return HTH_OK;
+}
+
+void cpu_exec_destroy(struct cpu_exec *exec)
+{
+    if (!exec)
+        return;
+    mem_free(exec->steps);
+    mem_free_aligned(exec->scratch);
+    mem_free_aligned(exec->activations);
+    memmap_free(&exec->map);
+    mem_free(exec);
+}
+
+/* Kernels trust the batch: what it says is checked once, here. */
+static enum hth_status check_batch(const struct cpu_exec *exec, const struct batch *batch)
+{
+    const struct graph *graph = exec->graph;
+    if (batch->n_tokens < 1 || batch->n_tokens > graph->n_tokens || batch->n_outputs < 0 ||
+        batch->n_outputs > graph->n_outputs)
+        return log_fail(exec->log, HTH_ERROR_ARGUMENT,
+                        "a batch of %d tokens with %d outputs does not fit into %d and %d",
+                        batch->n_tokens, batch->n_outputs, graph->n_tokens, graph->n_outputs);
+    for (int i = 0; i < batch->n_outputs; i++)
+        if (batch->outputs[i] < 0 || batch->outputs[i] >= batch->n_tokens)
+            return log_fail(exec->log, HTH_ERROR_ARGUMENT,
+                            "output %d of a batch of %d tokens is row %d", i, batch->n_tokens,
+                            batch->outputs[i]);
+    for (size_t k = 0; k < graph->n_ops; k++) {
+        const struct op *op = graph->ops[k];
+        if (op->kind != OP_GET_ROWS || op->p.get_rows.index != INDEX_TOKENS)
+            continue;
+        for (int i = 0; i < batch->n_tokens; i++)
+            if (batch->ids[i] < 0 || batch->ids[i] >= op->in[0]->ne[1])
+                return log_fail(exec->log, HTH_ERROR_ARGUMENT,
+                                "token %d is out of range: the vocabulary has %lld", batch->ids[i],
+                                (long long)op->in[0]->ne[1]);
+    }
+    return HTH_OK;
+}
+
+enum hth_status cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
+                             void *const *kv_pages)
+{
+    enum hth_status status = check_batch(exec, batch);
+    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only};
+    for (size_t i = 0; i < exec->graph->n_ops && status == HTH_OK; i++) {
+        struct cpu_step *step = &exec->steps[i];
+        step->call.batch = batch;
+        step->call.kv_pages = kv_pages;
+        step->row->run(&step->call, &scratch);
+        if (exec->options.check)
+            status = cpu_check(&step->call, exec->options.float_only, exec->log);
+    }
+    return status;
+}
+
+const float *cpu_exec_logits(const struct cpu_exec *exec)
+{
+    const struct tensor *logits = exec->graph->logits;
+    if (!logits)
+        return NULL;
+    return view_of(logits, base_bytes(exec, logits)).data;
+}
+
+uint64_t cpu_exec_bytes(const struct cpu_exec *exec)
+{
+    return exec->map.size_bytes + exec->scratch_bytes;
+}

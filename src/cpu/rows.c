@@ -1,0 +1,45 @@
+#include "cpu/rows.h"
+
+/* Waking the threads and waiting for them costs some microseconds. */
+enum { ALONE_BELOW = 20000 };
+
+struct job {
+    const struct op_call *call;
+    cpu_rows_fn *fn;
+    int64_t n_rows, chunk;
+};
+
+static void run_chunk(void *arg, int index, int thread)
+{
+    (void)thread;
+    const struct job *job = arg;
+    int64_t begin = index * job->chunk, end = begin + job->chunk;
+    job->fn(job->call, begin, end < job->n_rows ? end : job->n_rows);
+}
+
+void cpu_rows(const struct op_call *call, const struct cpu_scratch *scratch, int64_t n_rows,
+              int64_t row_cost, cpu_rows_fn *fn)
+{
+    if (n_rows * row_cost < ALONE_BELOW) {
+        fn(call, 0, n_rows);
+        return;
+    }
+    int64_t pieces = (int64_t)pool_threads(scratch->pool) * 4;
+    struct job job = {call, fn, n_rows, (n_rows + pieces - 1) / pieces};
+    pool_run(scratch->pool, run_chunk, &job, (int)((n_rows + job.chunk - 1) / job.chunk));
+}
+
+float cpu_dot(const float *a, const float *b, int64_t n)
+{
+    float lanes[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++)
+            lanes[j] += a[i + j] * b[i + j];
+    float sum = 0;
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    for (int j = 0; j < 8; j++)
+        sum += lanes[j];
+    return sum;
+}
