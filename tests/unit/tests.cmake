@@ -1,0 +1,1 @@
+target_link_libraries(unit_spirv_parse PRIVATE hearth_spirv)
