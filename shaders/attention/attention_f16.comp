@@ -1,0 +1,6 @@
+// attention_f16.comp: attention over a cache in F16.
+// args: attention_args attention/attention_args.h
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#define KV_F16 1
+#include "attention/attention.glsl"

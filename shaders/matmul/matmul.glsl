@@ -1,0 +1,111 @@
+// matmul.glsl: y = W·x in tiles of BM rows by BN columns: weights are decoded into shared memory once
+// per tile, four rows and TN columns per invocation, accumulation in fp32.
+//
+// Entry points define TILE_F32, TILE_F16 (halves in shared memory, packed fp16 products summed over a
+// run of 16, then fp32) or TILE_INT (signed bytes, packed integer dot products).
+#include "common/prelude.glsl"
+#include "quant/unit.glsl"
+#include "matmul/matmul_args.h"
+#include "moe/moe_args.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint GROUP = 128u; // BM / 4 × BN / TN invocations
+layout(constant_id = 1) const uint BM = 128u;    // rows of W
+layout(constant_id = 2) const uint BN = 32u;     // columns of x
+layout(constant_id = 3) const uint TN = 8u;      // columns per invocation
+layout(constant_id = 4) const bool UNIFORM_COLUMNS = true; // a subgroup lies in one set of TN columns
+layout(push_constant, std430) uniform Args { matmul_args a; };
+
+const uint LANES_M = BM / 4u;
+const uint UNITS = GROUP / BM > 0u ? GROUP / BM : 1u; // units of 32 columns per step
+const uint MAX_TN = 8u;
+
+#ifdef TILE_F32
+shared float sw[UNITS * 32u * BM];
+shared float sx[UNITS * 32u * BN];
+#endif
+#ifdef TILE_F16
+shared f16vec2 sw[UNITS * 16u * BM];
+shared f16vec2 sx[UNITS * 16u * BN];
+#endif
+#ifdef TILE_INT
+shared int sw[UNITS * 8u * BM];
+shared int sx[UNITS * 8u * BN];
+shared float sw_d[UNITS * 2u * BM], sx_d[UNITS * 2u * BN];
+#if QUANT_HAS_MIN
+shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
+#endif
+#endif
+
+// Where this workgroup's columns come from.
+struct Columns {
+    uint first, count; // in the list of slots (by expert) or of columns
+    uint w;            // place of the weight
+};
+
+// Column j of the tile: its slot (row of y).
+uint slot_of(Columns columns, uint j)
+{
+    uint at = columns.first + min(j, columns.count - 1u);
+    return a.groups == REF_NONE ? at : LOAD_U32(a.groups, LOAD_U32(a.groups, 1u) + at);
+}
+
+uint x_row_of(uint slot)
+{
+    return a.x_per_slot != 0u ? slot : slot / a.n_used;
+}
+
+#include "matmul/tile_steps.glsl"
+
+void main()
+{
+    uint tid = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    Columns columns;
+    columns.w = a.w;
+    if (a.groups != REF_NONE) {
+        if (gl_WorkGroupID.y >= LOAD_U32(a.groups, 0u))
+            return;
+        uint tile = GROUPS_TILES + 3u * gl_WorkGroupID.y;
+        columns.w = LOAD_U32(a.table, LOAD_U32(a.groups, tile));
+        columns.first = LOAD_U32(a.groups, tile + 1u);
+        columns.count = LOAD_U32(a.groups, tile + 2u);
+    } else {
+        uint there = BATCH(a.batch, a.rows_field) * a.n_used;
+        columns.first = gl_WorkGroupID.y * BN;
+        if (columns.first >= there)
+            return;
+        columns.count = min(there - columns.first, BN);
+    }
+    uint row = gl_WorkGroupID.x * BM;
+    uint tm = tid % LANES_M;
+    uint tn = UNIFORM_COLUMNS ? gl_SubgroupID * gl_SubgroupSize / LANES_M : tid / LANES_M;
+
+    float acc[4u * MAX_TN];
+    [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
+        acc[i] = 0.0;
+    for (uint u = 0u; u < a.k >> 5; u += UNITS) {
+        load_weights(columns.w, row, u, tid);
+        load_columns(columns, u, tid);
+        barrier();
+        multiply(tm, tn, acc);
+        barrier();
+    }
+
+    [[unroll]] for (uint c = 0u; c < TN; c++) {
+        uint j = tn * TN + c;
+        if (j >= columns.count)
+            continue;
+        uint y = slot_of(columns, j) * a.y_stride + a.y_first;
+        [[unroll]] for (uint r = 0u; r < 4u; r++) {
+            uint i = row + 4u * tm + r;
+            if (i >= a.n)
+                continue;
+            float value = acc[4u * c + r];
+            if (a.bias != REF_NONE)
+                value += LOAD_F32(a.bias, a.y_first + i);
+            if (a.residual != REF_NONE)
+                value += LOAD_F32(a.residual, y + i);
+            STORE_F32(a.y, y + i, value);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+// matvec.comp: y = W·x for 1 to 8 columns, W in any block format of the file, fp32 math.
+// variants: quant
+// args: matvec_args matmul/matvec_args.h
+// address-form
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common/prelude.glsl"
+#include "quant/unit.glsl"
+#include "matmul/matvec_args.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint GROUP = 32u; // invocations, all on the same rows
+layout(constant_id = 1) const uint ROWS = 2u;   // rows of W per workgroup
+layout(constant_id = 2) const uint COLS = 1u;   // columns of x per workgroup
+layout(constant_id = 3) const uint GLU = 0u;    // 1: silu, 2: gelu (tanh), 3: gelu (erf)
+#define MAX_ROWS 8u
+#define MAX_COLS 8u
+#define MAX_ACC 16u // of ROWS × COLS
+layout(push_constant, std430) uniform Args { matvec_args a; };
+
+#include "common/reduce.glsl"
+#include "common/activation.glsl"
+
+// Each lane takes every GROUP-th unit of 32 columns, for all rows and columns of this workgroup.
+//
+// One column: Σ d·q·x + m·Σx, so that scales are applied once per run. Several: weights are made first
+// (d·q + m) and used for all columns.
+void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
+{
+    uint blocks = a.k / QUANT_ELEMS;
+    for (uint u = gl_LocalInvocationIndex; u < a.k >> 5; u += GROUP) {
+        Unit unit[MAX_ROWS];
+        [[unroll]] for (uint r = 0u; r < ROWS; r++)
+            unit[r] = quant_load(w, min(row + r, n - 1u) * blocks, u);
+        uvec2 column = quant_columns(u) >> 2;
+        [[unroll]] for (uint run = 0u; run < 2u; run++) {
+            float s[MAX_ROWS], x_sum = 0.0;
+            [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                s[r] = 0.0;
+            [[unroll]] for (uint i = 0u; i < 4u; i++) {
+                if (COLS == 1u) {
+                    vec4 x = LOAD_F32X4(a.x, x_row[0] + column[run] + i);
+#if QUANT_HAS_MIN
+                    x_sum += x.x + x.y + x.z + x.w;
+#endif
+                    [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                        s[r] += dot(unit[r].q[4u * run + i], x);
+                } else {
+                    vec4 q[MAX_ROWS];
+                    [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                        q[r] = unit_weights(unit[r], run, i);
+                    [[unroll]] for (uint c = 0u; c < COLS; c++) {
+                        vec4 x = LOAD_F32X4(a.x, x_row[c] + column[run] + i);
+                        [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                            acc[r * COLS + c] += dot(q[r], x);
+                    }
+                }
+            }
+            [[unroll]] for (uint r = 0u; r < ROWS && COLS == 1u; r++) {
+#if QUANT_HAS_SCALE
+                s[r] *= unit[r].d[run];
+#endif
+#if QUANT_HAS_MIN
+                s[r] += unit[r].m[run] * x_sum;
+#endif
+                acc[r] += s[r];
+            }
+        }
+    }
+}
+
+void main()
+{
+    // which weight, and which of its rows
+    uint part = 0u, row = gl_WorkGroupID.x * ROWS;
+    if (GLU == 0u) {
+        uint padded = (a.n[0] + ROWS - 1u) / ROWS * ROWS;
+        if (row >= padded) {
+            row -= padded;
+            part = 1u;
+            padded = (a.n[1] + ROWS - 1u) / ROWS * ROWS;
+            if (row >= padded) {
+                row -= padded;
+                part = 2u;
+            }
+        }
+    }
+    uint n = a.n[part], w = a.w[part], w_up = a.w[1];
+
+    // which columns
+    uint there = BATCH(a.batch, a.rows_field) * a.n_used, first = gl_WorkGroupID.y * COLS;
+    if (first >= there)
+        return;
+    if (a.ids != REF_NONE) {
+        uint expert = LOAD_U32(a.ids, first);
+        w = LOAD_U32(a.table[0], expert);
+        if (GLU != 0u)
+            w_up = LOAD_U32(a.table[1], expert);
+    }
+    uint x_row[MAX_COLS];
+    [[unroll]] for (uint c = 0u; c < COLS; c++) {
+        uint column = min(first + c, there - 1u);
+        x_row[c] =
+            (a.x_per_slot != 0u ? column : column / a.n_used) * (a.x_stride >> 2);
+    }
+
+    float acc[MAX_ACC], acc_up[MAX_ACC];
+    [[unroll]] for (uint i = 0u; i < MAX_ACC; i++)
+        acc[i] = acc_up[i] = 0.0;
+    accumulate(w, row, n, x_row, acc);
+    if (GLU != 0u)
+        accumulate(w_up, row, n, x_row, acc_up);
+
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint c = 0u; c < COLS; c++) {
+            float value = group_add(acc[r * COLS + c]);
+            if (GLU != 0u)
+                value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], row + r) : 0.0),
+                            group_add(acc_up[r * COLS + c]) +
+                                (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], row + r) : 0.0));
+            if (gl_LocalInvocationIndex != 0u || row + r >= n || first + c >= there)
+                continue;
+            uint y_row = a.y_first[part] + row + r, y = (first + c) * a.y_stride[part] + y_row;
+            if (GLU == 0u && a.bias[part] != REF_NONE)
+                value += LOAD_F32(a.bias[part], y_row);
+            if (part == 0u && a.residual != REF_NONE)
+                value += LOAD_F32(a.residual, y);
+            STORE_F32(a.y[part], y, value);
+        }
+    }
+}

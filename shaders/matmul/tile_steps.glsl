@@ -1,0 +1,163 @@
+// tile_steps.glsl: one step of matmul.glsl in each arithmetic: fill shared memory, multiply.
+//
+// Shared arrays are [unit][k][row or column], so that neighbouring invocations touch neighbouring words.
+
+// Row of the tile and unit that this invocation decodes; the tail of W is clamped, its results dropped.
+#ifdef TILE_F32
+void load_weights(uint w, uint row, uint u, uint tid)
+{
+    uint m = tid % BM, step = tid / BM;
+    if (tid >= UNITS * BM || u + step >= a.k >> 5)
+        return;
+    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), u + step);
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        vec4 q = unit_weights(unit, i >> 2, i & 3u);
+        [[unroll]] for (uint j = 0u; j < 4u; j++)
+            sw[(step * 32u + 4u * i + j) * BM + m] = q[j];
+    }
+}
+
+void load_columns(Columns columns, uint u, uint tid)
+{
+    for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
+        uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
+        vec4 x = vec4(0.0);
+        if (u + step < a.k >> 5) {
+            uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
+            x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
+        }
+        [[unroll]] for (uint k = 0u; k < 4u; k++)
+            sx[(step * 32u + 4u * i + k) * BN + j] = x[k];
+    }
+}
+
+void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
+{
+    for (uint k = 0u; k < UNITS * 32u; k++) {
+        float w[4];
+        [[unroll]] for (uint r = 0u; r < 4u; r++)
+            w[r] = sw[k * BM + 4u * tm + r];
+        [[unroll]] for (uint c = 0u; c < TN; c++) {
+            float x = sx[k * BN + tn * TN + c];
+            [[unroll]] for (uint r = 0u; r < 4u; r++)
+                acc[4u * c + r] = fma(w[r], x, acc[4u * c + r]);
+        }
+    }
+}
+#endif
+
+#ifdef TILE_F16
+void load_weights(uint w, uint row, uint u, uint tid)
+{
+    uint m = tid % BM, step = tid / BM;
+    if (tid >= UNITS * BM || u + step >= a.k >> 5)
+        return;
+    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), u + step);
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        vec4 q = unit_weights(unit, i >> 2, i & 3u);
+        sw[(step * 16u + 2u * i) * BM + m] = f16vec2(q.xy);
+        sw[(step * 16u + 2u * i + 1u) * BM + m] = f16vec2(q.zw);
+    }
+}
+
+void load_columns(Columns columns, uint u, uint tid)
+{
+    for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
+        uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
+        vec4 x = vec4(0.0);
+        if (u + step < a.k >> 5) {
+            uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
+            x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
+        }
+        sx[(step * 16u + 2u * i) * BN + j] = f16vec2(x.xy);
+        sx[(step * 16u + 2u * i + 1u) * BN + j] = f16vec2(x.zw);
+    }
+}
+
+void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
+{
+    for (uint run = 0u; run < UNITS * 2u; run++) {
+        f16vec2 part[4u * MAX_TN];
+        [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
+            part[i] = f16vec2(0.0);
+        [[unroll]] for (uint k = 0u; k < 8u; k++) {
+            f16vec2 w[4];
+            [[unroll]] for (uint r = 0u; r < 4u; r++)
+                w[r] = sw[(run * 8u + k) * BM + 4u * tm + r];
+            [[unroll]] for (uint c = 0u; c < TN; c++) {
+                f16vec2 x = sx[(run * 8u + k) * BN + tn * TN + c];
+                [[unroll]] for (uint r = 0u; r < 4u; r++)
+                    part[4u * c + r] = fma(w[r], x, part[4u * c + r]);
+            }
+        }
+        [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
+            acc[i] += float(part[i].x) + float(part[i].y);
+    }
+}
+#endif
+
+#ifdef TILE_INT
+void load_weights(uint w, uint row, uint u, uint tid)
+{
+    uint m = tid % BM, step = tid / BM;
+    if (tid >= UNITS * BM)
+        return;
+    bool inside = u + step < a.k >> 5;
+    IntUnit unit = quant_load_int(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS),
+                                  inside ? u + step : u);
+    [[unroll]] for (uint i = 0u; i < 8u; i++)
+        sw[(step * 8u + i) * BM + m] = unit.q[i];
+    [[unroll]] for (uint run = 0u; run < 2u; run++) {
+        sw_d[(step * 2u + run) * BM + m] = inside ? unit.d[run] : 0.0;
+#if QUANT_HAS_MIN
+        sw_m[(step * 2u + run) * BM + m] = inside ? unit.m[run] : 0.0;
+#endif
+    }
+}
+
+void load_columns(Columns columns, uint u, uint tid)
+{
+    for (uint e = tid; e < UNITS * 2u * BN; e += GROUP) {
+        uint j = e % BN, run = e / BN & 1u, step = e / (2u * BN);
+        uint column = quant_columns(min(u + step, (a.k >> 5) - 1u))[run];
+        uint x_row = x_row_of(slot_of(columns, j));
+        uvec4 q = LOAD_U32X4(a.x, (x_row * a.x_stride + column) >> 4);
+        [[unroll]] for (uint i = 0u; i < 4u; i++)
+            sx[(step * 8u + run * 4u + i) * BN + j] = int(q[i]);
+        vec4 scales = LOAD_F32X4(a.x_scales, (x_row * a.x_stride + column) >> 5);
+        sx_d[(step * 2u + run) * BN + j] = scales.x;
+#if QUANT_HAS_MIN
+        sx_s[(step * 2u + run) * BN + j] = (column & 16u) == 0u ? scales.y : scales.z;
+#endif
+    }
+}
+
+void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
+{
+    for (uint run = 0u; run < UNITS * 2u; run++) {
+        int part[4u * MAX_TN];
+        [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
+            part[i] = 0;
+        [[unroll]] for (uint k = 0u; k < 4u; k++) {
+            int w[4];
+            [[unroll]] for (uint r = 0u; r < 4u; r++)
+                w[r] = sw[(run * 4u + k) * BM + 4u * tm + r];
+            [[unroll]] for (uint c = 0u; c < TN; c++) {
+                int x = sx[(run * 4u + k) * BN + tn * TN + c];
+                [[unroll]] for (uint r = 0u; r < 4u; r++)
+                    part[4u * c + r] += dotPacked4x8EXT(w[r], x);
+            }
+        }
+        [[unroll]] for (uint c = 0u; c < TN; c++) {
+            float x_d = sx_d[run * BN + tn * TN + c];
+            [[unroll]] for (uint r = 0u; r < 4u; r++)
+                acc[4u * c + r] += sw_d[run * BM + 4u * tm + r] * x_d * float(part[4u * c + r]);
+#if QUANT_HAS_MIN
+            float x_s = sx_s[run * BN + tn * TN + c];
+            [[unroll]] for (uint r = 0u; r < 4u; r++)
+                acc[4u * c + r] += sw_m[run * BM + 4u * tm + r] * x_s;
+#endif
+        }
+    }
+}
+#endif
