@@ -38,32 +38,37 @@ static unsigned code_of(unsigned place)
     return place < 7 ? 15 - place : place == 7 ? 0 : place - 8;
 }
 
-/* Of the powers of two around the one that just holds the largest value, the one with the least
- * error. */
+enum { E_MIN = 2, E_MAX = 252 }; /* scales that are normal and whose elements are finite */
+
+static unsigned valid_exponent(int e)
+{
+    return (unsigned)(e < E_MIN ? E_MIN : e > E_MAX ? E_MAX : e);
+}
+
+/* Of the power of two that surely holds the largest value and the two below it, the one with the
+ * least error. */
 static void encode_block(const float *x, uint8_t *out)
 {
-    float amax = 0, best_error = INFINITY;
+    float amax = 0;
     for (int i = 0; i < ELEMS; i++) {
         float a = fabsf(x[i]);
         amax = a > amax ? a : amax;
     }
-    /* frexp's exponent k has amax < 2^k; the largest element is 12 halves, just under 2^4. */
-    int exponent = 0, first, best = 0;
+    int exponent = 0; /* amax < 2^exponent, which 6 × 2^(exponent − 2) holds */
     frexpf(amax < 0x1p126f ? amax : 0x1p126f, &exponent);
-    first = amax > 0 ? exponent + 128 - 5 : 0;
+    /* The first stays if the squares of errors overflow. */
+    unsigned best = valid_exponent(exponent + 128 - 3);
     uint8_t place[ELEMS];
-    for (int e = first; e <= first + 2; e++) {
-        if (e < 0 || e > 252)
-            continue;
-        float error = codebook_round(x, ELEMS, half_scale((unsigned)e), levels, place);
+    float best_error = INFINITY;
+    for (int step = 0; step < 3; step++) {
+        unsigned e = valid_exponent(exponent + 128 - 3 - step);
+        float error = codebook_round(x, ELEMS, half_scale(e), levels, place);
         if (error < best_error) {
             best_error = error;
             best = e;
         }
     }
-    if (best_error == INFINITY) /* squares overflowed: no clipping, then */
-        best = first + 2 < 0 ? 0 : first + 2 > 252 ? 252 : first + 2;
-    codebook_round(x, ELEMS, half_scale((unsigned)best), levels, place);
+    codebook_round(x, ELEMS, half_scale(best), levels, place);
     out[0] = (uint8_t)best;
     for (int i = 0; i < 16; i++)
         out[1 + i] = (uint8_t)(code_of(place[i]) | code_of(place[i + 16]) << 4);
