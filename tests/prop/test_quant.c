@@ -19,10 +19,25 @@ static const struct bound {
     const char *name;
     double gaussian, again;
 } bounds[] = {
-    {"F32", 0, 0},           {"F64", 0, 0},           {"F16", 0.00022, 0},
-    {"BF16", 0.00172, 0},    {"Q8_0", 0.0055, 0},     {"Q4_0", 0.083, 0.0005},
-    {"Q4_1", 0.0717, 0.001}, {"Q4_K", 0.0721, 0.009}, {"Q5_K", 0.0356, 0.008},
+    {"F32", 0, 0},
+    {"F64", 0, 0},
+    {"F16", 0.00022, 0},
+    {"BF16", 0.00172, 0},
+    {"Q8_0", 0.0055, 0},
+    {"Q4_0", 0.083, 0.0005},
+    {"Q4_1", 0.0717, 0.001},
+    {"Q5_0", 0.0412, 0.0005},
+    {"Q5_1", 0.0344, 0.001},
+    {"Q2_K", 0.27, 0.035},
+    {"Q3_K", 0.148, 0.001},
+    {"Q4_K", 0.0721, 0.009},
+    {"Q5_K", 0.0356, 0.008},
     {"Q6_K", 0.0174, 0.001},
+    {"IQ4_NL", 0.0755, 0.0005},
+    {"IQ4_XS", 0.0763, 0.001},
+    {"TQ1_0", 0.448, 0.0005},
+    {"TQ2_0", 0.448, 0.0005},
+    {"MXFP4", 0.1148, 0},
 };
 
 static const struct bound *bound_of(const struct dtype *type)
@@ -217,36 +232,71 @@ static double dot_in_double(const float *weights, const struct q8_act *act, size
     return sum;
 }
 
+static struct q8_act act[N / Q8_ACT_ELEMS];
+
+static void fill_activations(size_t n, struct rng *rng)
+{
+    static float x[N];
+    for (size_t i = 0; i < n; i++)
+        x[i] = rng_normal(rng) * (i / 32 % 3 ? 1.0f : 100.0f) + (i % 5 ? 0 : 1);
+    q8_act_quantize(x, act, n);
+}
+
+static void check_dot(const struct dtype *type, const uint8_t *blocks, const float *weights,
+                      size_t n)
+{
+    double scale, want = dot_in_double(weights, act, n, &scale);
+    double got = type->dot_q8(blocks, act, n);
+    if (!(fabs(got - want) <= 3e-7 * scale))
+        fail_msg("%s, n = %zu: %.9g, should be %.9g within %.3g", type->name, n, got, want,
+                 3e-7 * scale);
+}
+
 TEST(integer_dot_is_dot_of_decoded)
 {
     static const size_t lengths[] = {256, 512, 768, 2304, N};
-    static float x[N];
-    static struct q8_act act[N / Q8_ACT_ELEMS];
     struct rng rng = rng_seed(SEED);
     for (size_t k = 0; dtype_at(k); k++)
         for (size_t c = 0; c < ARRAY_LEN(lengths); c++) {
             const struct dtype *type = dtype_at(k);
-            size_t n = lengths[c];
             if (!type->encode || !type->dot_q8)
                 continue;
-            for (size_t i = 0; i < n; i++) {
+            for (size_t i = 0; i < lengths[c]; i++)
                 values[i] = 0.1f * rng_normal(&rng) * (1 + (float)(i % 7)) - 0.05f;
-                x[i] = rng_normal(&rng) * (i / 32 % 3 ? 1.0f : 100.0f) + (i % 5 ? 0 : 1);
+            fill_activations(lengths[c], &rng);
+            const float *weights = round_trip(type, lengths[c]);
+            check_dot(type, bytes + CANARY + 1, weights, lengths[c]);
+        }
+}
+
+/* Random bytes are blocks too, as long as what they decode to stays well within floats: every bit
+ * of a format takes part, those that no encoder sets included. */
+TEST(integer_dot_of_random_blocks)
+{
+    struct rng rng = rng_seed(SEED + 1);
+    for (size_t k = 0; dtype_at(k); k++)
+        for (int repeat = 0; repeat < 200; repeat++) {
+            const struct dtype *type = dtype_at(k);
+            if (!type->dot_q8)
+                continue;
+            size_t size = dtype_row_bytes(type, 256);
+            bool usable = false;
+            while (!usable) {
+                for (size_t i = 0; i < size; i++)
+                    bytes[i] = (uint8_t)rng_u32(&rng);
+                type->decode(bytes, decoded, 256);
+                usable = true;
+                for (size_t i = 0; i < 256; i++)
+                    usable = usable && fabsf(decoded[i]) < 1e30f;
             }
-            q8_act_quantize(x, act, n);
-            const float *weights = round_trip(type, n);
-            double scale, want = dot_in_double(weights, act, n, &scale);
-            double got = type->dot_q8(bytes + CANARY + 1, act, n);
-            if (!(fabs(got - want) <= 3e-7 * scale))
-                fail_msg("%s, n = %zu: %.9g, should be %.9g within %.3g", type->name, n, got, want,
-                         3e-7 * scale);
+            fill_activations(256, &rng);
+            check_dot(type, bytes, decoded, 256);
         }
 }
 
 /* The activations' own error: at most half a step of d, plus what dividing in float adds. */
 TEST(activations_round_to_nearest)
 {
-    static struct q8_act act[N / Q8_ACT_ELEMS];
     for (size_t kind = 0; kind < ARRAY_LEN(kinds); kind++) {
         if (kind == 3 || kind == 5 || kind == 8 || kind == 9)
             continue; /* sums overflow, all zero, or not numbers */
