@@ -199,3 +199,5 @@ add_custom_command(OUTPUT ${HEARTH_SHADER_SOURCES} ${CMAKE_BINARY_DIR}/gen/shade
   DEPENDS spirv_reflect ${CMAKE_BINARY_DIR}/gen/shaders.list ${shader_spirv}
   WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Embedding ${shader_count} shaders" VERBATIM)
 set_source_files_properties(${CMAKE_BINARY_DIR}/gen/shader_blobs.c PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/gen/shaders.bin)
+# A target of its own, so that shaders need not wait for the C code below them: cmake --build build/release --target shaders
+add_custom_target(shaders DEPENDS ${HEARTH_SHADER_SOURCES})

@@ -421,6 +421,8 @@ static const char *spec_name(const struct module *m, uint32_t id, const struct s
     return "";
 }
 
+/* One id may be carried twice: by the workgroup's size and by a constant with a name, which wins.
+ */
 static bool add_spec(struct module *m, const uint32_t *w, struct spirv_info *out)
 {
     struct shader_spec spec = {.id = m->spec_id[w[2]] - 1};
@@ -429,11 +431,19 @@ static bool add_spec(struct module *m, const uint32_t *w, struct spirv_info *out
     uint32_t at = out->n_specs;
     while (at > 0 && out->specs[at - 1].id > spec.id)
         at--;
-    if (at > 0 && out->specs[at - 1].id == spec.id)
-        return FAIL(m, "two specialization constants with id %" PRIu32, spec.id);
+    bool known = at > 0 && out->specs[at - 1].id == spec.id;
+    if (known && out->specs[at - 1].type != spec.type)
+        return FAIL(m, "two specialization constants of different types with id %" PRIu32, spec.id);
+    if (known && !m->name[w[2]])
+        return true;
     spec.name = mem_strdup(spec_name(m, w[2], out));
     if (!spec.name)
         return FAIL(m, "out of memory");
+    if (known) {
+        mem_free((void *)(uintptr_t)out->specs[at - 1].name);
+        out->specs[at - 1] = spec;
+        return true;
+    }
     memmove(out->specs + at + 1, out->specs + at, (out->n_specs - at) * sizeof spec);
     out->specs[at] = spec;
     out->n_specs++;

@@ -167,6 +167,25 @@ TEST(reads_specialization_constants)
     spirv_info_clear(&info);
 }
 
+TEST(joins_constants_of_one_id)
+{
+    struct writer w;
+    struct spirv_info info;
+    write_sample(&w);
+    emit_name(&w, PUSH, "not a constant");
+    emit_name(&w, ONE, "GROUP");
+    EMIT(&w, 71, ONE, 1, 0); /* SpecId of the workgroup's width */
+    EMIT(&w, 50, UINT, ONE, 32);
+    assert_true(parse(&w, &info));
+    assert_int_equal(info.n_specs, 4);
+    assert_string_equal(info.specs[0].name, "GROUP");
+    assert_int_equal(info.specs[0].value, 32);
+    spirv_info_clear(&info);
+    EMIT(&w, 71, VOID, 1, 7); /* a uint with the id of SCALE, a float */
+    EMIT(&w, 50, UINT, VOID, 1);
+    assert_refused(&w, "different types");
+}
+
 TEST(strips_names_only)
 {
     struct writer w, stripped = {.n = 0};
