@@ -49,7 +49,8 @@ static enum hth_status read_split(const struct gguf_part *part, struct split *sp
         split->count = 1;
     if (split->no >= split->count || split->count > 99999)
         return gguf_damaged(part, 0, log,
-                            "keys split.no and split.count: say part %" PRIu64 " of %" PRIu64,
+                            "keys split.no and split.count: say part %" PRIu64 " of %" PRIu64
+                            ", counted from 0",
                             split->no, split->count);
     return HTH_OK;
 }
