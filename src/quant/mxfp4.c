@@ -32,10 +32,10 @@ static void decode(const void *blocks, float *out, size_t n)
 /* Ascending, with zero twice so that there are sixteen. */
 static const int8_t levels[16] = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12};
 
-/* The code of a place in `levels`; zero is always the positive one. */
+/* The code of a place in `levels`. */
 static unsigned code_of(unsigned place)
 {
-    return place < 7 ? 15 - place : place == 7 ? 0 : place - 8;
+    return place < 8 ? 15 - place : place - 8;
 }
 
 enum { E_MIN = 2, E_MAX = 252 }; /* scales that are normal and whose elements are finite */

@@ -310,6 +310,34 @@ TEST(activations_of_odd_blocks)
     assert_true(isfinite(act.d));
 }
 
+/* The scale bytes of the two four-bit floats, against a weight of 1 (code 2) in every place. */
+TEST(scale_bytes_of_four_bit_floats)
+{
+    const struct dtype *mxfp4 = dtype_by_name(STR("MXFP4")), *nvfp4 = dtype_by_name(STR("NVFP4"));
+    static const uint8_t e8m0[] = {0, 1, 2, 126, 127, 128, 254, 255};
+    static const float e8m0_value[] = {0x1p-127f, 0x1p-126f, 0x1p-125f, 0.5f,
+                                       1,         2,         0x1p127f,  INFINITY};
+    uint8_t block[36];
+    float out[64];
+    memset(block, 0x22, sizeof block);
+    for (size_t i = 0; i < ARRAY_LEN(e8m0); i++) {
+        block[0] = e8m0[i];
+        mxfp4->decode(block, out, 32);
+        assert_true(out[0] == e8m0_value[i] && out[31] == e8m0_value[i]);
+    }
+    /* Zero, two denormals, the least normal number, 1, 1.125, 448, NaN, and 1 with the unused bit.
+     */
+    static const uint8_t ue4m3[] = {0x00, 0x01, 0x07, 0x08, 0x38, 0x39, 0x7e, 0x7f, 0xb8};
+    static const float ue4m3_value[] = {0, 0x1p-9f, 7 * 0x1p-9f, 0x1p-6f, 1, 1.125f, 448, 0, 1};
+    for (size_t i = 0; i < ARRAY_LEN(ue4m3); i++) {
+        memset(block, 0x38, 4);
+        block[2] = ue4m3[i];
+        nvfp4->decode(block, out, 64);
+        assert_true(out[31] == 1 && out[48] == 1);
+        assert_true(out[32] == ue4m3_value[i] && out[47] == ue4m3_value[i]);
+    }
+}
+
 /* By hand: x = 2 × q with q = 1 … 32, against activations that are all 3. */
 TEST(integer_dot_by_hand)
 {
