@@ -1,0 +1,313 @@
+#include "gpu/compile.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "common/batch_args.h"
+
+uint32_t compile_ref(const struct compile *c, const struct tensor *tensor)
+{
+    if (!tensor)
+        return REF_NONE;
+    int64_t elems = 0;
+    const struct tensor *base = tensor_base(tensor, &elems);
+    uint64_t offset = c->map->offsets[base->id] + (uint64_t)elems * base->dtype->block_bytes;
+    return vk_ref(c->activations, offset);
+}
+
+struct range compile_range(const struct compile *c, const struct tensor *tensor)
+{
+    int64_t elems = 0;
+    const struct tensor *base = tensor_base(tensor, &elems);
+    if (base->kind == TENSOR_KV)
+        return (struct range){UINT32_MAX, base->kv.k_offset, (uint64_t)base->kv.v_offset + 1};
+    uint64_t from = c->map->offsets[base->id];
+    return (struct range){c->activations, from,
+                          from + dtype_row_bytes(base->dtype, (uint64_t)tensor_elems(base))};
+}
+
+const struct placed *compile_weight(const struct compile *c, const struct tensor *tensor)
+{
+    return &c->place->weights[tensor->weight->index];
+}
+
+uint32_t compile_vector(const struct compile *c, const struct tensor *tensor)
+{
+    if (!tensor)
+        return REF_NONE;
+    if (tensor->kind != TENSOR_WEIGHT)
+        return compile_ref(c, tensor);
+    const struct placed_part *part = &compile_weight(c, tensor)->parts[0];
+    return vk_ref(part->chunk, part->offset);
+}
+
+uint32_t compile_batch_ref(const struct compile *c)
+{
+    return vk_ref(c->batch_chunk, 0);
+}
+
+uint32_t compile_rows_field(const struct tensor *tensor)
+{
+    return tensor->rows == ROWS_OUTPUTS ? BATCH_N_OUTPUTS : BATCH_N_TOKENS;
+}
+
+uint32_t compile_bucket(const struct compile *c, const struct tensor *tensor)
+{
+    return (uint32_t)(tensor->rows == ROWS_OUTPUTS ? c->graph->n_outputs : c->graph->n_tokens);
+}
+
+uint32_t compile_stride(const struct tensor *tensor)
+{
+    int64_t elems = tensor->ne[0];
+    if (tensor->ne[2] > 1 || tensor->stride[2] > tensor->stride[1])
+        return (uint32_t)tensor->stride[2];
+    if (tensor->ne[1] > 1)
+        return (uint32_t)tensor->stride[1];
+    return (uint32_t)elems;
+}
+
+uint32_t compile_rope(struct compile *c, const struct rope_params *params,
+                      const struct tensor *factors, enum hth_status *status)
+{
+    struct batch_layout *batch = &c->program->batch;
+    const float *data = factors ? factors->weight->data : NULL;
+    for (int i = 0; i < batch->n_ropes; i++)
+        if (batch->ropes[i].factors == data &&
+            memcmp(&batch->ropes[i].params, params, sizeof *params) == 0)
+            return batch->ropes[i].at;
+    if (batch->n_ropes == MAX_ROPE_TABLES) {
+        *status = log_fail(c->log, HTH_ERROR_UNSUPPORTED, "%s: more than %d kinds of rope",
+                           c->op->label, MAX_ROPE_TABLES);
+        return 0;
+    }
+    struct rope_table *table = &batch->ropes[batch->n_ropes++];
+    *table = (struct rope_table){*params, data, batch->n_words};
+    batch->n_words += (uint32_t)(params->n_rot * c->graph->n_tokens);
+    return table->at;
+}
+
+static void add_range(struct range *list, int *n, struct range range)
+{
+    if (*n < HAZARD_MAX_RANGES)
+        list[(*n)++] = range;
+}
+
+void dispatch_reads(struct dispatch *d, const struct compile *c, const struct tensor *tensor)
+{
+    if (tensor && tensor->kind != TENSOR_WEIGHT)
+        add_range(d->access.reads, &d->access.n_reads, compile_range(c, tensor));
+}
+
+void dispatch_writes(struct dispatch *d, const struct compile *c, const struct tensor *tensor)
+{
+    if (tensor)
+        add_range(d->access.writes, &d->access.n_writes, compile_range(c, tensor));
+}
+
+enum hth_status compile_add(struct compile *c, const struct dispatch *d)
+{
+    if (c->measuring)
+        return HTH_OK;
+    struct program *program = c->program;
+    struct step *grown =
+        mem_grow(program->steps, &program->cap_steps, program->n_steps + 1, sizeof *grown);
+    if (!grown)
+        return log_fail_memory(c->log, "the list of steps", sizeof *grown);
+    program->steps = grown;
+    struct step *step = &program->steps[program->n_steps];
+    *step = (struct step){
+        .row = d->name ? NULL : c->row,
+        .label = c->op->label,
+        .name = d->name ? d->name : c->row->name,
+        .choice = d->choice,
+        .args_bytes = d->args_bytes,
+        .access = d->access,
+    };
+    memcpy(step->args, d->args, d->args_bytes);
+    memcpy(step->groups, d->groups, sizeof step->groups);
+    const struct vk_caps *caps = vk_get_caps(c->vk);
+    for (int i = 0; i < 3; i++)
+        if (d->groups[i] == 0 || d->groups[i] > caps->max_groups[i])
+            return log_fail(c->log, HTH_ERROR_UNSUPPORTED,
+                            "%s: %s needs %u workgroups in dimension %d, this device allows %u",
+                            step->label, step->name, d->groups[i], i, caps->max_groups[i]);
+    struct vk_pipeline_key key = {.blob = d->choice.blob, .subgroup_size = d->choice.subgroup_size};
+    memcpy(key.spec, d->choice.spec, sizeof key.spec);
+    enum hth_status status = vk_pipeline_get(c->vk, &key, &step->pipeline);
+    program->n_steps += status == HTH_OK;
+    return status;
+}
+
+const struct shader_blob *compile_helper(struct compile *c, const char *blob,
+                                         struct row_choice *choice)
+{
+    const struct shader_blob *found = shader_blob_find(blob);
+    *choice = (struct row_choice){.blob = found};
+    if (!found || !vk_blob_fits(c->env.caps, found)) {
+        log_line(c->log, HTH_LOG_ERROR, "%s: this device cannot run the kernel %s", c->op->label,
+                 blob);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < found->n_specs && i < VK_MAX_SPECS; i++)
+        choice->spec[i] = found->specs[i].value;
+    return found;
+}
+
+void compile_side(struct compile *c, enum side side, uint64_t size_bytes, uint32_t *place,
+                  struct range *range)
+{
+    uint64_t size = align_up(size_bytes, VK_REF_ALIGN);
+    c->side_bytes[side] = size > c->side_bytes[side] ? size : c->side_bytes[side];
+    *place = vk_ref(c->activations, c->side_at[side]);
+    *range = (struct range){c->activations, c->side_at[side], c->side_at[side] + size};
+}
+
+/* Tokens per attention tile: all heads of a group times tokens are a workgroup's rows, at most 16.
+ */
+static uint32_t tile_tokens(const struct graph *graph)
+{
+    if (graph->n_tokens <= 16)
+        return 1;
+    uint32_t tokens = 16;
+    for (size_t i = 0; i < graph->n_ops; i++) {
+        const struct op *op = graph->ops[i];
+        if (op->kind != OP_ATTENTION)
+            continue;
+        uint32_t heads = (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv);
+        uint32_t fit = heads >= 16 ? 1 : 16 / heads;
+        tokens = fit < tokens ? fit : tokens;
+    }
+    return tokens;
+}
+
+static void lay_out_batch(struct compile *c, int table_stride)
+{
+    struct batch_layout *batch = &c->program->batch;
+    uint32_t tokens = (uint32_t)c->graph->n_tokens, outputs = (uint32_t)c->graph->n_outputs;
+    uint32_t seqs = (uint32_t)(c->env.n_seqs > 0 ? c->env.n_seqs : 1);
+    batch->tile_tokens = tile_tokens(c->graph);
+    uint32_t tiles = (tokens + batch->tile_tokens - 1) / batch->tile_tokens + seqs - 1;
+    batch->max_tiles = tiles < tokens ? tiles : tokens;
+    batch->table_stride = (uint32_t)table_stride;
+    batch->ids = BATCH_HEADER_WORDS;
+    batch->pos = batch->ids + tokens;
+    batch->seq = batch->pos + tokens;
+    batch->outputs = batch->seq + tokens;
+    batch->tiles = batch->outputs + outputs;
+    batch->pages = batch->tiles + 2 * batch->max_tiles;
+    batch->n_words = batch->pages + seqs * batch->table_stride;
+}
+
+/* Side buffers are as large as their largest user, so the first pass only measures. */
+static enum hth_status compile_ops(struct compile *c, bool measuring)
+{
+    c->measuring = measuring;
+    c->quantized = c->grouped = NULL;
+    for (size_t i = 0; i < c->graph->n_ops; i++) {
+        c->op = c->graph->ops[i];
+        struct row_choice choice;
+        const struct row *row = row_select(&c->env, c->op, &choice);
+        if (!row)
+            return log_fail(c->log, HTH_ERROR_UNSUPPORTED,
+                            "%s: no kernel for %s%s%s fits this device: use --device cpu",
+                            c->op->label, op_def_of(c->op->kind)->name,
+                            c->op->in[0] && c->op->in[0]->weight ? " of " : "",
+                            c->op->in[0] && c->op->in[0]->weight ? c->op->in[0]->dtype->name : "");
+        c->row = row;
+        size_t first = c->program->n_steps;
+        enum hth_status status = row->emit(c, c->op, &choice);
+        if (status)
+            return status;
+        struct op_cost cost = op_def_of(c->op->kind)->cost(c->op, 0);
+        for (size_t s = first; s < c->program->n_steps; s++) {
+            struct step *step = &c->program->steps[s];
+            if (!step->row)
+                continue;
+            step->bytes = cost.weight_bytes + cost.act_bytes;
+            step->flops = cost.flops;
+            break;
+        }
+    }
+    return HTH_OK;
+}
+
+static enum hth_status solve_hazards(struct compile *c)
+{
+    struct program *program = c->program;
+    struct access **list = arena_calloc(&program->arena, program->n_steps, sizeof(struct access *));
+    if (!list)
+        return log_fail_memory(c->log, "the list of steps", program->n_steps);
+    for (size_t i = 0; i < program->n_steps; i++)
+        list[i] = &program->steps[i].access;
+    hazard_solve(list, program->n_steps);
+    return HTH_OK;
+}
+
+enum hth_status compile_program(struct program *out, const struct graph *graph,
+                                const struct compile_options *options, const struct log *log)
+{
+    *out = (struct program){0};
+    struct memmap map;
+    enum hth_status status = memmap_create(&map, graph, VK_REF_ALIGN, false, log);
+    if (status)
+        return status;
+    struct compile c = {
+        .vk = options->vk,
+        .log = log,
+        .env = options->env,
+        .place = options->place,
+        .graph = graph,
+        .map = &map,
+        .program = out,
+        .activations = options->activations,
+        .batch_chunk = options->batch_chunk,
+    };
+    lay_out_batch(&c, options->table_stride);
+    status = compile_ops(&c, true);
+    uint64_t end = align_up(map.size_bytes, VK_REF_ALIGN);
+    for (int i = 0; i < SIDE_COUNT; i++) {
+        c.side_at[i] = end;
+        end += c.side_bytes[i];
+    }
+    if (status == HTH_OK)
+        status = compile_ops(&c, false);
+    if (status == HTH_OK)
+        status = solve_hazards(&c);
+    if (status == HTH_OK) {
+        int64_t elems = 0;
+        const struct tensor *logits = tensor_base(graph->logits, &elems);
+        out->logits_place = (uint32_t)map.offsets[logits->id];
+        out->logits_bytes = (uint64_t)tensor_elems(graph->logits) * sizeof(float);
+        out->activation_bytes = end + VK_REF_ALIGN;
+        if (out->activation_bytes > vk_get_caps(options->vk)->max_range_bytes)
+            status = log_fail(
+                log, HTH_ERROR_LIMIT,
+                "a batch of %d tokens needs %" PRIu64
+                " MiB of activations, more than this device can bind: use a smaller --batch",
+                graph->n_tokens, out->activation_bytes >> 20);
+    }
+    memmap_free(&map);
+    if (status)
+        program_free(out);
+    return status;
+}
+
+void program_free(struct program *program)
+{
+    mem_free(program->steps);
+    arena_free(&program->arena);
+    *program = (struct program){0};
+}
+
+void program_print(const struct program *program, struct strbuf *out)
+{
+    for (size_t i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        strbuf_printf(out, "%s %-24s %-24s", step->access.barrier ? "|" : " ", step->label,
+                      step->name);
+        for (uint32_t s = 0; s < step->choice.blob->n_specs; s++)
+            strbuf_printf(out, " %s=%u", step->choice.blob->specs[s].name, step->choice.spec[s]);
+        strbuf_printf(out, " [%u %u %u]\n", step->groups[0], step->groups[1], step->groups[2]);
+    }
+}

@@ -1,0 +1,487 @@
+#include "gpu/exec.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "common/batch_args.h"
+#include "op/fuse.h"
+#include "op/rope.h"
+
+enum {
+    MAX_PROGRAMS = 64,
+    MAX_SEGMENTS = 64,
+    TARGET_SUBMIT_NS = 50 * 1000 * 1000,
+};
+
+/* A run of steps that is one submit. */
+struct segment {
+    struct vk_cmd *cmd;
+    size_t first, count;
+};
+
+struct bucket {
+    int n_tokens, n_outputs;
+    struct program program;
+    struct segment segments[MAX_SEGMENTS];
+    int n_segments;
+    uint64_t generation; /* of the recording; 0: not recorded */
+    bool timed;          /* segments were cut by measured time */
+};
+
+struct gpu_exec {
+    struct gpu_exec_options opt;
+    const struct log *log;
+    struct bucket buckets[MAX_PROGRAMS];
+    int n_buckets;
+    uint32_t *kv_chunks;
+    size_t n_kv_chunks;
+    uint32_t *page_refs;
+    uint32_t activations, batch_upload, batch_device, readback;
+    uint64_t activation_bytes, batch_bytes, readback_bytes, kv_bytes;
+};
+
+int gpu_bucket(int n)
+{
+    if (n <= 16)
+        return n < 1 ? 1 : n;
+    int bucket = 32;
+    while (bucket < n)
+        bucket *= 2;
+    return bucket;
+}
+
+/* --- memory
+ * ----------------------------------------------------------------------------------------- */
+
+static enum hth_status create_pages(struct gpu_exec *exec)
+{
+    const struct vk_caps *caps = vk_get_caps(exec->opt.vk);
+    uint64_t page = exec->opt.kv_page_bytes, left = (uint64_t)exec->opt.n_kv_pages;
+    uint64_t limit = caps->max_range_bytes < (1ull << 30) ? caps->max_range_bytes : 1ull << 30;
+    uint64_t per_chunk = page ? limit / page : 0;
+    if (per_chunk == 0)
+        return log_fail(exec->log, HTH_ERROR_LIMIT,
+                        "a page of the cache has %llu MiB, more than this device can bind",
+                        (unsigned long long)(page >> 20));
+    size_t n_chunks = (size_t)div_up(left, per_chunk), next = 0;
+    exec->page_refs = mem_calloc(left, sizeof *exec->page_refs);
+    exec->kv_chunks = mem_calloc(n_chunks, sizeof *exec->kv_chunks);
+    if (!exec->page_refs || !exec->kv_chunks)
+        return log_fail_memory(exec->log, "the page table", left * sizeof *exec->page_refs);
+    for (size_t i = 0; i < n_chunks; i++) {
+        uint64_t n = left < per_chunk ? left : per_chunk;
+        enum hth_status status =
+            vk_chunk_create(exec->opt.vk, n * page, VK_MEMORY_DEVICE, "cache", &exec->kv_chunks[i]);
+        if (status)
+            return status;
+        exec->n_kv_chunks++;
+        exec->kv_bytes += n * page;
+        for (uint64_t p = 0; p < n; p++)
+            exec->page_refs[next++] = vk_ref(exec->kv_chunks[i], p * page);
+        left -= n;
+    }
+    return HTH_OK;
+}
+
+/* Makes a chunk at least `need` bytes, losing its contents. */
+static enum hth_status grow(struct gpu_exec *exec, uint32_t *chunk, uint64_t *have, uint64_t need,
+                            enum vk_memory kind, const char *label)
+{
+    if (need <= *have)
+        return HTH_OK;
+    if (*chunk)
+        vk_chunk_destroy(exec->opt.vk, *chunk);
+    *chunk = 0;
+    *have = 0;
+    enum hth_status status = vk_chunk_create(exec->opt.vk, need, kind, label, chunk);
+    if (status == HTH_OK)
+        *have = need;
+    return status;
+}
+
+static enum hth_status grow_batch(struct gpu_exec *exec, uint64_t need)
+{
+    uint64_t have = exec->batch_bytes;
+    enum hth_status status =
+        grow(exec, &exec->batch_upload, &have, need, VK_MEMORY_UPLOAD, "batch (host)");
+    if (status == HTH_OK)
+        status =
+            grow(exec, &exec->batch_device, &exec->batch_bytes, need, VK_MEMORY_DEVICE, "batch");
+    return status;
+}
+
+/* --- programs
+ * --------------------------------------------------------------------------------------- */
+
+struct fuse_env {
+    struct row_env env;
+};
+
+static bool fused_fits(void *user, const struct op *op)
+{
+    struct fuse_env *fuse = user;
+    struct row_choice choice;
+    return row_select(&fuse->env, op, &choice) != NULL;
+}
+
+static struct row_env row_env_of(const struct gpu_exec *exec)
+{
+    return (struct row_env){.caps = vk_get_caps(exec->opt.vk),
+                            .float_only = exec->opt.float_only,
+                            .forced = exec->opt.forced_rows,
+                            .n_seqs = exec->opt.n_seqs};
+}
+
+/* Chunk numbers stand in the steps' arguments, so buffers must exist before: the first compile only
+ * learns the sizes. */
+static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct bucket *bucket,
+                                              const struct graph *graph)
+{
+    for (int round = 0; round < 2; round++) {
+        struct compile_options options = {.vk = exec->opt.vk,
+                                          .env = row_env_of(exec),
+                                          .place = exec->opt.place,
+                                          .activations = exec->activations,
+                                          .batch_chunk = exec->batch_device,
+                                          .table_stride = exec->opt.table_stride};
+        enum hth_status status = compile_program(&bucket->program, graph, &options, exec->log);
+        if (status)
+            return status;
+        uint32_t activations = exec->activations, batch = exec->batch_device;
+        status = grow(exec, &exec->activations, &exec->activation_bytes,
+                      bucket->program.activation_bytes, VK_MEMORY_DEVICE, "activations");
+        if (status == HTH_OK)
+            status = grow_batch(exec, 4ull * bucket->program.batch.n_words);
+        if (status == HTH_OK && !vk_chunk_data(exec->opt.vk, exec->activations))
+            status = grow(exec, &exec->readback, &exec->readback_bytes,
+                          bucket->program.logits_bytes, VK_MEMORY_READBACK, "logits");
+        if (status) {
+            program_free(&bucket->program);
+            return status;
+        }
+        if (activations == exec->activations && batch == exec->batch_device)
+            return HTH_OK;
+        program_free(&bucket->program);
+        /* programs of other buckets name the old chunks: they are compiled anew when next used */
+        for (int i = 0; i < exec->n_buckets; i++) {
+            struct bucket *other = &exec->buckets[i];
+            if (other == bucket || other->n_tokens == 0)
+                continue;
+            for (int s = 0; s < other->n_segments; s++)
+                vk_cmd_destroy(exec->opt.vk, other->segments[s].cmd);
+            program_free(&other->program);
+            *other = (struct bucket){0};
+        }
+    }
+    return log_fail(exec->log, HTH_ERROR_DEVICE, "the buffers of a batch did not settle");
+}
+
+static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucket, int n_tokens,
+                                     int n_outputs)
+{
+    struct graph graph;
+    enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
+    struct fuse_env fuse = {row_env_of(exec)};
+    if (status == HTH_OK)
+        status = fuse_graph(&graph, FUSE_ALL, fused_fits, &fuse);
+    if (status == HTH_OK)
+        status = compile_bucket_program(exec, bucket, &graph);
+    graph_free(&graph);
+    if (status)
+        return status;
+    bucket->n_tokens = n_tokens;
+    bucket->n_outputs = n_outputs;
+    bucket->n_segments = 1;
+    bucket->segments[0].count = bucket->program.n_steps;
+    return HTH_OK;
+}
+
+static enum hth_status find_bucket(struct gpu_exec *exec, int n_tokens, int n_outputs,
+                                   struct bucket **out)
+{
+    struct bucket *free_one = NULL;
+    for (int i = 0; i < exec->n_buckets; i++) {
+        struct bucket *bucket = &exec->buckets[i];
+        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
+            *out = bucket;
+            return HTH_OK;
+        }
+        if (bucket->n_tokens == 0)
+            free_one = bucket;
+    }
+    if (!free_one) {
+        if (exec->n_buckets == MAX_PROGRAMS)
+            return log_fail(exec->log, HTH_ERROR_LIMIT, "more than %d sizes of batches",
+                            MAX_PROGRAMS);
+        free_one = &exec->buckets[exec->n_buckets++];
+    }
+    *out = free_one;
+    return create_bucket(exec, free_one, n_tokens, n_outputs);
+}
+
+/* Few outputs keep their number; a batch that wants most of its rows gets room for all. */
+static int output_bucket(int n_outputs, int n_tokens)
+{
+    int bucket = n_outputs <= 1 ? 1 : gpu_bucket(n_outputs);
+    return bucket < n_tokens ? bucket : n_tokens;
+}
+
+/* --- recording
+ * -------------------------------------------------------------------------------------- */
+
+static void record_segment(struct gpu_exec *exec, struct bucket *bucket, int index)
+{
+    struct segment *segment = &bucket->segments[index];
+    struct program *program = &bucket->program;
+    struct vk_cmd *cmd = segment->cmd;
+    bool last = index == bucket->n_segments - 1;
+    vk_cmd_begin(cmd);
+    if (index == 0) {
+        vk_cmd_copy(cmd, exec->batch_upload, 0, exec->batch_device, 0,
+                    4ull * program->batch.n_words);
+        vk_cmd_barrier(cmd);
+    }
+    vk_cmd_timestamp(cmd, 0);
+    for (size_t i = 0; i < segment->count; i++) {
+        struct step *step = &program->steps[segment->first + i];
+        if (step->access.barrier || i == 0)
+            vk_cmd_barrier(cmd);
+        vk_cmd_label(cmd, step->label);
+        vk_cmd_dispatch(cmd, step->pipeline, step->args, step->args_bytes, step->groups);
+        if (exec->opt.profile)
+            vk_cmd_timestamp(cmd, (uint32_t)(1 + i));
+    }
+    if (!exec->opt.profile)
+        vk_cmd_timestamp(cmd, 1);
+    if (last && exec->readback) {
+        vk_cmd_barrier(cmd);
+        vk_cmd_copy(cmd, exec->activations, program->logits_place, exec->readback, 0,
+                    program->logits_bytes);
+    }
+}
+
+static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
+{
+    uint64_t generation = vk_generation(exec->opt.vk);
+    if (bucket->generation == generation)
+        return HTH_OK;
+    for (size_t i = 0; i < bucket->program.n_steps; i++) {
+        enum hth_status status = vk_pipeline_wait(exec->opt.vk, bucket->program.steps[i].pipeline);
+        if (status)
+            return status;
+    }
+    for (int i = 0; i < bucket->n_segments; i++) {
+        struct segment *segment = &bucket->segments[i];
+        enum hth_status status = HTH_OK;
+        uint32_t stamps = exec->opt.profile ? (uint32_t)segment->count + 1 : 2;
+        if (!segment->cmd)
+            status = vk_cmd_create(exec->opt.vk, stamps, &segment->cmd);
+        if (status)
+            return status;
+        record_segment(exec, bucket, i);
+        status = vk_cmd_end(segment->cmd);
+        if (status)
+            return status;
+    }
+    bucket->generation = generation;
+    return HTH_OK;
+}
+
+/* After the first run of a bucket its steps are cut into submits of about TARGET_SUBMIT_NS, by
+ * their share of the work: no submit may freeze a desktop. */
+static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
+{
+    if (bucket->timed || exec->opt.profile)
+        return;
+    bucket->timed = true;
+    uint64_t time_ns = vk_cmd_time_ns(exec->opt.vk, bucket->segments[0].cmd, 0, 1);
+    if (time_ns <= TARGET_SUBMIT_NS)
+        return;
+    uint64_t work = 0, done = 0;
+    const struct program *program = &bucket->program;
+    for (size_t i = 0; i < program->n_steps; i++)
+        work += program->steps[i].bytes + program->steps[i].flops / 16 + 1;
+    uint64_t n = div_up(time_ns, TARGET_SUBMIT_NS);
+    n = n < MAX_SEGMENTS ? n : MAX_SEGMENTS;
+    int at = 0;
+    bucket->segments[0].first = 0;
+    for (size_t i = 0; i < program->n_steps; i++) {
+        done += program->steps[i].bytes + program->steps[i].flops / 16 + 1;
+        if (done * n >= work * (uint64_t)(at + 1) && at + 1 < (int)n && i + 1 < program->n_steps) {
+            bucket->segments[at].count = i + 1 - bucket->segments[at].first;
+            bucket->segments[++at].first = i + 1;
+        }
+    }
+    bucket->segments[at].count = program->n_steps - bucket->segments[at].first;
+    bucket->n_segments = at + 1;
+    bucket->generation = 0;
+}
+
+/* --- running
+ * ---------------------------------------------------------------------------------------- */
+
+/* Tiles of query tokens for attention: of one sequence each. */
+static uint32_t fill_tiles(const struct batch *batch, uint32_t tile_tokens, uint32_t *out)
+{
+    uint32_t n = 0;
+    for (int i = 0; i < batch->n_tokens; n++) {
+        int count = 1;
+        while (count < (int)tile_tokens && i + count < batch->n_tokens &&
+               batch->seq[i + count] == batch->seq[i])
+            count++;
+        out[2 * n] = (uint32_t)i;
+        out[2 * n + 1] = (uint32_t)count;
+        i += count;
+    }
+    return n;
+}
+
+/* cos and sin of every (token, pair), in double on the host: kernels need no angle of their own. */
+static void fill_ropes(const struct batch_layout *layout, const struct batch *batch, float *words)
+{
+    for (int r = 0; r < layout->n_ropes; r++) {
+        const struct rope_table *table = &layout->ropes[r];
+        int half = table->params.n_rot / 2;
+        double magnitude = rope_magnitude(&table->params);
+        float low, high;
+        rope_ramp(&table->params, &low, &high);
+        for (int i = 0; i < half; i++) {
+            double factor = table->factors ? (double)table->factors[i] : 1.0;
+            double frequency = rope_frequency(&table->params, i, factor, low, high);
+            for (int t = 0; t < batch->n_tokens; t++) {
+                float *out = words + table->at + 2 * (t * half + i);
+                out[0] = (float)(magnitude * cos(frequency * batch->pos[t]));
+                out[1] = (float)(magnitude * sin(frequency * batch->pos[t]));
+            }
+        }
+    }
+}
+
+static void fill_batch(const struct gpu_exec *exec, const struct bucket *bucket,
+                       const struct batch *batch, uint32_t *words)
+{
+    const struct batch_layout *layout = &bucket->program.batch;
+    words[BATCH_N_TOKENS] = (uint32_t)batch->n_tokens;
+    words[BATCH_N_OUTPUTS] = (uint32_t)batch->n_outputs;
+    words[BATCH_TABLE_STRIDE] = layout->table_stride;
+    words[BATCH_IDS] = layout->ids;
+    words[BATCH_POS] = layout->pos;
+    words[BATCH_SEQ] = layout->seq;
+    words[BATCH_OUTPUTS] = layout->outputs;
+    words[BATCH_TILES] = layout->tiles;
+    words[BATCH_PAGES] = layout->pages;
+    size_t bytes = (size_t)batch->n_tokens * 4;
+    memcpy(words + layout->ids, batch->ids, bytes);
+    memcpy(words + layout->pos, batch->pos, bytes);
+    memcpy(words + layout->seq, batch->seq, bytes);
+    if (batch->n_outputs)
+        memcpy(words + layout->outputs, batch->outputs, (size_t)batch->n_outputs * 4);
+    words[BATCH_N_TILES] = fill_tiles(batch, layout->tile_tokens, words + layout->tiles);
+    for (int s = 0; s < batch->n_seqs; s++)
+        for (int p = 0; p < batch->table_stride; p++) {
+            uint32_t page = batch->page_table[s * batch->table_stride + p];
+            words[layout->pages + (uint32_t)(s * batch->table_stride + p)] =
+                page < (uint32_t)exec->opt.n_kv_pages ? exec->page_refs[page] : exec->page_refs[0];
+        }
+    fill_ropes(layout, batch, (float *)words);
+}
+
+enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
+{
+    *logits = NULL;
+    int n_tokens = gpu_bucket(batch->n_tokens);
+    struct bucket *bucket;
+    enum hth_status status =
+        find_bucket(exec, n_tokens, output_bucket(batch->n_outputs, n_tokens), &bucket);
+    if (status == HTH_OK)
+        status = record(exec, bucket);
+    if (status)
+        return status;
+    fill_batch(exec, bucket, batch, vk_chunk_data(exec->opt.vk, exec->batch_upload));
+    uint64_t ticket = 0;
+    for (int i = 0; i < bucket->n_segments && status == HTH_OK; i++)
+        status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);
+    if (status == HTH_OK)
+        status = vk_wait(exec->opt.vk, ticket);
+    if (status)
+        return status;
+    cut_segments(exec, bucket);
+    if (batch->n_outputs) {
+        const char *base =
+            vk_chunk_data(exec->opt.vk, exec->readback ? exec->readback : exec->activations);
+        *logits = (const float *)(base + (exec->readback ? 0 : bucket->program.logits_place));
+    }
+    return HTH_OK;
+}
+
+enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
+                                 const struct program **program)
+{
+    struct bucket *bucket;
+    enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
+                                         output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
+    *program = status ? NULL : &bucket->program;
+    return status;
+}
+
+enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times)
+{
+    struct bucket *bucket;
+    enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
+                                         output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
+    for (size_t i = 0; status == HTH_OK && i < bucket->program.n_steps; i++)
+        times[i] =
+            vk_cmd_time_ns(exec->opt.vk, bucket->segments[0].cmd, (uint32_t)i, (uint32_t)i + 1);
+    return status;
+}
+
+uint64_t gpu_exec_bytes(const struct gpu_exec *exec)
+{
+    return exec->kv_bytes + exec->activation_bytes + 2 * exec->batch_bytes + exec->readback_bytes;
+}
+
+enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_options *options,
+                                const struct log *log)
+{
+    *out = NULL;
+    struct gpu_exec *exec = mem_calloc(1, sizeof *exec);
+    if (!exec)
+        return log_fail_memory(log, "the GPU executor", sizeof *exec);
+    exec->opt = *options;
+    exec->log = log;
+    const struct program *program;
+    enum hth_status status = create_pages(exec);
+    if (status == HTH_OK)
+        status = gpu_exec_program(exec, options->max_tokens, 1, &program);
+    if (status == HTH_OK)
+        status = gpu_exec_program(exec, 1, 1, &program);
+    if (status) {
+        gpu_exec_destroy(exec);
+        return status;
+    }
+    *out = exec;
+    return HTH_OK;
+}
+
+void gpu_exec_destroy(struct gpu_exec *exec)
+{
+    if (!exec)
+        return;
+    struct vk *vk = exec->opt.vk;
+    for (int i = 0; i < exec->n_buckets; i++) {
+        for (int s = 0; s < MAX_SEGMENTS; s++)
+            vk_cmd_destroy(vk, exec->buckets[i].segments[s].cmd);
+        program_free(&exec->buckets[i].program);
+    }
+    for (size_t i = 0; i < exec->n_kv_chunks; i++)
+        vk_chunk_destroy(vk, exec->kv_chunks[i]);
+    const uint32_t chunks[] = {exec->activations, exec->batch_upload, exec->batch_device,
+                               exec->readback};
+    for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
+        if (chunks[i])
+            vk_chunk_destroy(vk, chunks[i]);
+    mem_free(exec->kv_chunks);
+    mem_free(exec->page_refs);
+    mem_free(exec);
+}

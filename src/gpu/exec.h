@@ -1,0 +1,56 @@
+/*
+ * exec.h — runs a model's graph on the GPU: programs per bucket, recorded once, submitted for each
+ * batch.
+ *
+ * Owns the cache's pages on the device, the batch buffer, activations, logits and the programs.
+ * Weights (place.h) and the device belong to the caller. One thread.
+ */
+#ifndef GPU_EXEC_H
+#define GPU_EXEC_H
+
+#include "gpu/compile.h"
+
+struct gpu_exec;
+
+/* Builds the graph for a bucket, initialising it. */
+typedef enum hth_status gpu_build_fn(void *user, struct graph *graph, int n_tokens, int n_outputs);
+
+struct gpu_exec_options {
+    struct vk *vk;
+    const struct place *place;
+    gpu_build_fn *build;
+    void *user;
+    bool float_only;
+    const char *forced_rows;  /* NULL: selection */
+    int n_seqs, table_stride; /* of the page table */
+    int max_tokens;           /* of a batch */
+    uint64_t kv_page_bytes;
+    int n_kv_pages;
+    bool profile; /* a timestamp around every step */
+};
+
+/* Allocates the pages of the cache and the buffers for the largest batch; compiles the programs for
+ * one token and for the largest batch. Errors: HTH_ERROR_MEMORY or HTH_ERROR_LIMIT with sizes,
+ * HTH_ERROR_UNSUPPORTED naming an op that nothing here can run, the device's. */
+HTH_MUST_CHECK gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_options *options,
+                               const struct log *log);
+void gpu_exec_destroy(struct gpu_exec *exec);
+
+/* Runs a batch of at most max_tokens. `*logits` is [n_vocab, n_outputs] floats, valid until the
+ * next run; NULL without outputs. Errors: the device's (HTH_ERROR_DEVICE_LOST included). */
+HTH_MUST_CHECK gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits);
+
+/* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
+int gpu_bucket(int n);
+
+/* The program for a bucket, compiled if need be; for listings and tests. */
+HTH_MUST_CHECK gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
+                                const struct program **program);
+
+/* Nanoseconds of each step of the last run (profile only); `times` has program->n_steps items. */
+HTH_MUST_CHECK gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times);
+
+/* Bytes on the device: cache, activations, batch and logits. */
+uint64_t gpu_exec_bytes(const struct gpu_exec *exec);
+
+#endif

@@ -1,0 +1,381 @@
+/* Rows of matmul: matvec for up to 16 columns, tiles for more; plain, fused, by expert. */
+#include "gpu/compile.h"
+
+#include "base/mem.h"
+#include "common/batch_args.h"
+#include "matmul/matmul_args.h"
+#include "matmul/matvec_args.h"
+#include "matmul/quantize_args.h"
+#include "moe/moe_args.h"
+
+enum { MATVEC_MAX_COLS = 8, MATVEC_MAX_TOKENS = 16 };
+
+/* The matmuls inside an op, whatever its kind: up to three weights that share x. */
+struct parts {
+    const struct tensor *x, *ids, *residual;
+    const struct tensor *w[3], *bias[3], *y[3];
+    int n;
+    uint32_t glu; /* 0, or 1 + enum glu_kind: w[0] is gate, w[1] up, y[0] the result */
+};
+
+static struct parts parts_of(const struct op *op)
+{
+    struct parts p = {0};
+    if (op->kind == OP_MATMUL) {
+        p = (struct parts){.x = op->in[1], .ids = op->in[4], .residual = op->in[3], .n = 1};
+        p.w[0] = op->in[0], p.bias[0] = op->in[2], p.y[0] = op->out[0];
+    } else if (op->kind == OP_MATMUL_GLU) {
+        p = (struct parts){
+            .x = op->in[1], .ids = op->in[4], .n = 2, .glu = 1 + (uint32_t)op->p.glu.kind};
+        p.w[0] = op->in[0], p.bias[0] = op->in[2], p.w[1] = op->in[5], p.bias[1] = op->in[6];
+        p.y[0] = op->out[0];
+    } else {
+        p.x = op->in[0];
+        for (int i = 0; i < 3 && op->in[1 + 2 * i]; i++, p.n++) {
+            p.w[i] = op->in[1 + 2 * i], p.bias[i] = op->in[2 + 2 * i];
+            p.y[i] = op->out[i];
+        }
+    }
+    return p;
+}
+
+/* Columns of x at the bucket's size: tokens, or slots (token, expert). */
+static int64_t columns_of(const struct parts *p)
+{
+    return tensor_rows(p->y[0]);
+}
+
+static bool same_formats(const struct parts *p)
+{
+    for (int i = 1; i < p->n; i++)
+        if (p->w[i]->dtype != p->w[0]->dtype)
+            return false;
+    return true;
+}
+
+/* All kernels take units of 32 columns of whole blocks, and x in 16-byte loads. */
+static bool shapes_fit(const struct parts *p)
+{
+    int64_t k = p->w[0]->ne[0];
+    return k % 32 == 0 && p->w[0]->kind == TENSOR_WEIGHT && same_formats(p);
+}
+
+static bool matvec_fits(const struct row_env *env, const struct op *op)
+{
+    (void)env;
+    struct parts p = parts_of(op);
+    int64_t tokens = p.ids ? p.y[0]->ne[2] : columns_of(&p);
+    return shapes_fit(&p) && tokens <= MATVEC_MAX_TOKENS;
+}
+
+/* Lanes of a workgroup share rows: as many as there are units in a row, up to 4 subgroups. Rows per
+ * workgroup save loads of x; narrow subgroups have registers for more of them. */
+static void matvec_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct parts p = parts_of(op);
+    uint32_t columns = p.ids ? 1 : (uint32_t)columns_of(&p);
+    uint32_t groups = (columns + MATVEC_MAX_COLS - 1) / MATVEC_MAX_COLS;
+    uint32_t cols = (columns + groups - 1) / groups;
+    choice->subgroup_size = row_subgroup(env->caps, 16);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    uint32_t units = (uint32_t)(p.w[0]->ne[0] / 32), group = lanes;
+    while (group < 4 * lanes && group * 2 <= units)
+        group *= 2;
+    uint32_t rows = lanes < 16 ? 4 : 2;
+    while (rows > 1 && (rows * cols > (lanes < 16 ? 16u : 4u) || (p.glu && rows > 2)))
+        rows /= 2;
+    choice_set(choice, "GROUP", group);
+    choice_set(choice, "ROWS", rows);
+    choice_set(choice, "COLS", cols);
+    choice_set(choice, "GLU", p.glu);
+}
+
+static struct dispatch begin(const struct compile *c, const struct row_choice *choice,
+                             const struct parts *p)
+{
+    struct dispatch d = {.choice = *choice};
+    dispatch_reads(&d, c, p->x);
+    dispatch_reads(&d, c, p->ids);
+    dispatch_reads(&d, c, p->residual);
+    for (int i = 0; i < 3; i++)
+        dispatch_writes(&d, c, p->y[i]);
+    return d;
+}
+
+/* Whether a weight lies in several chunks, so that its pieces are dispatched one by one. */
+static bool any_split(const struct compile *c, const struct parts *p)
+{
+    for (int i = 0; i < p->n; i++)
+        if (!p->ids && compile_weight(c, p->w[i])->n_parts > 1)
+            return true;
+    return false;
+}
+
+/* Slots instead of columns, where experts are chosen: does x have a row for each? */
+static bool x_per_slot(const struct parts *p)
+{
+    return p->ids && tensor_rows(p->x) == tensor_rows(p->y[0]);
+}
+
+/* Piece `round` of weight i as part `at` of the arguments. */
+static void set_part(const struct compile *c, const struct parts *p, int i, int round, int at,
+                     struct matvec_args *a)
+{
+    const struct placed *placed = compile_weight(c, p->w[i]);
+    const struct placed_part *part = &placed->parts[round];
+    a->w[at] = vk_ref(part->chunk, part->offset);
+    a->n[at] = (uint32_t)part->count;
+    a->y_first[at] = (uint32_t)part->first;
+    a->bias[at] = compile_vector(c, p->bias[i]);
+    const struct tensor *y = p->y[p->glu ? 0 : i];
+    a->y[at] = compile_ref(c, y);
+    a->y_stride[at] = (uint32_t)y->stride[1];
+    if (p->ids)
+        a->table[at] = vk_ref(placed->table_chunk, placed->table_offset);
+}
+
+static enum hth_status matvec_add(struct compile *c, struct dispatch *d, struct matvec_args *a)
+{
+    uint32_t rows = choice_get(&d->choice, "ROWS", 1), glu = choice_get(&d->choice, "GLU", 0);
+    d->groups[0] = 0;
+    for (int i = 0; i < (glu ? 1 : 3); i++)
+        d->groups[0] += (a->n[i] + rows - 1) / rows;
+    d->args = a;
+    d->args_bytes = sizeof *a;
+    return compile_add(c, d);
+}
+
+/* All weights in one dispatch; or, where some lie in several chunks, piece by piece. */
+static enum hth_status matvec_emit(struct compile *c, const struct op *op,
+                                   const struct row_choice *choice)
+{
+    struct parts p = parts_of(op);
+    uint32_t cols = choice_get(choice, "COLS", 1);
+    struct matvec_args a = {
+        .batch = compile_batch_ref(c),
+        .rows_field = compile_rows_field(p.x),
+        .k = (uint32_t)p.w[0]->ne[0],
+        .x_stride = (uint32_t)p.x->stride[1],
+        .x = compile_ref(c, p.x),
+        .residual = compile_ref(c, p.residual),
+        .ids = compile_ref(c, p.ids),
+        .n_used = p.ids ? (uint32_t)p.y[0]->ne[1] : 1,
+        .x_per_slot = x_per_slot(&p),
+    };
+    struct dispatch d = begin(c, choice, &p);
+    d.groups[1] = ((uint32_t)columns_of(&p) + cols - 1) / cols;
+    d.groups[2] = 1;
+    if (!any_split(c, &p)) {
+        for (int i = 0; i < p.n; i++)
+            set_part(c, &p, i, 0, i, &a);
+        return matvec_add(c, &d, &a);
+    }
+    enum hth_status status = HTH_OK;
+    for (int i = 0; i < (p.glu ? 1 : p.n); i++) {
+        int rounds = compile_weight(c, p.w[i])->n_parts;
+        for (int round = 0; round < rounds && status == HTH_OK; round++) {
+            set_part(c, &p, i, round, 0, &a);
+            if (p.glu)
+                set_part(c, &p, 1, round, 1, &a);
+            status = matvec_add(c, &d, &a);
+        }
+    }
+    return status;
+}
+
+/* --- tiles
+ * ------------------------------------------------------------------------------------------ */
+
+static bool matmul_fits(const struct row_env *env, const struct op *op)
+{
+    (void)env;
+    struct parts p = parts_of(op);
+    return op->kind == OP_MATMUL && shapes_fit(&p);
+}
+
+/* 128 rows by 32 columns; narrower per invocation where sums of halves or integers stand beside the
+ * float ones, or where wide subgroups on few registers would spill. */
+static void tile_shape(const struct row_env *env, struct row_choice *choice, uint32_t tn)
+{
+    choice->subgroup_size = row_subgroup(env->caps, 16);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    uint32_t bm = tn == 8 ? 128 : 64, bn = 32, group = bm / 4 * (bn / tn);
+    choice_set(choice, "BM", bm);
+    choice_set(choice, "BN", bn);
+    choice_set(choice, "TN", tn);
+    choice_set(choice, "GROUP", group);
+    choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
+}
+
+static void float_tile_shape(const struct row_env *env, const struct op *op,
+                             struct row_choice *choice)
+{
+    (void)op;
+    tile_shape(env, choice,
+               row_subgroup_actual(env->caps, row_subgroup(env->caps, 16)) == 16 ? 4 : 8);
+}
+
+static void narrow_tile_shape(const struct row_env *env, const struct op *op,
+                              struct row_choice *choice)
+{
+    (void)op;
+    tile_shape(env, choice, 4);
+}
+
+/* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
+ * and down of a layer, so it is an activation of its own, made when the ids are new. */
+static enum hth_status emit_groups(struct compile *c, const struct parts *p, uint32_t tile,
+                                   struct matmul_args *a, struct dispatch *d, uint32_t *n_tiles)
+{
+    uint32_t n_used = (uint32_t)p->y[0]->ne[1], n_expert = (uint32_t)p->w[0]->ne[2];
+    uint32_t slots = n_used * (uint32_t)c->graph->n_tokens;
+    *n_tiles = slots / tile + (slots < n_expert ? slots : n_expert);
+    struct group_args g = {.batch = compile_batch_ref(c),
+                           .ids = compile_ref(c, p->ids),
+                           .n_expert = n_expert,
+                           .n_used = n_used,
+                           .tile = tile,
+                           .slots_at = GROUPS_TILES + 3 * *n_tiles};
+    struct range range;
+    bool there = c->grouped == p->ids && c->grouped_tile == tile;
+    compile_side(c, SIDE_GROUPS, 4ull * (g.slots_at + slots), &g.groups, &range);
+    a->groups = g.groups;
+    d->access.reads[d->access.n_reads++] = range;
+    if (there)
+        return HTH_OK;
+    struct dispatch group = {
+        .name = "group", .args = &g, .args_bytes = sizeof g, .groups = {1, 1, 1}};
+    if (!compile_helper(c, "group", &group.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&group, c, p->ids);
+    group.access.writes[group.access.n_writes++] = range;
+    c->grouped = p->ids;
+    c->grouped_tile = tile;
+    return compile_add(c, &group);
+}
+
+/* Activations in bytes, made once for all matmuls that share them. */
+static enum hth_status emit_quantized(struct compile *c, const struct tensor *x, uint32_t *q,
+                                      uint32_t *scales, struct range *range)
+{
+    uint32_t rows = (uint32_t)tensor_rows(x), k = (uint32_t)x->ne[0];
+    uint64_t bytes = align_up((uint64_t)rows * k, VK_REF_ALIGN);
+    bool there = c->quantized == x;
+    compile_side(c, SIDE_QUANTIZED, bytes + (uint64_t)rows * k / 32 * 16, q, range);
+    *scales = *q + (uint32_t)(bytes / VK_REF_ALIGN);
+    if (there)
+        return HTH_OK;
+    struct quantize_args a = {.batch = compile_batch_ref(c),
+                              .rows_field = compile_rows_field(x),
+                              .per_row = rows / compile_bucket(c, x),
+                              .k = k,
+                              .x = compile_ref(c, x),
+                              .x_stride = (uint32_t)x->stride[1],
+                              .q = *q,
+                              .scales = *scales};
+    struct dispatch d = {.name = "quantize",
+                         .args = &a,
+                         .args_bytes = sizeof a,
+                         .groups = {(k / 32 + 31) / 32, rows, 1}};
+    if (!compile_helper(c, "quantize", &d.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&d, c, x);
+    d.access.writes[d.access.n_writes++] = *range;
+    c->quantized = x;
+    return compile_add(c, &d);
+}
+
+static enum hth_status matmul_emit(struct compile *c, const struct op *op,
+                                   const struct row_choice *choice)
+{
+    struct parts p = parts_of(op);
+    uint32_t bm = choice_get(choice, "BM", 128), bn = choice_get(choice, "BN", 32);
+    struct matmul_args a = {
+        .batch = compile_batch_ref(c),
+        .rows_field = compile_rows_field(p.x),
+        .k = (uint32_t)p.w[0]->ne[0],
+        .x = compile_ref(c, p.x),
+        .x_stride = (uint32_t)p.x->stride[1],
+        .x_scales = REF_NONE,
+        .y = compile_ref(c, p.y[0]),
+        .y_stride = (uint32_t)p.y[0]->stride[1],
+        .bias = compile_vector(c, p.bias[0]),
+        .residual = compile_ref(c, p.residual),
+        .groups = REF_NONE,
+        .table = REF_NONE,
+        .n_used = p.ids ? (uint32_t)p.y[0]->ne[1] : 1,
+        .x_per_slot = x_per_slot(&p),
+    };
+    struct dispatch d = begin(c, choice, &p);
+    enum hth_status status = HTH_OK;
+    if (c->row->integer) {
+        struct range range;
+        status = emit_quantized(c, p.x, &a.x, &a.x_scales, &range);
+        a.x_stride = a.k;
+        d.access.reads[d.access.n_reads++] = range;
+    }
+    d.groups[1] = ((uint32_t)columns_of(&p) + bn - 1) / bn;
+    d.groups[2] = 1;
+    const struct placed *placed = compile_weight(c, p.w[0]);
+    if (status == HTH_OK && p.ids) {
+        status = emit_groups(c, &p, bn, &a, &d, &d.groups[1]);
+        a.table = vk_ref(placed->table_chunk, placed->table_offset);
+    }
+    for (int i = 0; i < (p.ids ? 1 : placed->n_parts) && status == HTH_OK; i++) {
+        const struct placed_part *part = &placed->parts[i];
+        a.w = vk_ref(part->chunk, part->offset);
+        a.n = (uint32_t)part->count;
+        a.y_first = (uint32_t)part->first;
+        d.args = &a;
+        d.args_bytes = sizeof a;
+        d.groups[0] = (a.n + bm - 1) / bm;
+        status = compile_add(c, &d);
+    }
+    return status;
+}
+
+static bool matmul_int_fits(const struct row_env *env, const struct op *op)
+{
+    return env->caps->int_dot && matmul_fits(env, op);
+}
+
+static bool matmul_half_fits(const struct row_env *env, const struct op *op)
+{
+    return env->caps->fp16 && matmul_fits(env, op);
+}
+
+static const struct row rows[] = {
+    {.name = "matvec_f32",
+     .blob = "matvec",
+     .by_format = true,
+     .fits = matvec_fits,
+     .shape = matvec_shape,
+     .emit = matvec_emit},
+    {.name = "matmul_int",
+     .blob = "matmul_int",
+     .by_format = true,
+     .integer = true,
+     .fits = matmul_int_fits,
+     .shape = narrow_tile_shape,
+     .emit = matmul_emit},
+    {.name = "matmul_f16",
+     .blob = "matmul_f16",
+     .by_format = true,
+     .half = true,
+     .fits = matmul_half_fits,
+     .shape = narrow_tile_shape,
+     .emit = matmul_emit},
+    {.name = "matmul_f32",
+     .blob = "matmul_f32",
+     .by_format = true,
+     .fits = matmul_fits,
+     .shape = float_tile_shape,
+     .emit = matmul_emit},
+};
+
+const struct row_family row_family_matmul = {
+    .kinds = {OP_MATMUL, OP_MATMUL_GLU, OP_MATMUL_QKV},
+    .n_kinds = 3,
+    .rows = rows,
+    .n_rows = ARRAY_LEN(rows),
+};

@@ -1,0 +1,83 @@
+/* Rows of RMS norm (alone, and after a residual) and softmax. */
+#include "gpu/compile.h"
+
+#include "common/batch_args.h"
+#include "norm/norm_args.h"
+
+/* A workgroup per row: a subgroup for short rows (heads), more for long ones. */
+static void row_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    uint32_t lanes = row_subgroup_actual(env->caps, row_subgroup(env->caps, 32));
+    uint32_t group = lanes, n = (uint32_t)op->out[0]->ne[0];
+    while (group < 256 && group * 8 <= n)
+        group *= 2;
+    choice->subgroup_size = row_subgroup(env->caps, 32);
+    choice_set(choice, "GROUP", group);
+}
+
+static enum hth_status emit(struct compile *c, const struct tensor *x, const struct tensor *add,
+                            const struct tensor *sum, const struct tensor *w,
+                            const struct tensor *y, float eps, const struct row_choice *choice)
+{
+    uint32_t rows = (uint32_t)tensor_rows(x);
+    struct norm_args a = {
+        .batch = compile_batch_ref(c),
+        .rows_field = compile_rows_field(x),
+        .per_row = rows / compile_bucket(c, x),
+        .n = (uint32_t)x->ne[0],
+        .x = compile_ref(c, x),
+        .add = compile_ref(c, add),
+        .sum = compile_ref(c, sum),
+        .w = compile_vector(c, w),
+        .y = compile_ref(c, y),
+        .x_stride = compile_stride(x),
+        .add_stride = add ? compile_stride(add) : 0,
+        .sum_stride = sum ? compile_stride(sum) : 0,
+        .y_stride = compile_stride(y),
+        .eps = eps,
+    };
+    struct dispatch d = {
+        .choice = *choice, .args = &a, .args_bytes = sizeof a, .groups = {rows, 1, 1}};
+    dispatch_reads(&d, c, x);
+    dispatch_reads(&d, c, add);
+    dispatch_writes(&d, c, sum);
+    dispatch_writes(&d, c, y);
+    return compile_add(c, &d);
+}
+
+static enum hth_status rms_norm_emit(struct compile *c, const struct op *op,
+                                     const struct row_choice *choice)
+{
+    if (op->kind == OP_ADD_RMS_NORM)
+        return emit(c, op->in[0], op->in[1], op->out[0], op->in[2], op->out[1], op->p.rms_norm.eps,
+                    choice);
+    return emit(c, op->in[0], NULL, NULL, op->in[1], op->out[0], op->p.rms_norm.eps, choice);
+}
+
+static enum hth_status softmax_emit(struct compile *c, const struct op *op,
+                                    const struct row_choice *choice)
+{
+    return emit(c, op->in[0], NULL, NULL, NULL, op->out[0], 0, choice);
+}
+
+static const struct row norm_rows[] = {
+    {.name = "rms_norm", .blob = "rms_norm", .shape = row_shape, .emit = rms_norm_emit},
+};
+
+const struct row_family row_family_norm = {
+    .kinds = {OP_RMS_NORM, OP_ADD_RMS_NORM},
+    .n_kinds = 2,
+    .rows = norm_rows,
+    .n_rows = ARRAY_LEN(norm_rows),
+};
+
+static const struct row softmax_rows[] = {
+    {.name = "softmax", .blob = "softmax", .shape = row_shape, .emit = softmax_emit},
+};
+
+const struct row_family row_family_softmax = {
+    .kinds = {OP_SOFTMAX},
+    .n_kinds = 1,
+    .rows = softmax_rows,
+    .n_rows = ARRAY_LEN(softmax_rows),
+};

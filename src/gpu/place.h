@@ -1,0 +1,54 @@
+/*
+ * place.h — weights on the device: which chunk and offset, split where a chunk is too small.
+ *
+ * Owns the chunks that hold weights and the tables of experts. Weights stay in the layout of the
+ * file (blocks as they are). One thread.
+ */
+#ifndef GPU_PLACE_H
+#define GPU_PLACE_H
+
+#include "op/op.h"
+#include "vk/vk.h"
+
+/* Rows [first, first + count) of a weight. */
+struct placed_part {
+    uint32_t chunk;
+    uint64_t offset, size_bytes;
+    int64_t first, count;
+};
+
+struct placed {
+    const struct weight *weight; /* NULL: not on the device */
+    struct placed_part *parts;   /* one per expert for weights with experts */
+    int n_parts;
+    uint32_t table_chunk; /* experts: u32 place of each */
+    uint64_t table_offset;
+};
+
+struct place {
+    struct vk *vk;
+    struct placed *weights; /* by weight->index */
+    size_t n_weights;
+    uint32_t *chunks;
+    size_t n_chunks;
+    uint64_t resident_bytes; /* allocated for weights and tables */
+    struct arena arena;
+};
+
+/* Called after each weight with bytes done and in all; false cancels. */
+typedef bool place_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
+
+struct place_options {
+    place_progress_fn *progress; /* may be NULL */
+    void *user;
+    bool scatter_experts; /* tests: experts far apart, in an odd order */
+};
+
+/* Allocates chunks for all weights and uploads them. Errors: HTH_ERROR_MEMORY or HTH_ERROR_LIMIT
+ * when they do not fit (said with sizes and budget), HTH_ERROR_CANCELLED, the device's. */
+HTH_MUST_CHECK place_weights(struct place *out, struct vk *vk, const struct weight *const *weights,
+                             size_t n_weights, const struct place_options *options,
+                             const struct log *log);
+void place_free(struct place *place);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * row.h — kernels are rows: name, shader, when it fits, how it is shaped, what it declares.
+ *
+ * One `const struct row_family row_family_<op> = {` per file of this folder (the build lists them).
+ * Choosing is a pure function over rows (select.c): the first that fits, in the order of the
+ * family, is taken, or the one whose name is forced. Constants: any thread.
+ */
+#ifndef GPU_ROW_H
+#define GPU_ROW_H
+
+#include "op/op_def.h"
+#include "vk/vk.h"
+
+/* What choosing may look at, besides the op. */
+struct row_env {
+    const struct vk_caps *caps;
+    bool float_only;    /* no integer activations, no fp16 arithmetic */
+    const char *forced; /* only rows whose name is this, or begins with this and '_'; NULL: any */
+    int n_seqs;         /* sequences that a batch may hold at most */
+};
+
+/* How one pipeline is specialised. */
+struct row_choice {
+    const struct shader_blob *blob;
+    uint32_t spec[VK_MAX_SPECS]; /* in the order of blob->specs */
+    uint32_t subgroup_size;      /* demanded; 0: any */
+};
+
+struct compile;
+
+struct row {
+    const char *name; /* "matvec_f32" */
+    const char
+        *blob; /* "matvec"; with `by_format` the weight's format is appended: "matvec_q4_k" */
+    bool by_format;
+    bool integer; /* takes integer activations */
+    bool half;    /* multiplies in fp16 */
+    /* NULL: always. The blob's existence and capabilities are checked besides. */
+    bool (*fits)(const struct row_env *env, const struct op *op);
+    /* Sets specialization constants (choice_set) and the subgroup size. NULL: defaults. */
+    void (*shape)(const struct row_env *env, const struct op *op, struct row_choice *choice);
+    /* Appends the dispatches of an op (compile.h). */
+    enum hth_status (*emit)(struct compile *c, const struct op *op,
+                            const struct row_choice *choice);
+};
+
+enum { ROW_MAX_KINDS = 4 };
+
+struct row_family {
+    enum op_kind kinds[ROW_MAX_KINDS];
+    int n_kinds;
+    const struct row *rows; /* best first */
+    int n_rows;
+};
+
+/* The row for an op, with its shape; NULL: nothing fits and the CPU must run it. */
+const struct row *row_select(const struct row_env *env, const struct op *op,
+                             struct row_choice *choice);
+
+/* Rows by number, of all families, for listings and tests; NULL past the end. */
+const struct row *row_at(size_t index, const struct row_family **family);
+
+/* Does this row fit this op on this device? Fills the choice if so. */
+bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
+              struct row_choice *choice);
+
+/* Sets a specialization constant by its name in the shader; a name the blob has not is ignored when
+ * the compiler optimised it away. */
+void choice_set(struct row_choice *choice, const char *name, uint32_t value);
+uint32_t choice_get(const struct row_choice *choice, const char *name, uint32_t fallback);
+
+/* The subgroup size that suits kernels whose lanes share rows: what the device may be asked for,
+ * nearest to `wanted`; 0 if it cannot be asked. */
+uint32_t row_subgroup(const struct vk_caps *caps, uint32_t wanted);
+
+/* What the subgroup size will be when `demanded` (or 0) is asked for. */
+uint32_t row_subgroup_actual(const struct vk_caps *caps, uint32_t demanded);
+
+#endif

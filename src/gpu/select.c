@@ -1,0 +1,111 @@
+#include "gpu/row.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern const struct row_family *const row_family_list[];
+
+void choice_set(struct row_choice *choice, const char *name, uint32_t value)
+{
+    for (uint32_t i = 0; i < choice->blob->n_specs; i++)
+        if (strcmp(choice->blob->specs[i].name, name) == 0)
+            choice->spec[i] = value;
+}
+
+uint32_t choice_get(const struct row_choice *choice, const char *name, uint32_t fallback)
+{
+    for (uint32_t i = 0; i < choice->blob->n_specs; i++)
+        if (strcmp(choice->blob->specs[i].name, name) == 0)
+            return choice->spec[i];
+    return fallback;
+}
+
+uint32_t row_subgroup(const struct vk_caps *caps, uint32_t wanted)
+{
+    if (!caps->subgroup_control)
+        return 0;
+    return wanted < caps->subgroup_min   ? caps->subgroup_min
+           : wanted > caps->subgroup_max ? caps->subgroup_max
+                                         : wanted;
+}
+
+uint32_t row_subgroup_actual(const struct vk_caps *caps, uint32_t demanded)
+{
+    return demanded ? demanded : caps->subgroup_default;
+}
+
+/* The weight whose format names the blob: the first input that is one. */
+static const struct dtype *row_format(const struct op *op)
+{
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->ne[1] > 1 && op->in[i]->kind == TENSOR_WEIGHT)
+            return op->in[i]->dtype;
+    return op->in[0] ? op->in[0]->dtype : NULL;
+}
+
+static const struct shader_blob *row_blob(const struct row *row, const struct op *op)
+{
+    if (!row->by_format)
+        return shader_blob_find(row->blob);
+    const struct dtype *format = row_format(op);
+    if (!format || !format->shader)
+        return NULL;
+    char name[64];
+    int n = snprintf(name, sizeof name, "%s_%s", row->blob, format->shader);
+    return n > 0 && (size_t)n < sizeof name ? shader_blob_find(name) : NULL;
+}
+
+static bool forced_out(const struct row_env *env, const struct row *row)
+{
+    if (!env->forced)
+        return false;
+    size_t n = strlen(env->forced);
+    return strncmp(row->name, env->forced, n) != 0 || (row->name[n] != '\0' && row->name[n] != '_');
+}
+
+bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
+              struct row_choice *choice)
+{
+    if ((row->integer || row->half) && env->float_only)
+        return false;
+    if (row->fits && !row->fits(env, op))
+        return false;
+    const struct shader_blob *blob = row_blob(row, op);
+    if (!blob || !vk_blob_fits(env->caps, blob))
+        return false;
+    *choice = (struct row_choice){.blob = blob};
+    for (uint32_t i = 0; i < blob->n_specs && i < VK_MAX_SPECS; i++)
+        choice->spec[i] = blob->specs[i].value;
+    if (row->shape)
+        row->shape(env, op, choice);
+    return true;
+}
+
+const struct row *row_select(const struct row_env *env, const struct op *op,
+                             struct row_choice *choice)
+{
+    for (size_t f = 0; row_family_list[f]; f++) {
+        const struct row_family *family = row_family_list[f];
+        bool same_kind = false;
+        for (int k = 0; k < family->n_kinds; k++)
+            same_kind |= family->kinds[k] == op->kind;
+        for (int r = 0; same_kind && r < family->n_rows; r++)
+            if (!forced_out(env, &family->rows[r]) && row_fits(env, &family->rows[r], op, choice))
+                return &family->rows[r];
+    }
+    return NULL;
+}
+
+const struct row *row_at(size_t index, const struct row_family **family)
+{
+    for (size_t f = 0; row_family_list[f]; f++) {
+        size_t n = (size_t)row_family_list[f]->n_rows;
+        if (index < n) {
+            if (family)
+                *family = row_family_list[f];
+            return &row_family_list[f]->rows[index];
+        }
+        index -= n;
+    }
+    return NULL;
+}
