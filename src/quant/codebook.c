@@ -1,8 +1,5 @@
 #include "quant/codebook.h"
 
-#include <float.h>
-#include <math.h>
-
 #include "quant/fit.h"
 
 const int8_t codebook_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -10,7 +7,7 @@ const int8_t codebook_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 
 const int8_t codebook_e2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-enum { LANES = 8, TRIALS = 9 };
+enum { TRIALS = 9 };
 
 /* Climbs from the first level by one step per midpoint passed: no table look-up per value, so that
  * it can run on vectors. */
@@ -29,16 +26,6 @@ static void nearest(const float *v, size_t n, float inverse, const int8_t levels
     }
 }
 
-static float dot(const float *a, const float *b, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += a[i + l] * b[i + l];
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
 float codebook_fit(const float *x, size_t n, const int8_t levels[16])
 {
     float v[FIT_MAX], amax = fit_normalize(x, n, v);
@@ -50,7 +37,7 @@ float codebook_fit(const float *x, size_t n, const int8_t levels[16])
         float inverse = -(float)levels[0] * (1 + 0.05f * (float)(t % TRIALS - TRIALS / 2));
         float level[FIT_MAX];
         nearest(v, n, t < TRIALS ? inverse : -inverse, levels, level);
-        float vq = dot(v, level, n), qq = dot(level, level, n);
+        float vq = fit_dot(v, level, n), qq = fit_dot(level, level, n);
         if (qq > 0 && vq * vq > best_gain * qq) {
             best_gain = vq * vq / qq;
             best_d = vq / qq;

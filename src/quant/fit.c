@@ -3,9 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-/* Sums run in LANES independent chains, which is what lets a compiler use vectors for them without
- * reordering floats. */
-enum { LANES = 8, TRIALS = 17 };
+enum { LANES = FIT_LANES, TRIALS = 17 };
 
 /* Trial t of a range of q_max steps stretches it by up to two steps either way; the middle trial is
  * the range itself and integers are among them, so values that are on a grid already find it. */
@@ -13,12 +11,6 @@ static float trial_steps(int t, int q_max)
 {
     float steps = (float)q_max + 0.25f * (float)(t - TRIALS / 2);
     return steps > 0.75f ? steps : 0.75f;
-}
-
-static float lanes_sum(const float lanes[LANES])
-{
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
 float fit_normalize(const float *x, size_t n, float *out)
@@ -52,22 +44,13 @@ static void round_all(const float *v, size_t n, float inverse, float low, float 
     }
 }
 
-static float dot(const float *a, const float *b, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += a[i + l] * b[i + l];
-    return lanes_sum(lanes);
-}
-
 static float total(const float *a, size_t n)
 {
     float lanes[LANES] = {0};
     for (size_t i = 0; i < n; i += LANES)
         for (size_t l = 0; l < LANES; l++)
             lanes[l] += a[i + l];
-    return lanes_sum(lanes);
+    return fit_lanes_sum(lanes);
 }
 
 float fit_scale(const float *x, size_t n, int q_min, int q_max)
@@ -83,7 +66,7 @@ float fit_scale(const float *x, size_t n, int q_min, int q_max)
             inverse = -inverse;
         float q[FIT_MAX];
         round_all(v, n, inverse, 0, (float)q_min, (float)q_max, q);
-        float sum_vq = dot(v, q, n), sum_qq = dot(q, q, n);
+        float sum_vq = fit_dot(v, q, n), sum_qq = fit_dot(q, q, n);
         /* With the best d = Σvq / Σqq the squared error is Σvv − (Σvq)² / Σqq. */
         if (sum_qq > 0 && sum_vq * sum_vq > best_gain * sum_qq) {
             best_gain = sum_vq * sum_vq / sum_qq;
@@ -101,7 +84,7 @@ static struct sums sums_of(const float *v, size_t n, float inverse, float low, i
 {
     float q[FIT_MAX];
     round_all(v, n, inverse, low, 0, (float)q_max, q);
-    return (struct sums){.q = total(q, n), .qq = dot(q, q, n), .vq = dot(v, q, n)};
+    return (struct sums){.q = total(q, n), .qq = fit_dot(q, q, n), .vq = fit_dot(v, q, n)};
 }
 
 /* Least squares of d × q + m, m at most m_max; the error it leaves. */
@@ -143,8 +126,8 @@ struct fit_line fit_line(const float *x, size_t n, int q_max, float m_max)
         struct fit_line line = {0, low};
         for (int round = 0; round < 2; round++) {
             struct sums s = sums_of(v, n, inverse, line.m, q_max);
-            s.v = lanes_sum(sum_v);
-            s.vv = lanes_sum(sum_vv);
+            s.v = fit_lanes_sum(sum_v);
+            s.vv = fit_lanes_sum(sum_vv);
             float error = solve_line(&s, n, m_max, &line);
             if (error < best_error) {
                 best_error = error;
@@ -168,5 +151,5 @@ float fit_round(const float *x, size_t n, struct fit_line line, int q_min, int q
             q[i + l] = (int8_t)k;
             error[l] += miss * miss;
         }
-    return lanes_sum(error);
+    return fit_lanes_sum(error);
 }

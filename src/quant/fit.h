@@ -18,6 +18,26 @@ enum { FIT_MAX = 256 }; /* values per fit */
  * for any scale to matter. */
 float fit_normalize(const float *x, size_t n, float *out);
 
+/* Sums run in FIT_LANES independent chains, which is what lets a compiler use vectors for them
+ * without reordering floats. */
+enum { FIT_LANES = 8 };
+
+static inline float fit_lanes_sum(const float lanes[FIT_LANES])
+{
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+/* Σ a × b; n is a multiple of FIT_LANES. */
+static inline float fit_dot(const float *a, const float *b, size_t n)
+{
+    float lanes[FIT_LANES] = {0};
+    for (size_t i = 0; i < n; i += FIT_LANES)
+        for (size_t l = 0; l < FIT_LANES; l++)
+            lanes[l] += a[i + l] * b[i + l];
+    return fit_lanes_sum(lanes);
+}
+
 /* The d for which x ≈ d × q, q an integer in [q_min, q_max] (q_min < 0), is best; it may be
  * negative where the range is not symmetric. `n` is a multiple of 8 up to FIT_MAX. All zeros give
  * 0. */
