@@ -1,0 +1,214 @@
+#include "op_test.h"
+
+/* Plain matmul in every format; forms with bias, residual and partly filled buckets. */
+
+static const struct dtype *type_named(const char *name)
+{
+    const struct dtype *type = dtype_by_name(str_of(name));
+    if (!type || !type->decode)
+        test_skip("there is no format %s yet", name);
+    return type;
+}
+
+static void plain(const struct dtype *type, int64_t k, int64_t n, int n_tokens)
+{
+    struct op_test t;
+    op_test_begin(&t, &(struct op_batch){.n_seqs = 1, .seqs = {{0, n_tokens}}});
+    struct tensor *w = op_test_weight(&t, "w", type, k, n, 1);
+    struct tensor *x = op_test_input(&t, "x", k, n_tokens, 1, ROWS_TOKENS);
+    op_matmul(&t.graph, "y", w, x, NULL);
+    op_test_run(&t);
+}
+
+/* Rows of one block and of odd numbers of blocks; odd numbers of rows; from one column to more than
+ * any tile has. */
+static void all_shapes(const char *name)
+{
+    const struct dtype *type = type_named(name);
+    int64_t block = type->block_elems;
+    if (block == 1) {
+        plain(type, 1, 1, 1);
+        plain(type, 33, 5, 3);
+        plain(type, 100, 17, 2);
+        block = 32;
+    }
+    plain(type, block, 1, 1);
+    plain(type, block, 3, 2);
+    plain(type, 3 * block, 33, 1);
+    plain(type, 3 * block, 18, 7);
+    plain(type, 2 * block, 67, 1);
+    plain(type, block > 32 ? 5 * block : 18 * block, 70, 5);
+    plain(type, 2 * block, 130, 35);
+    plain(type, block, 9, 70);
+}
+
+TEST(f32)
+{
+    all_shapes("F32");
+}
+
+TEST(f16)
+{
+    all_shapes("F16");
+}
+
+TEST(bf16)
+{
+    all_shapes("BF16");
+}
+
+TEST(q8_0)
+{
+    all_shapes("Q8_0");
+}
+
+TEST(q4_0)
+{
+    all_shapes("Q4_0");
+}
+
+TEST(q4_1)
+{
+    all_shapes("Q4_1");
+}
+
+TEST(q5_0)
+{
+    all_shapes("Q5_0");
+}
+
+TEST(q5_1)
+{
+    all_shapes("Q5_1");
+}
+
+TEST(q2_k)
+{
+    all_shapes("Q2_K");
+}
+
+TEST(q3_k)
+{
+    all_shapes("Q3_K");
+}
+
+TEST(q4_k)
+{
+    all_shapes("Q4_K");
+}
+
+TEST(q5_k)
+{
+    all_shapes("Q5_K");
+}
+
+TEST(q6_k)
+{
+    all_shapes("Q6_K");
+}
+
+TEST(iq1_s)
+{
+    all_shapes("IQ1_S");
+}
+
+TEST(iq1_m)
+{
+    all_shapes("IQ1_M");
+}
+
+TEST(iq2_xxs)
+{
+    all_shapes("IQ2_XXS");
+}
+
+TEST(iq2_xs)
+{
+    all_shapes("IQ2_XS");
+}
+
+TEST(iq2_s)
+{
+    all_shapes("IQ2_S");
+}
+
+TEST(iq3_xxs)
+{
+    all_shapes("IQ3_XXS");
+}
+
+TEST(iq3_s)
+{
+    all_shapes("IQ3_S");
+}
+
+TEST(iq4_nl)
+{
+    all_shapes("IQ4_NL");
+}
+
+TEST(iq4_xs)
+{
+    all_shapes("IQ4_XS");
+}
+
+TEST(tq1_0)
+{
+    all_shapes("TQ1_0");
+}
+
+TEST(tq2_0)
+{
+    all_shapes("TQ2_0");
+}
+
+TEST(mxfp4)
+{
+    all_shapes("MXFP4");
+}
+
+TEST(nvfp4)
+{
+    all_shapes("NVFP4");
+}
+
+TEST(bias)
+{
+    struct op_test t;
+    op_test_begin(&t, &(struct op_batch){.bucket = 8, .n_seqs = 1, .seqs = {{3, 5}}});
+    struct tensor *w = op_test_weight(&t, "w", type_named("Q8_0"), 96, 37, 1);
+    struct tensor *bias = op_test_weight(&t, "bias", &dtype_f32, 37, 1, 1);
+    struct tensor *x = op_test_input(&t, "x", 96, 8, 1, ROWS_TOKENS);
+    op_matmul(&t.graph, "y", w, x, bias);
+    op_test_run(&t);
+}
+
+TEST(residual)
+{
+    struct op_test t;
+    op_test_begin(&t, &(struct op_batch){.bucket = 4, .n_seqs = 1, .seqs = {{0, 3}}});
+    struct tensor *x = op_test_input(&t, "x", 96, 4, 1, ROWS_TOKENS);
+    struct tensor *residual = op_test_input(&t, "residual", 37, 4, 1, ROWS_TOKENS);
+    struct tensor *y = op_test_input(&t, "y", 37, 4, 1, ROWS_TOKENS);
+    struct tensor *bias = op_test_weight(&t, "bias", &dtype_f32, 37, 1, 1);
+    struct op op = {
+        .kind = OP_MATMUL,
+        .in = {op_test_weight(&t, "w", type_named("Q4_0"), 96, 37, 1), x, bias, residual},
+        .out = {y}};
+    assert_non_null(graph_append(&t.graph, &op));
+    op_test_run(&t);
+}
+
+/* As the head of a model: rows are wanted outputs, which may be none. */
+TEST(outputs)
+{
+    for (int n_outputs = 0; n_outputs <= 2; n_outputs++) {
+        struct op_test t;
+        op_test_begin(&t,
+                      &(struct op_batch){.n_outputs = n_outputs, .n_seqs = 1, .seqs = {{0, 3}}});
+        struct tensor *w = op_test_weight(&t, "w", type_named("Q6_K"), 256, 65, 1);
+        struct tensor *x = op_test_input(&t, "x", 256, t.graph.n_outputs, 1, ROWS_OUTPUTS);
+        op_matmul(&t.graph, "y", w, x, NULL);
+        op_test_run(&t);
+    }
+}
