@@ -3,13 +3,16 @@
  *
  * Owns the instance, one logical device, its memory (chunks), pipelines with their cache on disk,
  * command lists and the clock of the GPU. Knows no op, no tensor, no model. The loader is opened at
- * run time: a machine without one runs on the CPU. Threads: pipelines compile on workers of its own;
- * all functions are called by one thread at a time.
+ * run time: a machine without one runs on the CPU. Threads: pipelines compile on workers of its
+ * own; all functions are called by one thread at a time.
  *
  * Buffers are named (chunk, offset): one descriptor set for the whole engine, binding 0 an array of
- * VK_MAX_CHUNKS storage buffers, one per chunk (unused ones point at chunk 0, a small zeroed buffer);
- * binding 1 a uniform buffer with the chunks' device addresses, for shaders in the address form. A
- * place is packed in 32 bits for shaders: `vk_ref`.
+ * VK_MAX_CHUNKS storage buffers, one per chunk (unused ones point at chunk 0, a small zeroed
+ * buffer); binding 1 a uniform buffer with the chunks' device addresses, for shaders in the address
+ * form. A place is packed in 32 bits for shaders: `vk_ref`. A few drivers (mobile ones, Mesa 22's
+ * lavapipe) bind fewer than VK_MAX_CHUNKS storage buffers: there the array has caps.max_chunks, and
+ * only shaders whose array is as long as their specialization constant "max_chunks" (filled in
+ * here, whatever the key says) fit.
  *
  * Errors: HTH_ERROR_DEVICE (a call failed; said with its name and result), HTH_ERROR_DEVICE_LOST
  * (sticky: every later call returns it), HTH_ERROR_MEMORY, HTH_ERROR_UNSUPPORTED.
@@ -33,13 +36,19 @@ enum {
 
 struct vk;
 
-/* --- devices ---------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
-enum vk_kind { VK_KIND_DISCRETE, VK_KIND_INTEGRATED, VK_KIND_VIRTUAL, VK_KIND_SOFTWARE, VK_KIND_OTHER };
+enum vk_kind {
+    VK_KIND_DISCRETE,
+    VK_KIND_INTEGRATED,
+    VK_KIND_VIRTUAL,
+    VK_KIND_SOFTWARE,
+    VK_KIND_OTHER
+};
 
 struct vk_heap {
     uint64_t size_bytes;
-    uint64_t budget_bytes; /* what may be used now; size if the driver does not say */
+    uint64_t budget_bytes; /* what may be used now, less a margin; size if the driver is silent */
     uint64_t used_bytes;   /* by this process, as the driver says; 0 if it does not */
     bool device_local;
 };
@@ -50,13 +59,16 @@ struct vk_caps {
     uint32_t vendor_id, device_id, driver_version, api_version;
     uint8_t uuid[16]; /* pipelineCacheUUID: device, driver and build */
     uint32_t subgroup_default, subgroup_min, subgroup_max;
+    uint32_t subgroup_ops; /* VkSubgroupFeatureFlags that compute shaders have */
     bool subgroup_control; /* a size can be demanded for compute */
     bool fp16, int8, int16, int64, storage8, storage16, addresses;
-    bool int_dot;           /* packed 4×8 signed dot products are accelerated */
+    bool int_dot_any; /* shaders may use integer dot products */
+    bool int_dot;     /* and packed 4×8 signed ones are accelerated */
     bool timestamps;
-    double timestamp_ns;    /* per tick */
+    double timestamp_ns; /* per tick */
     uint32_t shared_bytes, max_invocations, max_group[3], max_groups[3];
-    uint64_t max_range_bytes; /* of one storage buffer */
+    uint64_t max_range_bytes; /* of one chunk: binding range, buffer, allocation, below 4 GiB */
+    uint32_t max_chunks;      /* at most VK_MAX_CHUNKS */
     uint32_t n_heaps;
     struct vk_heap heaps[VK_MAX_HEAPS];
     uint64_t device_bytes; /* of the largest device-local heap */
@@ -71,9 +83,9 @@ HTH_MUST_CHECK vk_list(struct vk_caps **devices, uint32_t *count, const char **w
                        const struct log *log);
 
 struct vk_options {
-    int index;          /* in vk_list's order; −1: the best real GPU (software never) */
-    bool validation;    /* VK_LAYER_KHRONOS_validation; its messages are logged as errors and counted */
-    bool discrete;      /* test mode: nothing counts as unified, staging is forced */
+    int index;       /* in vk_list's order; −1: the best real GPU (software never) */
+    bool validation; /* VK_LAYER_KHRONOS_validation; its messages are logged and counted */
+    bool discrete;   /* test mode: nothing counts as unified, staging is forced */
     uint64_t memory_limit_bytes; /* device memory to use at most; 0: the budget */
     bool capture_stats; /* keep pipeline statistics (VK_KHR_pipeline_executable_properties) */
     bool no_disk_cache;
@@ -94,7 +106,7 @@ uint32_t vk_validation_messages(const struct vk *vk);
 /* Does the device have every capability, and the shared memory, that a blob asks for? */
 bool vk_blob_fits(const struct vk_caps *caps, const struct shader_blob *blob);
 
-/* --- memory ------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 enum vk_memory {
     VK_MEMORY_DEVICE,   /* fast for the device; mapped only where that is the same memory */
@@ -102,13 +114,17 @@ enum vk_memory {
     VK_MEMORY_READBACK, /* written by the device, read by the host (cached) */
 };
 
-/* A chunk of `size_bytes` (≤ max_range_bytes); its number names it in shaders. Not zeroed. The
- * descriptor set is rewritten at the next submit. HTH_ERROR_LIMIT: all numbers in use or over the
- * memory limit; HTH_ERROR_MEMORY: the driver has no room. */
+/* A chunk of `size_bytes` (1 … max_range_bytes); its number names it in shaders. Not zeroed. Lists
+ * recorded before are stale afterwards (`vk_generation`), as the descriptor set is rewritten.
+ * HTH_ERROR_LIMIT: all numbers in use, or over the memory limit (for VK_MEMORY_DEVICE the option's,
+ * or the budget of the heap); HTH_ERROR_MEMORY: the driver has no room. */
 HTH_MUST_CHECK vk_chunk_create(struct vk *vk, uint64_t size_bytes, enum vk_memory kind,
                                const char *label, uint32_t *chunk);
-/* Waits until the device no longer uses it. */
+/* Waits until the device no longer uses it. Makes recorded lists stale too. Chunk 0 stays. */
 void vk_chunk_destroy(struct vk *vk, uint32_t chunk);
+/* Changes with every chunk created or destroyed. A list can be submitted while it is what it was
+ * when the list was begun; then record again. */
+uint64_t vk_generation(const struct vk *vk);
 /* Host address, or NULL if it cannot be mapped (or discrete mode forbids it). Coherent. */
 void *vk_chunk_data(struct vk *vk, uint32_t chunk);
 uint64_t vk_chunk_bytes(const struct vk *vk, uint32_t chunk);
@@ -123,7 +139,8 @@ static inline uint32_t vk_ref(uint32_t chunk, uint64_t offset)
 
 /* Copies host bytes into a chunk, through staging where it must; returns when `data` may be reused,
  * perhaps before the device has them. `vk_transfer_wait` waits for all uploads; a submit is ordered
- * after every upload that was begun before it. */
+ * after every upload that was begun before it, but not the other way round: nothing submitted
+ * earlier may still use these bytes. */
 HTH_MUST_CHECK vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const void *data,
                          uint64_t size_bytes);
 HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
@@ -131,7 +148,7 @@ HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
 HTH_MUST_CHECK vk_download(struct vk *vk, uint32_t chunk, uint64_t offset, void *data,
                            uint64_t size_bytes);
 
-/* --- pipelines --------------------------------------------------------------------------------------- */
+/* --- pipelines -------------------------------------------------------------------------------- */
 
 struct vk_pipeline;
 
@@ -155,9 +172,13 @@ HTH_MUST_CHECK vk_pipeline_stats(struct vk *vk, struct vk_pipeline *pipeline, vk
                                  void *user);
 
 /* How many pipelines were created, and how many of these came out of the cache on disk. */
-void vk_pipeline_counts(const struct vk *vk, uint32_t *created, uint32_t *from_cache);
+void vk_pipeline_counts(struct vk *vk, uint32_t *created, uint32_t *from_cache);
 
-/* --- commands ---------------------------------------------------------------------------------------- */
+/* Writes the cache to disk if there is something new in it; vk_close does it too. Where it cannot
+ * be written a warning says so, once. */
+void vk_pipeline_save(struct vk *vk);
+
+/* --- commands --------------------------------------------------------------------------------- */
 
 struct vk_cmd;
 
@@ -178,11 +199,13 @@ void vk_cmd_label(struct vk_cmd *cmd, const char *label); /* for debuggers; may 
 HTH_MUST_CHECK vk_cmd_end(struct vk_cmd *cmd);
 
 /* Submits in order; `*ticket` is what vk_wait waits for (may be NULL). Makes what the list wrote
- * visible to the host. A list may be submitted again once its last ticket has passed. */
+ * visible to the host. A list may be submitted again once its last ticket has passed (else this
+ * waits for it). HTH_ERROR_ARGUMENT: the list is stale or was not recorded. */
 HTH_MUST_CHECK vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket);
 /* Sleeps until a submit is done. */
 HTH_MUST_CHECK vk_wait(struct vk *vk, uint64_t ticket);
-/* Nanoseconds between timestamp `from` and `to` of the last finished run; 0 if there is no clock. */
+/* Nanoseconds between timestamp `from` and `to` of the last finished run; 0 if there is no clock.
+ */
 uint64_t vk_cmd_time_ns(struct vk *vk, const struct vk_cmd *cmd, uint32_t from, uint32_t to);
 
 #endif
