@@ -1,0 +1,217 @@
+/*
+ * hearth/hearth.h — run a language model: open it, feed it tokens, sample, read text.
+ *
+ * A model is immutable once open and may be used by any number of threads and sessions. A session
+ * (a cache with some sequences) belongs to one thread at a time; only `hth_session_cancel` may be
+ * called from another. Strings are UTF-8; those given are copied, those returned belong to the
+ * object they came from. Everything returned by an `_open` or `_create` is the caller's to close;
+ * closing NULL does nothing; sessions close before their model. Failures are values of enum
+ * hth_status; the sentence for a person goes to the model's log.
+ *
+ *   docs/example.c is a whole program in 40 lines.
+ */
+#ifndef HEARTH_HEARTH_H
+#define HEARTH_HEARTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hearth/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define HTH_CHECKED __attribute__((warn_unused_result)) enum hth_status
+#else
+#define HTH_CHECKED enum hth_status
+#endif
+
+/* --- models
+ * ----------------------------------------------------------------------------------------- */
+
+struct hth_model;
+
+/* Loading goes on while this returns true; `done` of `total` bytes are where they belong. */
+typedef bool hth_progress_fn(void *user, uint64_t done, uint64_t total);
+
+/* All zero: a real GPU if there is one, else the CPU; errors and warnings are dropped. */
+struct hth_model_options {
+    const char *device; /* "auto" (also NULL), "cpu", "vulkan", "vulkan:N", "vulkan:NAME" (part of a
+                         * device's name); software devices only by number or name */
+    int n_threads;      /* of the CPU side; 0: one per processor */
+    hth_log_fn *log;    /* receives what there is to say; NULL: nobody */
+    void *log_user;
+    enum hth_log_level log_level;
+    hth_progress_fn *progress; /* may be NULL */
+    void *progress_user;
+    bool vocabulary_only;   /* tokens and templates; no weights, no sessions */
+    bool validate;          /* Vulkan's validation layer */
+    bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
+    uint64_t vram_bytes;    /* device memory to use at most; 0: what the driver grants */
+    const char *rows;       /* tests: only kernels of this name, or that begin with it */
+};
+
+/* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. Errors:
+ * HTH_ERROR_IO, _FORMAT, _UNSUPPORTED, _MEMORY, _DEVICE, _CANCELLED. */
+HTH_CHECKED hth_model_open(struct hth_model **out, const char *path,
+                           const struct hth_model_options *options);
+void hth_model_close(struct hth_model *model);
+
+struct hth_model_info {
+    const char *architecture; /* "llama" */
+    const char *name;         /* general.name, or "" */
+    const char *device;       /* where it runs: a device's name, or "CPU" */
+    const char *driver;       /* Vulkan driver, or "" */
+    bool on_gpu, software;    /* software: a Vulkan device that is a program */
+    int n_vocab, n_embd, n_layer, n_ctx_train;
+    uint64_t n_params;
+    uint64_t weight_bytes_file;     /* of all weights in use, as the file stores them */
+    uint64_t weight_bytes_resident; /* allocated for them on the device, or mapped */
+};
+struct hth_model_info hth_model_get_info(const struct hth_model *model);
+
+/* --- text
+ * ------------------------------------------------------------------------------------------- */
+
+/* Token ids of `text` (`len` bytes of anything). Free *ids with hth_free. `bos`: put the
+ * vocabulary's beginning-of-sequence token in front if it wants one. `special`: texts like
+ * "<|im_end|>" become the control tokens they name; never set it for what a stranger wrote. */
+HTH_CHECKED hth_tokenize(const struct hth_model *model, const char *text, size_t len, bool bos,
+                         bool special, int32_t **ids, size_t *count);
+
+/* Text of tokens, with a zero after its *len bytes; free it with hth_free. */
+HTH_CHECKED hth_detokenize(const struct hth_model *model, const int32_t *ids, size_t count,
+                           bool special, char **text, size_t *len);
+
+/* Does this token end an answer? */
+bool hth_token_is_end(const struct hth_model *model, int32_t id);
+
+struct hth_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+};
+
+/* Renders a conversation by the model's chat template (ChatML if it has none, with a warning),
+ * ready for the assistant's answer if `prompt`. Free *text with hth_free; tokenize it with
+ * `special`. */
+HTH_CHECKED hth_render_chat(const struct hth_model *model, const struct hth_message *messages,
+                            size_t count, bool prompt, char **text, size_t *len);
+
+/* Bytes of tokens, made into whole UTF-8 characters for a stream: what hth_stream_push returns
+ * (zero-terminated, maybe empty, valid until the next call) never ends inside a character. */
+struct hth_stream;
+HTH_CHECKED hth_stream_create(struct hth_stream **out, const struct hth_model *model);
+const char *hth_stream_push(struct hth_stream *stream, int32_t id, size_t *len);
+const char *hth_stream_end(struct hth_stream *stream, size_t *len);
+void hth_stream_destroy(struct hth_stream *stream);
+
+void hth_free(void *ptr);
+
+/* --- sessions
+ * --------------------------------------------------------------------------------------- */
+
+struct hth_session;
+
+enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0 };
+
+/* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
+struct hth_session_options {
+    int n_ctx;   /* positions per sequence */
+    int n_seqs;  /* sequences */
+    int n_batch; /* tokens computed at once, at most; 0: 512 */
+    enum hth_kv_type kv;
+    bool float_only; /* no integer activations, no fp16 arithmetic: the most exact there is */
+    bool profile;    /* a time for every step (hth_session_profile) */
+};
+
+/* Allocates all that the session will need. Errors: HTH_ERROR_MEMORY or _LIMIT (with what it would
+ * take), _DEVICE, _UNSUPPORTED. */
+HTH_CHECKED hth_session_open(struct hth_session **out, struct hth_model *model,
+                             const struct hth_session_options *options);
+void hth_session_close(struct hth_session *session);
+
+enum hth_outputs { HTH_OUTPUT_LAST, HTH_OUTPUT_NONE, HTH_OUTPUT_ALL };
+
+/* Tokens that continue a sequence. */
+struct hth_feed {
+    int seq;
+    const int32_t *ids;
+    int count;
+    enum hth_outputs outputs; /* of which positions logits are wanted */
+};
+
+/* Computes tokens of one or several sequences (each at most once per call), in as few batches as
+ * n_batch allows. Logits of the wanted positions replace those of the call before, in the order of
+ * feeds and positions. Blocks. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
+ * then hth_session_length tells how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the
+ * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _DEVICE_LOST,
+ * _MEMORY. */
+HTH_CHECKED hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
+                             int n_feeds);
+
+/* Logits of the index-th wanted position of the last feed, n_vocab floats valid until the next;
+ * NULL if there is none. */
+const float *hth_session_logits(const struct hth_session *session, int index);
+int hth_session_n_logits(const struct hth_session *session);
+
+/* Tokens in a sequence. */
+int hth_session_length(const struct hth_session *session, int seq);
+
+/* Forgets all from `length` on; returns the length it now has, which may be less where pages are
+ * shared. */
+int hth_session_truncate(struct hth_session *session, int seq, int length);
+
+/* Lets `to` begin like the first `length` tokens of `from` without computing them again, as far as
+ * whole pages of the cache go; returns how many it got. `to` is emptied first. */
+int hth_session_share(struct hth_session *session, int to, int from, int length);
+
+/* Makes a feed in progress return HTH_ERROR_CANCELLED soon. Any thread. */
+void hth_session_cancel(struct hth_session *session);
+
+/* What a session holds. */
+struct hth_session_info {
+    int n_ctx, n_seqs, n_batch;
+    uint64_t bytes; /* cache, activations and buffers */
+};
+struct hth_session_info hth_session_get_info(const struct hth_session *session);
+
+/* With `profile`: calls fn for each step of the last batch, in order. `row` names the kernel. */
+typedef void hth_profile_fn(void *user, const char *label, const char *row, uint64_t time_ns,
+                            uint64_t bytes, uint64_t flops);
+HTH_CHECKED hth_session_profile(struct hth_session *session, hth_profile_fn *fn, void *user);
+
+/* --- sampling
+ * --------------------------------------------------------------------------------------- */
+
+/* All zero: greedy. */
+struct hth_sampler_options {
+    float temp;           /* 0: always the likeliest token */
+    int top_k;            /* 0: all */
+    float top_p;          /* 0 or 1: all */
+    float min_p;          /* 0: all */
+    float repeat_penalty; /* 0 or 1: none */
+    int repeat_last_n;    /* tokens that count as repetition; 0: 64 */
+    uint64_t seed;        /* same seed, same text */
+};
+
+struct hth_sampler;
+HTH_CHECKED hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,
+                               const struct hth_sampler_options *options);
+void hth_sampler_destroy(struct hth_sampler *sampler);
+
+/* Picks a token by the index-th logits of the last feed and remembers it for penalties. Errors:
+ * HTH_ERROR_FORMAT when the logits are not numbers. */
+HTH_CHECKED hth_sample(struct hth_sampler *sampler, const struct hth_session *session, int index,
+                       int32_t *id);
+
+/* Version of the library, "0.1.0". */
+const char *hth_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

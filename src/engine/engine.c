@@ -1,0 +1,186 @@
+#include "engine/engine.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/arch.h"
+#include "model/synth.h"
+
+const char *hth_version(void)
+{
+    return HEARTH_VERSION;
+}
+
+void hth_free(void *ptr)
+{
+    mem_free(ptr);
+}
+
+/* "synth:SHAPE:QUANT": the file is made in memory. */
+static enum hth_status open_synth(struct hth_model *model, const char *spec)
+{
+    const char *colon = strchr(spec, ':');
+    if (!colon)
+        return log_fail(&model->log, HTH_ERROR_ARGUMENT,
+                        "synth:%s: write synth:SHAPE:QUANT, such as synth:llama-1b:q4_k_m", spec);
+    char shape[64];
+    size_t n = (size_t)(colon - spec);
+    if (n >= sizeof shape)
+        return log_fail(&model->log, HTH_ERROR_ARGUMENT, "synth:%s: no such shape", spec);
+    memcpy(shape, spec, n);
+    shape[n] = '\0';
+    struct synth_params params = {
+        .shape = shape, .quant = colon + 1, .seed = 1, .pool = model->pool};
+    struct synth *synth;
+    enum hth_status status = synth_create(&synth, &params, &model->log);
+    if (status)
+        return status;
+    status = gguf_writer_save_memory(synth_writer(synth), &model->synth);
+    synth_destroy(synth);
+    if (status)
+        return status;
+    return gguf_open_memory(&model->gguf, model->synth.ptr, model->synth.len, "synth", &model->log);
+}
+
+static struct str token_text(const struct hth_model *model, int32_t id)
+{
+    struct strbuf text = {0};
+    if (id >= 0)
+        tokenizer_piece(model->tokenizer, id, true, false, &text);
+    return text.failed ? (struct str){0} : strbuf_str(&text);
+}
+
+static enum hth_status open_text(struct hth_model *model)
+{
+    const struct gguf_key *key = gguf_key_find(model->gguf, "tokenizer.ggml.model");
+    if (!key) {
+        if (model->opt.vocabulary_only)
+            return log_fail(&model->log, HTH_ERROR_FORMAT,
+                            "%s: has no tokenizer (key tokenizer.ggml.model)",
+                            gguf_path(model->gguf));
+        return HTH_OK; /* such a model can be evaluated by token ids */
+    }
+    enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf, &model->log);
+    if (status)
+        return status;
+    model->bos_text = token_text(model, tokenizer_bos(model->tokenizer));
+    model->eos_text = token_text(model, tokenizer_eos(model->tokenizer));
+    struct str source;
+    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
+        return HTH_OK;
+    /* a template hearth cannot parse spoils chatting, not the model */
+    status = template_parse(&model->template, source, "chat template", &model->log);
+    if (status == HTH_ERROR_MEMORY)
+        return status;
+    if (status)
+        log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
+                    gguf_path(model->gguf));
+    return HTH_OK;
+}
+
+static bool pass_progress(void *user, uint64_t done, uint64_t total)
+{
+    struct hth_model *model = user;
+    return model->opt.progress(model->opt.progress_user, done, total);
+}
+
+static enum hth_status open_device(struct hth_model *model)
+{
+    enum hth_status status = device_open(&model->vk, &model->opt, &model->log);
+    if (status || !model->vk)
+        return status;
+    struct place_options options = {
+        .progress = model->opt.progress ? pass_progress : NULL,
+        .user = model,
+    };
+    return place_weights(&model->place, model->vk,
+                         (const struct weight *const *)model->model->weights,
+                         model->model->n_weights, &options, &model->log);
+}
+
+enum hth_status hth_model_open(struct hth_model **out, const char *path,
+                               const struct hth_model_options *options)
+{
+    *out = NULL;
+    struct hth_model_options defaults = {0};
+    options = options ? options : &defaults;
+    struct log log = {options->log, options->log_user, options->log_level};
+    struct hth_model *model = mem_calloc(1, sizeof *model);
+    if (!model)
+        return log_fail_memory(&log, "the model", sizeof *model);
+    model->opt = *options;
+    model->log = log;
+    model->rows = options->rows ? mem_strdup(options->rows) : NULL;
+    enum hth_status status =
+        options->rows && !model->rows ? log_fail_memory(&log, "the options", 0) : HTH_OK;
+    if (status == HTH_OK && !options->vocabulary_only)
+        status = pool_create(&model->pool, options->n_threads, &model->log);
+    if (status == HTH_OK)
+        status = strncmp(path, "synth:", 6) == 0 ? open_synth(model, path + 6)
+                                                 : gguf_open(&model->gguf, path, &model->log);
+    if (status == HTH_OK)
+        status = open_text(model);
+    if (status == HTH_OK && !options->vocabulary_only)
+        status = model_load(&model->model, model->gguf, &model->log);
+    if (status == HTH_OK && !options->vocabulary_only)
+        status = open_device(model);
+    if (status) {
+        hth_model_close(model);
+        return status;
+    }
+    *out = model;
+    return HTH_OK;
+}
+
+void hth_model_close(struct hth_model *model)
+{
+    if (!model)
+        return;
+    if (model->vk)
+        place_free(&model->place);
+    vk_close(model->vk);
+    model_free(model->model);
+    template_free(model->template);
+    tokenizer_destroy(model->tokenizer);
+    mem_free((void *)(uintptr_t)model->bos_text.ptr);
+    mem_free((void *)(uintptr_t)model->eos_text.ptr);
+    gguf_close(model->gguf);
+    strbuf_free(&model->synth);
+    pool_destroy(model->pool);
+    mem_free(model->rows);
+    mem_free(model);
+}
+
+static struct str name_of(const struct gguf *gguf)
+{
+    struct str name = {0};
+    gguf_get_str(gguf_key_find(gguf, "general.name"), &name);
+    return name;
+}
+
+struct hth_model_info hth_model_get_info(const struct hth_model *model)
+{
+    struct hth_model_info info = {.architecture = "", .name = "", .device = "CPU", .driver = ""};
+    if (model->vk) {
+        const struct vk_caps *caps = vk_get_caps(model->vk);
+        info.device = caps->name;
+        info.driver = caps->driver;
+        info.on_gpu = true;
+        info.software = caps->kind == VK_KIND_SOFTWARE;
+        info.weight_bytes_resident = model->place.resident_bytes;
+    }
+    (void)name_of;
+    if (!model->model)
+        return info;
+    const struct hparams *hp = &model->model->hp;
+    info.architecture = model->model->arch->name;
+    info.n_vocab = hp->n_vocab;
+    info.n_embd = hp->n_embd;
+    info.n_layer = hp->n_layer;
+    info.n_ctx_train = hp->n_ctx_train;
+    info.n_params = model_n_params(model->model);
+    info.weight_bytes_file = model_weight_bytes(model->model);
+    if (!model->vk)
+        info.weight_bytes_resident = info.weight_bytes_file;
+    return info;
+}

@@ -1,0 +1,71 @@
+/*
+ * engine.h — what the files of the engine share: the model with its device, and the session.
+ *
+ * Private to src/engine and to tools of hearth's own that look deeper than hearth.h allows (listing
+ * rows, printing graphs). Threads as in hearth.h.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "base/pool.h"
+#include "cpu/cpu_exec.h"
+#include "gguf/gguf.h"
+#include "gpu/exec.h"
+#include "hearth/hearth.h"
+#include "kv/kv.h"
+#include "model/model.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+struct hth_model {
+    struct hth_model_options opt;
+    struct log log;
+    char *rows;          /* copy of opt.rows */
+    struct strbuf synth; /* bytes of a made model */
+    struct gguf *gguf;
+    struct tokenizer *tokenizer;
+    struct template *template;
+    struct str bos_text, eos_text;
+    struct model *model;
+    struct pool *pool;
+    struct vk *vk; /* NULL: the CPU runs it */
+    struct place place;
+};
+
+/* CPU executors are kept per bucket, as programs are on the GPU. */
+struct cpu_bucket {
+    int n_tokens, n_outputs;
+    struct graph graph;
+    struct cpu_exec *exec;
+};
+
+enum { MAX_CPU_BUCKETS = 8 };
+
+struct hth_session {
+    struct hth_model *model;
+    struct hth_session_options opt;
+    struct kv_geom *kv_geom; /* [n_layer] */
+    uint64_t kv_page_bytes;
+    struct kv_cache *kv;
+    struct gpu_exec *gpu;
+    struct cpu_bucket cpu[MAX_CPU_BUCKETS];
+    unsigned char *cpu_kv; /* all pages */
+    void **cpu_pages;
+    int32_t *ids, *pos, *seq, *outputs; /* of a batch, n_batch each */
+    float *logits;                      /* of the last feed */
+    size_t n_logits, cap_logits;
+    struct batch last;
+    atomic_bool cancel;
+};
+
+/* Opens the Vulkan device that the options ask for: *vk is NULL when the CPU is to run the model.
+ */
+HTH_MUST_CHECK device_open(struct vk **vk, const struct hth_model_options *options,
+                           const struct log *log);
+
+/* The number of a device in vk_list by "N" or a part of its name; −1: not there. */
+int device_find(const struct vk_caps *devices, uint32_t count, const char *which);
+
+#endif

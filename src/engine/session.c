@@ -1,0 +1,433 @@
+#include "engine/engine.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "sample/sampler.h"
+
+static enum hth_status build_graph(void *user, struct graph *graph, int n_tokens, int n_outputs)
+{
+    const struct hth_session *session = user;
+    return model_build(session->model->model, graph, n_tokens, n_outputs, session->kv_geom);
+}
+
+/* --- opening
+ * ---------------------------------------------------------------------------------------- */
+
+static void fill_defaults(struct hth_session_options *opt, const struct hparams *hp)
+{
+    if (opt->n_ctx <= 0)
+        opt->n_ctx = hp->n_ctx_train > 0 && hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
+    if (opt->n_seqs <= 0)
+        opt->n_seqs = 1;
+    if (opt->n_batch <= 0)
+        opt->n_batch = 512;
+    if (opt->n_batch > opt->n_ctx * opt->n_seqs)
+        opt->n_batch = opt->n_ctx * opt->n_seqs;
+}
+
+static const struct dtype *kv_dtype(enum hth_kv_type type)
+{
+    return type == HTH_KV_F32 ? &dtype_f32 : type == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
+}
+
+static enum hth_status open_cpu(struct hth_session *session)
+{
+    uint64_t n_pages = (uint64_t)kv_n_pages(session->kv), bytes;
+    if (!mul_u64(n_pages, session->kv_page_bytes, &bytes) || bytes > SIZE_MAX / 2)
+        bytes = SIZE_MAX / 2;
+    session->cpu_kv = mem_alloc_aligned((size_t)bytes, 64);
+    session->cpu_pages = mem_calloc((size_t)n_pages, sizeof *session->cpu_pages);
+    if (!session->cpu_kv || !session->cpu_pages)
+        return log_fail(
+            &session->model->log, HTH_ERROR_MEMORY,
+            "a cache for %d tokens needs %llu MiB of memory, and there is no room: use a "
+            "smaller --ctx or --kv q8_0",
+            session->opt.n_ctx * session->opt.n_seqs, (unsigned long long)(bytes >> 20));
+    for (uint64_t i = 0; i < n_pages; i++)
+        session->cpu_pages[i] = session->cpu_kv + i * session->kv_page_bytes;
+    return HTH_OK;
+}
+
+static enum hth_status open_gpu(struct hth_session *session)
+{
+    int stride;
+    kv_table(session->kv, &stride);
+    struct gpu_exec_options options = {
+        .vk = session->model->vk,
+        .place = &session->model->place,
+        .build = build_graph,
+        .user = session,
+        .float_only = session->opt.float_only,
+        .forced_rows = session->model->rows,
+        .n_seqs = session->opt.n_seqs,
+        .table_stride = stride,
+        .max_tokens = session->opt.n_batch,
+        .kv_page_bytes = session->kv_page_bytes,
+        .n_kv_pages = kv_n_pages(session->kv),
+        .profile = session->opt.profile,
+    };
+    return gpu_exec_create(&session->gpu, &options, &session->model->log);
+}
+
+static enum hth_status open_parts(struct hth_session *session)
+{
+    const struct hth_model *model = session->model;
+    const struct log *log = &model->log;
+    int n_layer = model->model->hp.n_layer;
+    size_t n_batch = (size_t)session->opt.n_batch;
+    session->kv_geom = mem_calloc((size_t)n_layer, sizeof *session->kv_geom);
+    int32_t *lists = mem_calloc(4 * n_batch, sizeof *lists);
+    session->ids = lists;
+    if (!session->kv_geom || !lists)
+        return log_fail_memory(log, "the session", 4 * n_batch * sizeof *lists);
+    session->pos = lists + n_batch;
+    session->seq = lists + 2 * n_batch;
+    session->outputs = lists + 3 * n_batch;
+    model_kv_geometry(model->model, kv_dtype(session->opt.kv), session->kv_geom);
+    session->kv_page_bytes = kv_layout(session->kv_geom, n_layer, log);
+    enum hth_status status =
+        kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
+    if (status)
+        return status;
+    return model->vk ? open_gpu(session) : open_cpu(session);
+}
+
+enum hth_status hth_session_open(struct hth_session **out, struct hth_model *model,
+                                 const struct hth_session_options *options)
+{
+    *out = NULL;
+    if (!model->model)
+        return log_fail(&model->log, HTH_ERROR_ARGUMENT,
+                        "the model was opened for its vocabulary only");
+    struct hth_session *session = mem_calloc(1, sizeof *session);
+    if (!session)
+        return log_fail_memory(&model->log, "the session", sizeof *session);
+    session->model = model;
+    if (options)
+        session->opt = *options;
+    fill_defaults(&session->opt, &model->model->hp);
+    enum hth_status status = open_parts(session);
+    if (status) {
+        hth_session_close(session);
+        return status;
+    }
+    *out = session;
+    return HTH_OK;
+}
+
+void hth_session_close(struct hth_session *session)
+{
+    if (!session)
+        return;
+    gpu_exec_destroy(session->gpu);
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
+        cpu_exec_destroy(session->cpu[i].exec);
+        graph_free(&session->cpu[i].graph);
+    }
+    mem_free_aligned(session->cpu_kv);
+    mem_free(session->cpu_pages);
+    kv_destroy(session->kv);
+    mem_free(session->kv_geom);
+    mem_free(session->ids);
+    mem_free(session->logits);
+    mem_free(session);
+}
+
+/* --- running a batch
+ * -------------------------------------------------------------------------------- */
+
+/* CPU kernels look at the rows that are there, so few sizes do: one token, a few, a whole batch;
+ * with one output or many. */
+static enum hth_status cpu_bucket(struct hth_session *session, const struct batch *batch,
+                                  struct cpu_bucket **out)
+{
+    int n_batch = session->opt.n_batch;
+    int n_tokens = batch->n_tokens <= 1 ? 1 : batch->n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
+    int n_outputs = batch->n_outputs <= 1 ? 1 : n_tokens;
+    struct cpu_bucket *bucket = NULL;
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
+        bucket = &session->cpu[i];
+        if (!bucket->exec)
+            break;
+        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
+            *out = bucket;
+            return HTH_OK;
+        }
+    }
+    graph_free(&bucket->graph);
+    enum hth_status status = build_graph(session, &bucket->graph, n_tokens, n_outputs);
+    struct cpu_exec_options options = {.pool = session->model->pool,
+                                       .float_only = session->opt.float_only};
+    if (status == HTH_OK)
+        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
+    bucket->n_tokens = n_tokens;
+    bucket->n_outputs = n_outputs;
+    *out = bucket;
+    return status;
+}
+
+static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
+                                 const float **logits)
+{
+    if (session->gpu)
+        return gpu_exec_run(session->gpu, batch, logits);
+    struct cpu_bucket *bucket;
+    enum hth_status status = cpu_bucket(session, batch, &bucket);
+    if (status == HTH_OK)
+        status = cpu_exec_run(bucket->exec, batch, session->cpu_pages);
+    *logits = status == HTH_OK ? cpu_exec_logits(bucket->exec) : NULL;
+    return status;
+}
+
+static enum hth_status keep_logits(struct hth_session *session, const float *logits, int n)
+{
+    size_t n_vocab = (size_t)session->model->model->hp.n_vocab;
+    size_t want = (session->n_logits + (size_t)n) * n_vocab;
+    float *grown = mem_grow(session->logits, &session->cap_logits, want, sizeof *grown);
+    if (!grown)
+        return log_fail_memory(&session->model->log, "logits", want * sizeof *grown);
+    session->logits = grown;
+    memcpy(grown + session->n_logits * n_vocab, logits, (size_t)n * n_vocab * sizeof *grown);
+    session->n_logits += (size_t)n;
+    return HTH_OK;
+}
+
+/* --- feeding
+ * ---------------------------------------------------------------------------------------- */
+
+static enum hth_status check_feeds(const struct hth_session *session, const struct hth_feed *feeds,
+                                   int n_feeds)
+{
+    const struct log *log = &session->model->log;
+    for (int f = 0; f < n_feeds; f++) {
+        const struct hth_feed *feed = &feeds[f];
+        if (feed->seq < 0 || feed->seq >= session->opt.n_seqs)
+            return log_fail(log, HTH_ERROR_ARGUMENT, "no sequence %d: the session has %d",
+                            feed->seq, session->opt.n_seqs);
+        for (int g = 0; g < f; g++)
+            if (feeds[g].seq == feed->seq)
+                return log_fail(log, HTH_ERROR_ARGUMENT, "sequence %d is fed twice at once",
+                                feed->seq);
+        for (int i = 0; i < feed->count; i++)
+            if (feed->ids[i] < 0 || feed->ids[i] >= session->model->model->hp.n_vocab)
+                return log_fail(log, HTH_ERROR_ARGUMENT,
+                                "token id %d is outside of the vocabulary (0 to %d)", feed->ids[i],
+                                session->model->model->hp.n_vocab - 1);
+        if (feed->count > session->opt.n_ctx - kv_length(session->kv, feed->seq))
+            return log_fail(
+                log, HTH_ERROR_LIMIT,
+                "%d tokens and %d more do not fit into a context of %d: use a larger --ctx",
+                kv_length(session->kv, feed->seq), feed->count, session->opt.n_ctx);
+    }
+    return HTH_OK;
+}
+
+static bool is_output(const struct hth_feed *feed, int i)
+{
+    return feed->outputs == HTH_OUTPUT_ALL ||
+           (feed->outputs == HTH_OUTPUT_LAST && i == feed->count - 1);
+}
+
+/* Takes tokens into the session's batch, from (*feed, *at) on, until it is full. */
+static enum hth_status fill_batch(struct hth_session *session, const struct hth_feed *feeds,
+                                  int n_feeds, int *feed, int *at, struct batch *batch)
+{
+    *batch = (struct batch){.ids = session->ids,
+                            .pos = session->pos,
+                            .seq = session->seq,
+                            .outputs = session->outputs,
+                            .n_seqs = session->opt.n_seqs};
+    while (*feed < n_feeds && batch->n_tokens < session->opt.n_batch) {
+        const struct hth_feed *f = &feeds[*feed];
+        int n = f->count - *at, room = session->opt.n_batch - batch->n_tokens;
+        n = n < room ? n : room;
+        int pos = kv_length(session->kv, f->seq);
+        if (n > 0) {
+            enum hth_status status = kv_extend(session->kv, f->seq, n, &session->model->log);
+            if (status)
+                return status;
+        }
+        for (int i = 0; i < n; i++) {
+            int row = batch->n_tokens++;
+            session->ids[row] = f->ids[*at + i];
+            session->pos[row] = pos + i;
+            session->seq[row] = f->seq;
+            if (is_output(f, *at + i))
+                session->outputs[batch->n_outputs++] = row;
+        }
+        *at += n;
+        if (*at == f->count) {
+            ++*feed;
+            *at = 0;
+        }
+    }
+    batch->page_table = kv_table(session->kv, &batch->table_stride);
+    return HTH_OK;
+}
+
+static enum hth_status feed_all(struct hth_session *session, const struct hth_feed *feeds,
+                                int n_feeds)
+{
+    int feed = 0, at = 0;
+    while (feed < n_feeds) {
+        if (atomic_exchange(&session->cancel, false))
+            return HTH_ERROR_CANCELLED;
+        struct batch batch;
+        enum hth_status status = fill_batch(session, feeds, n_feeds, &feed, &at, &batch);
+        const float *logits = NULL;
+        if (status == HTH_OK && batch.n_tokens)
+            status = run_batch(session, &batch, &logits);
+        if (status == HTH_OK && batch.n_outputs)
+            status = keep_logits(session, logits, batch.n_outputs);
+        if (status)
+            return status;
+        if (batch.n_tokens)
+            session->last = batch;
+    }
+    return HTH_OK;
+}
+
+enum hth_status hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
+                                 int n_feeds)
+{
+    enum hth_status status = check_feeds(session, feeds, n_feeds);
+    if (status)
+        return status;
+    int *before = mem_calloc((size_t)n_feeds + 1, sizeof *before);
+    if (!before)
+        return log_fail_memory(&session->model->log, "a feed", (size_t)n_feeds * sizeof *before);
+    for (int f = 0; f < n_feeds; f++)
+        before[f] = kv_length(session->kv, feeds[f].seq);
+    session->n_logits = 0;
+    status = feed_all(session, feeds, n_feeds);
+    for (int f = 0; f < n_feeds && status && status != HTH_ERROR_CANCELLED; f++)
+        kv_truncate(session->kv, feeds[f].seq, before[f]);
+    mem_free(before);
+    return status;
+}
+
+const float *hth_session_logits(const struct hth_session *session, int index)
+{
+    if (index < 0 || (size_t)index >= session->n_logits)
+        return NULL;
+    return session->logits + (size_t)index * (size_t)session->model->model->hp.n_vocab;
+}
+
+int hth_session_n_logits(const struct hth_session *session)
+{
+    return (int)session->n_logits;
+}
+
+int hth_session_length(const struct hth_session *session, int seq)
+{
+    return seq >= 0 && seq < session->opt.n_seqs ? kv_length(session->kv, seq) : 0;
+}
+
+int hth_session_truncate(struct hth_session *session, int seq, int length)
+{
+    return seq >= 0 && seq < session->opt.n_seqs ? kv_truncate(session->kv, seq, length) : 0;
+}
+
+int hth_session_share(struct hth_session *session, int to, int from, int length)
+{
+    bool valid = to >= 0 && to < session->opt.n_seqs && from >= 0 && from < session->opt.n_seqs;
+    return valid && to != from ? kv_share(session->kv, to, from, length) : 0;
+}
+
+void hth_session_cancel(struct hth_session *session)
+{
+    atomic_store(&session->cancel, true);
+}
+
+struct hth_session_info hth_session_get_info(const struct hth_session *session)
+{
+    struct hth_session_info info = {session->opt.n_ctx, session->opt.n_seqs, session->opt.n_batch,
+                                    0};
+    if (session->gpu)
+        info.bytes = gpu_exec_bytes(session->gpu);
+    else
+        info.bytes = (uint64_t)kv_n_pages(session->kv) * session->kv_page_bytes;
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
+        if (session->cpu[i].exec)
+            info.bytes += cpu_exec_bytes(session->cpu[i].exec);
+    return info;
+}
+
+enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn *fn, void *user)
+{
+    if (!session->gpu || !session->opt.profile || session->last.n_tokens == 0)
+        return log_fail(&session->model->log, HTH_ERROR_ARGUMENT,
+                        "only a GPU session opened for profiling has times of its steps");
+    const struct program *program;
+    int n_tokens = session->last.n_tokens, n_outputs = session->last.n_outputs;
+    enum hth_status status = gpu_exec_program(session->gpu, n_tokens, n_outputs, &program);
+    if (status)
+        return status;
+    uint64_t *times = mem_calloc(program->n_steps, sizeof *times);
+    if (!times)
+        return log_fail_memory(&session->model->log, "times", program->n_steps * sizeof *times);
+    status = gpu_exec_times(session->gpu, n_tokens, n_outputs, times);
+    for (size_t i = 0; status == HTH_OK && i < program->n_steps; i++)
+        fn(user, program->steps[i].label, program->steps[i].name, times[i], program->steps[i].bytes,
+           program->steps[i].flops);
+    mem_free(times);
+    return status;
+}
+
+/* --- sampling
+ * --------------------------------------------------------------------------------------- */
+
+struct hth_sampler {
+    struct sampler *chain;
+    const struct log *log;
+};
+
+enum hth_status hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,
+                                   const struct hth_sampler_options *options)
+{
+    *out = NULL;
+    struct hth_sampler_options zero = {0};
+    options = options ? options : &zero;
+    struct sampler_params params = {
+        .temp = options->temp,
+        .top_k = options->top_k,
+        .top_p = options->top_p,
+        .min_p = options->min_p,
+        .repeat_penalty = options->repeat_penalty,
+        .repeat_last_n = options->repeat_last_n,
+        .seed = options->seed,
+    };
+    struct hth_sampler *sampler = mem_calloc(1, sizeof *sampler);
+    if (!sampler)
+        return log_fail_memory(&model->log, "a sampler", sizeof *sampler);
+    sampler->log = &model->log;
+    enum hth_status status =
+        sampler_create(&sampler->chain, model->model->hp.n_vocab, &params, &model->log);
+    if (status) {
+        mem_free(sampler);
+        return status;
+    }
+    *out = sampler;
+    return HTH_OK;
+}
+
+void hth_sampler_destroy(struct hth_sampler *sampler)
+{
+    if (!sampler)
+        return;
+    sampler_destroy(sampler->chain);
+    mem_free(sampler);
+}
+
+enum hth_status hth_sample(struct hth_sampler *sampler, const struct hth_session *session,
+                           int index, int32_t *id)
+{
+    const float *logits = hth_session_logits(session, index);
+    if (!logits)
+        return log_fail(sampler->log, HTH_ERROR_ARGUMENT, "no logits to sample from");
+    enum hth_status status = sampler_pick(sampler->chain, logits, id, sampler->log);
+    if (status == HTH_OK)
+        sampler_accept(sampler->chain, *id);
+    return status;
+}
