@@ -63,7 +63,7 @@ static bool anything_lost(const struct graph *graph, const struct op *fused)
     return false;
 }
 
-/* Must `op` stay before the fused op: does it give what that reads, or use what that overwrites? */
+/* Does `op` give what the fused op reads? */
 static bool must_precede(const struct op *op, const struct op *fused)
 {
     for (int i = 0; i < OP_MAX_IN; i++)
@@ -72,10 +72,11 @@ static bool must_precede(const struct op *op, const struct op *fused)
     return false;
 }
 
+/* Does it read what that gives? (The cache is for `find_place` to judge.) */
 static bool must_follow(const struct op *op, const struct op *fused)
 {
     for (int i = 0; i < OP_MAX_OUT; i++)
-        if (fused->out[i] && reads(op, fused->out[i]))
+        if (fused->out[i] && fused->out[i]->kind != TENSOR_KV && reads(op, fused->out[i]))
             return true;
     return false;
 }
@@ -99,7 +100,7 @@ static size_t find_place(const struct graph *graph, const struct op *fused)
                 touches_kv |= reads(op, fused->out[k]) || writes(op, fused->out[k]);
         if (must_precede(op, fused) || (touches_kv && i < last))
             low = i + 1;
-        else if ((must_follow(op, fused) || touches_kv) && i < high)
+        if ((must_follow(op, fused) || (touches_kv && i > last)) && i < high)
             high = i;
     }
     if (low > high)
