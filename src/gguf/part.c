@@ -71,7 +71,7 @@ static enum hth_status take(struct cursor *cur, uint64_t size_bytes, const char 
 
 static enum hth_status take_u32(struct cursor *cur, const char *field, uint32_t *out)
 {
-    const unsigned char *at;
+    const unsigned char *at = NULL;
     enum hth_status status = take(cur, sizeof *out, field, &at);
     if (status == HTH_OK)
         memcpy(out, at, sizeof *out);
@@ -80,7 +80,7 @@ static enum hth_status take_u32(struct cursor *cur, const char *field, uint32_t 
 
 static enum hth_status take_u64(struct cursor *cur, const char *field, uint64_t *out)
 {
-    const unsigned char *at;
+    const unsigned char *at = NULL;
     enum hth_status status = take(cur, sizeof *out, field, &at);
     if (status == HTH_OK)
         memcpy(out, at, sizeof *out);
@@ -91,7 +91,7 @@ static enum hth_status take_u64(struct cursor *cur, const char *field, uint64_t 
 static enum hth_status take_name(struct cursor *cur, struct str *out)
 {
     uint64_t at = cur->pos, len;
-    const unsigned char *bytes;
+    const unsigned char *bytes = NULL;
     cur->name = (struct str){0};
     enum hth_status status = take_u64(cur, "the length of its name", &len);
     if (status != HTH_OK)

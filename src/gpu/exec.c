@@ -391,7 +391,7 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
 {
     *logits = NULL;
     int n_tokens = gpu_bucket(batch->n_tokens);
-    struct bucket *bucket;
+    struct bucket *bucket = NULL;
     enum hth_status status =
         find_bucket(exec, n_tokens, output_bucket(batch->n_outputs, n_tokens), &bucket);
     if (status == HTH_OK)
@@ -418,7 +418,7 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
 enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
                                  const struct program **program)
 {
-    struct bucket *bucket;
+    struct bucket *bucket = NULL;
     enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
                                          output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
     *program = status ? NULL : &bucket->program;
@@ -427,7 +427,7 @@ enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outp
 
 enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times)
 {
-    struct bucket *bucket;
+    struct bucket *bucket = NULL;
     enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
                                          output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
     for (size_t i = 0; status == HTH_OK && i < bucket->program.n_steps; i++)
