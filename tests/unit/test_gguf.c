@@ -14,6 +14,9 @@ static const int64_t matrix[] = {64, 3}, vector[] = {5};
 static const float values[5] = {1, -2, 3.5f, 0, 1e30f};
 static unsigned char blocks[2 * 34 * 3];
 
+/* The smallest integer that is no double. */
+#define ODD ((UINT64_C(1) << 53) + 1)
+
 static void put_plain_arrays(struct gguf_writer *w)
 {
     gguf_put_array(w, "a.u8", GGUF_U8, (const uint8_t[]){0, 255}, 2);
@@ -24,7 +27,7 @@ static void put_plain_arrays(struct gguf_writer *w)
     gguf_put_array(w, "a.i32", GGUF_I32, (const int32_t[]){INT32_MIN, INT32_MAX}, 2);
     gguf_put_array(w, "a.f32", GGUF_F32, (const float[]){0.5f, -INFINITY}, 2);
     gguf_put_array(w, "a.bool", GGUF_BOOL, (const uint8_t[]){0, 1, 1}, 3);
-    gguf_put_array(w, "a.u64", GGUF_U64, (const uint64_t[]){UINT64_MAX, 1}, 2);
+    gguf_put_array(w, "a.u64", GGUF_U64, (const uint64_t[]){UINT64_MAX, 1, ODD, ODD - 1}, 4);
     gguf_put_array(w, "a.i64", GGUF_I64, (const int64_t[]){INT64_MIN, INT64_MAX}, 2);
     gguf_put_array(w, "a.f64", GGUF_F64, (const double[]){0.1, 1e300}, 2);
     gguf_put_array(w, "a.empty", GGUF_F32, NULL, 0);
@@ -197,6 +200,8 @@ TEST(values_convert_without_loss_or_not_at_all)
         {"a.bool", 2, "b", 1, 0, 0},
         {"a.bool", 3, "", 0, 0, 0},
         {"a.u64", 1, "uif", 1, 1, 1},
+        {"a.u64", 2, "ui", ODD, (int64_t)ODD, 0},
+        {"a.u64", 3, "uif", ODD - 1, (int64_t)ODD - 1, 0x1p53},
         {"a.i64", 0, "if", 0, INT64_MIN, -0x1p63},
         {"a.i64", 1, "ui", INT64_MAX, INT64_MAX, 0}, /* 2^63 - 1 is no double */
         {"a.f64", 0, "f", 0, 0, 0.1},

@@ -293,6 +293,7 @@ static const struct {
     {Q_NE1, 8, INT64_MAX, Q_NE0, "tensor t.q: its dimensions make more than 2^63 elements or"},
     {Q_NE0, 8, INT64_MAX - 31, Q_NE0, "tensor t.q: its dimensions make more than 2^63 elements"},
     {F_NE0, 8, INT64_MAX, F_NE0, "tensor t.f: its dimensions make more than 2^63 elements or"},
+    {F_NE0, 8, UINT64_C(1) << 61, F_NE0, "tensor t.f: its dimensions make more than 2^63 elements"},
     {F_NE0, 8, UINT64_C(1) << 60, F_OFFSET,
      "tensor t.f: its 4611686018427387904 bytes at offset 448 reach beyond the end of the file, "
      "which has 864 bytes (the data begins at 384)"},
@@ -368,6 +369,26 @@ TEST(what_is_allowed_opens)
         if (status != (i + 1 < ARRAY_LEN(allowed) ? HTH_OK : HTH_ERROR_FORMAT))
             fail_msg("case %zu: %s", i, test_log_text());
     }
+    strbuf_free(&sample.bytes);
+}
+
+static void set(struct sample *sample, enum field field, uint64_t value, size_t bytes)
+{
+    memcpy(sample->bytes.ptr + sample->at[field], &value, bytes);
+}
+
+TEST(tensors_may_touch_in_any_order_but_not_overlap)
+{
+    struct sample sample = build();
+    set(&sample, F_OFFSET, 0, 8);
+    set(&sample, Q_OFFSET, 64, 8);
+    assert_int_equal(open_bytes(sample.bytes.ptr, sample.bytes.len), HTH_OK);
+    set(&sample, ALIGNMENT, 8, 4);
+    set(&sample, Q_OFFSET, 32, 8);
+    assert_int_equal(open_bytes(sample.bytes.ptr, sample.bytes.len), HTH_OK);
+    set(&sample, Q_OFFSET, 24, 8);
+    assert_int_equal(open_bytes(sample.bytes.ptr, sample.bytes.len), HTH_ERROR_FORMAT);
+    assert_logged("tensors t.f and t.q overlap at byte ");
     strbuf_free(&sample.bytes);
 }
 
