@@ -1,5 +1,7 @@
 #include "harness/test.h"
 
+#include <stdio.h>
+
 #include "vk/shader_blob.h"
 
 enum { BUDGET_BYTES = 8 << 20, MAX_PUSH_BYTES = 128 };
