@@ -1,0 +1,157 @@
+#define _POSIX_C_SOURCE 200809L
+
+#include "harness/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "base/os.h"
+
+static char output[16384]; /* of the last command, both streams */
+
+/* Runs a shell command in the source tree; returns its exit status. */
+static int run(const char *command)
+{
+    struct strbuf line = {0};
+    strbuf_printf(&line, "cd '%s' && { %s\n} 2>&1", HEARTH_SOURCE_DIR, command);
+    FILE *pipe = popen(line.ptr, "r");
+    assert_non_null(pipe);
+    size_t n = fread(output, 1, sizeof output - 1, pipe);
+    output[n] = 0;
+    int status = pclose(pipe);
+    strbuf_free(&line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void assert_says(const char *text)
+{
+    if (!strstr(output, text))
+        fail_msg("the output lacks \"%s\"; it is:\n%s", text, output);
+}
+
+static const char *prefix(void)
+{
+    static char path[1024];
+    const char *given = getenv("HEARTH_PREFIX");
+    snprintf(path, sizeof path, "%s", given && *given ? given : HEARTH_SOURCE_DIR "/.prefix");
+    return path;
+}
+
+static bool is_file(const char *folder, const char *name)
+{
+    char path[2048];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return os_stat(path, NULL, NULL) == OS_FILE_REGULAR;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+TEST(setup_explains_itself)
+{
+    assert_int_equal(run("scripts/setup --help"), 0);
+    assert_says("never calls sudo");
+    assert_int_equal(run("scripts/setup --for nothing"), 2);
+    assert_says("--for wants");
+    assert_int_equal(run("scripts/setup --wrong"), 2);
+    assert_says("--wrong");
+}
+
+TEST(setup_says_what_it_would_fetch)
+{
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s", test_temp_path("prefix"));
+    char command[2048];
+    snprintf(command, sizeof command, "HEARTH_PREFIX='%s' scripts/setup --for test --dry-run",
+             folder);
+    int status = run(command);
+    if (status == 1)
+        test_skip("setup has no way to fetch anything on this distribution");
+    assert_int_equal(status, 0);
+    assert_says(" MB");
+    assert_false(os_stat(folder, NULL, NULL) == OS_FILE_FOLDER); /* and fetches nothing */
+}
+
+TEST(setup_ends_at_once_when_all_is_there)
+{
+    if (!is_file(prefix(), "stamps/tools"))
+        test_skip("this machine needed no private prefix");
+    uint64_t start = os_time_ns();
+    assert_int_equal(run("scripts/setup"), 0);
+    assert_string_equal(output, "");
+    assert_true(os_time_ns() - start < 3000000000u); /* a second is meant, on a machine at rest */
+}
+
+TEST(with_lavapipe_refuses_nonsense)
+{
+    assert_int_equal(run("scripts/with-lavapipe"), 2);
+    assert_says("usage");
+    assert_int_equal(run("scripts/with-lavapipe --width 100 true"), 2);
+    assert_says("128, 256 or 512");
+    assert_int_equal(run("scripts/with-lavapipe --wrong true"), 2);
+    assert_says("--wrong");
+}
+
+TEST(with_lavapipe_passes_arguments_and_status)
+{
+    assert_int_equal(run("scripts/with-lavapipe --or-without sh -c 'echo \"$1\"; exit 7' x 'a  b'"),
+                     7);
+    assert_says("a  b");
+    assert_int_equal(run("scripts/with-lavapipe --or-without ./no-such-program"), 127);
+}
+
+TEST(with_lavapipe_shows_one_device)
+{
+    if (!is_file(prefix(), "drivers/lavapipe.json"))
+        test_skip("no software device in the private prefix");
+    assert_int_equal(run("scripts/with-lavapipe --width 512 sh -c 'echo $LP_NATIVE_VECTOR_WIDTH; "
+                         "test -x \"$HEARTH_EXEC\" && test -r \"$VK_DRIVER_FILES\"'"),
+                     0);
+    assert_string_equal(output, "512\n");
+}
+
+TEST(stand_ins_are_35_cards)
+{
+    if (!is_file(prefix(), "hw/hw"))
+        test_skip("no stand-in GPUs: scripts/setup --for test builds them");
+    char command[2048];
+    snprintf(command, sizeof command, "'%s/hw/hw' list", prefix());
+    assert_int_equal(run(command), 0);
+    assert_int_equal(count_lines(output), 35);
+    snprintf(command, sizeof command, "'%s/hw/hw' no_such_card --info", prefix());
+    assert_int_not_equal(run(command), 0);
+    assert_says("no GPU named");
+}
+
+TEST(stand_ins_compile_a_shader)
+{
+    if (!is_file(prefix(), "hw/hw"))
+        test_skip("no stand-in GPUs: scripts/setup --for test builds them");
+    char command[2048];
+    snprintf(command, sizeof command,
+             "'%s/hw/hw' skl,navi21,rtx3090 --no-spills tests/fuzz/corpus/spirv/subgroup.spv",
+             prefix());
+    assert_int_equal(run(command), 0);
+    assert_says("== navi21");
+    assert_says("subgroup=");
+}
+
+TEST(quickstart_wants_one_prompt)
+{
+    assert_int_equal(run("scripts/quickstart"), 2);
+    assert_says("scripts/quickstart \"Why is the sky blue?\"");
+    assert_int_equal(run("scripts/quickstart why is"), 2);
+    assert_says("in quotes");
+}
+
+TEST(test_refuses_unknown_options)
+{
+    assert_int_equal(run("scripts/test --wrong"), 2);
+    assert_says("--wrong");
+}
