@@ -50,17 +50,31 @@ static struct str token_text(const struct hth_model *model, int32_t id)
     return text.failed ? (struct str){0} : strbuf_str(&text);
 }
 
+/* What spoils reading and writing text leaves evaluating token ids: its errors become warnings. */
+static void demote(void *user, enum hth_log_level level, const char *line)
+{
+    const struct hth_model *model = user;
+    level = level == HTH_LOG_ERROR ? HTH_LOG_WARNING : level;
+    if (level <= model->log.max_level)
+        model->log.write(model->log.user, level, line);
+}
+
 static enum hth_status open_text(struct hth_model *model)
 {
+    struct log demoted = {model->log.write ? demote : NULL, model, HTH_LOG_DEBUG};
+    bool needed = model->opt.vocabulary_only;
     const struct gguf_key *key = gguf_key_find(model->gguf, "tokenizer.ggml.model");
     if (!key) {
-        if (model->opt.vocabulary_only)
+        if (needed)
             return log_fail(&model->log, HTH_ERROR_FORMAT,
                             "%s: has no tokenizer (key tokenizer.ggml.model)",
                             gguf_path(model->gguf));
         return HTH_OK; /* such a model can be evaluated by token ids */
     }
-    enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf, &model->log);
+    enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf,
+                                              needed ? &model->log : &demoted);
+    if (status == HTH_ERROR_UNSUPPORTED && !needed)
+        return HTH_OK;
     if (status)
         return status;
     model->bos_text = token_text(model, tokenizer_bos(model->tokenizer));
@@ -68,8 +82,7 @@ static enum hth_status open_text(struct hth_model *model)
     struct str source;
     if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
         return HTH_OK;
-    /* a template hearth cannot parse spoils chatting, not the model */
-    status = template_parse(&model->template, source, "chat template", &model->log);
+    status = template_parse(&model->template, source, "chat template", &demoted);
     if (status == HTH_ERROR_MEMORY)
         return status;
     if (status)
@@ -98,6 +111,17 @@ static enum hth_status open_device(struct hth_model *model)
                          model->model->n_weights, &options, &model->log);
 }
 
+static enum hth_status keep_name(struct hth_model *model)
+{
+    struct str name;
+    if (!gguf_get_str(gguf_key_find(model->gguf, "general.name"), &name))
+        return HTH_OK;
+    struct strbuf copy = {0};
+    strbuf_append(&copy, name);
+    model->name = copy.ptr;
+    return copy.failed ? log_fail_memory(&model->log, "the model's name", name.len) : HTH_OK;
+}
+
 enum hth_status hth_model_open(struct hth_model **out, const char *path,
                                const struct hth_model_options *options)
 {
@@ -118,6 +142,8 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     if (status == HTH_OK)
         status = strncmp(path, "synth:", 6) == 0 ? open_synth(model, path + 6)
                                                  : gguf_open(&model->gguf, path, &model->log);
+    if (status == HTH_OK)
+        status = keep_name(model);
     if (status == HTH_OK)
         status = open_text(model);
     if (status == HTH_OK && !options->vocabulary_only)
@@ -148,14 +174,8 @@ void hth_model_close(struct hth_model *model)
     strbuf_free(&model->synth);
     pool_destroy(model->pool);
     mem_free(model->rows);
+    mem_free(model->name);
     mem_free(model);
-}
-
-static struct str name_of(const struct gguf *gguf)
-{
-    struct str name = {0};
-    gguf_get_str(gguf_key_find(gguf, "general.name"), &name);
-    return name;
 }
 
 struct hth_model_info hth_model_get_info(const struct hth_model *model)
@@ -169,9 +189,9 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
         info.software = caps->kind == VK_KIND_SOFTWARE;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
-    (void)name_of;
     if (!model->model)
         return info;
+    info.name = model->name ? model->name : "";
     const struct hparams *hp = &model->model->hp;
     info.architecture = model->model->arch->name;
     info.n_vocab = hp->n_vocab;

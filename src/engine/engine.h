@@ -22,7 +22,8 @@
 struct hth_model {
     struct hth_model_options opt;
     struct log log;
-    char *rows;          /* copy of opt.rows */
+    char *rows; /* copy of opt.rows */
+    char *name; /* general.name, or NULL */
     struct strbuf synth; /* bytes of a made model */
     struct gguf *gguf;
     struct tokenizer *tokenizer;

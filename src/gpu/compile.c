@@ -186,7 +186,7 @@ static void lay_out_batch(struct compile *c, int table_stride)
     struct batch_layout *batch = &c->program->batch;
     uint32_t tokens = (uint32_t)c->graph->n_tokens, outputs = (uint32_t)c->graph->n_outputs;
     uint32_t seqs = (uint32_t)(c->env.n_seqs > 0 ? c->env.n_seqs : 1);
-    batch->tile_tokens = tile_tokens(c->graph);
+    *batch = (struct batch_layout){.tile_tokens = tile_tokens(c->graph)};
     uint32_t tiles = (tokens + batch->tile_tokens - 1) / batch->tile_tokens + seqs - 1;
     batch->max_tiles = tiles < tokens ? tiles : tokens;
     batch->table_stride = (uint32_t)table_stride;
@@ -244,48 +244,59 @@ static enum hth_status solve_hazards(struct compile *c)
     return HTH_OK;
 }
 
-enum hth_status compile_program(struct program *out, const struct graph *graph,
-                                const struct compile_options *options, const struct log *log)
+enum hth_status compile_placed(struct program *out, const struct graph *graph,
+                               const struct memmap *map, const struct compile_options *options,
+                               const struct log *log)
 {
     *out = (struct program){0};
-    struct memmap map;
-    enum hth_status status = memmap_create(&map, graph, VK_REF_ALIGN, false, log);
-    if (status)
-        return status;
     struct compile c = {
         .vk = options->vk,
         .log = log,
         .env = options->env,
         .place = options->place,
         .graph = graph,
-        .map = &map,
+        .map = map,
         .program = out,
         .activations = options->activations,
         .batch_chunk = options->batch_chunk,
     };
     lay_out_batch(&c, options->table_stride);
-    status = compile_ops(&c, true);
-    uint64_t end = align_up(map.size_bytes, VK_REF_ALIGN);
+    enum hth_status status = compile_ops(&c, true);
+    uint64_t end = align_up(map->size_bytes, VK_REF_ALIGN);
     for (int i = 0; i < SIDE_COUNT; i++) {
         c.side_at[i] = end;
         end += c.side_bytes[i];
     }
+    out->activation_bytes = end + VK_REF_ALIGN;
+    lay_out_batch(&c, options->table_stride);
     if (status == HTH_OK)
         status = compile_ops(&c, false);
     if (status == HTH_OK)
         status = solve_hazards(&c);
+    if (status)
+        program_free(out);
+    return status;
+}
+
+enum hth_status compile_program(struct program *out, const struct graph *graph,
+                                const struct compile_options *options, const struct log *log)
+{
+    struct memmap map;
+    *out = (struct program){0};
+    enum hth_status status = memmap_create(&map, graph, VK_REF_ALIGN, false, log);
+    if (status)
+        return status;
+    status = compile_placed(out, graph, &map, options, log);
     if (status == HTH_OK) {
-        int64_t elems = 0;
-        const struct tensor *logits = tensor_base(graph->logits, &elems);
+        const struct tensor *logits = tensor_base(graph->logits, NULL);
         out->logits_place = (uint32_t)map.offsets[logits->id];
         out->logits_bytes = (uint64_t)tensor_elems(graph->logits) * sizeof(float);
-        out->activation_bytes = end + VK_REF_ALIGN;
         if (out->activation_bytes > vk_get_caps(options->vk)->max_range_bytes)
-            status = log_fail(
-                log, HTH_ERROR_LIMIT,
-                "a batch of %d tokens needs %" PRIu64
-                " MiB of activations, more than this device can bind: use a smaller --batch",
-                graph->n_tokens, out->activation_bytes >> 20);
+            status = log_fail(log, HTH_ERROR_LIMIT,
+                              "a batch of %d tokens needs %" PRIu64
+                              " MiB of activations, more than this device can bind: use a smaller "
+                              "--batch",
+                              graph->n_tokens, out->activation_bytes >> 20);
     }
     memmap_free(&map);
     if (status)

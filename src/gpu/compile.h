@@ -93,6 +93,11 @@ HTH_MUST_CHECK compile_program(struct program *out, const struct graph *graph,
                                const struct compile_options *options, const struct log *log);
 void program_free(struct program *program);
 
+/* The same for tensors that are placed already; program->logits_* stay zero. For tests of one op. */
+HTH_MUST_CHECK compile_placed(struct program *out, const struct graph *graph,
+                              const struct memmap *map, const struct compile_options *options,
+                              const struct log *log);
+
 /* One line per step: barrier or not, row, label, specialization, groups. */
 void program_print(const struct program *program, struct strbuf *out);
 

@@ -1,12 +1,10 @@
 #include "gpu/exec.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "common/batch_args.h"
+#include "gpu/batch.h"
 #include "op/fuse.h"
-#include "op/rope.h"
 
 enum {
     MAX_PROGRAMS = 64,
@@ -321,72 +319,6 @@ static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
 /* --- running
  * ---------------------------------------------------------------------------------------- */
 
-/* Tiles of query tokens for attention: of one sequence each. */
-static uint32_t fill_tiles(const struct batch *batch, uint32_t tile_tokens, uint32_t *out)
-{
-    uint32_t n = 0;
-    for (int i = 0; i < batch->n_tokens; n++) {
-        int count = 1;
-        while (count < (int)tile_tokens && i + count < batch->n_tokens &&
-               batch->seq[i + count] == batch->seq[i])
-            count++;
-        out[2 * n] = (uint32_t)i;
-        out[2 * n + 1] = (uint32_t)count;
-        i += count;
-    }
-    return n;
-}
-
-/* cos and sin of every (token, pair), in double on the host: kernels need no angle of their own. */
-static void fill_ropes(const struct batch_layout *layout, const struct batch *batch, float *words)
-{
-    for (int r = 0; r < layout->n_ropes; r++) {
-        const struct rope_table *table = &layout->ropes[r];
-        int half = table->params.n_rot / 2;
-        double magnitude = rope_magnitude(&table->params);
-        float low, high;
-        rope_ramp(&table->params, &low, &high);
-        for (int i = 0; i < half; i++) {
-            double factor = table->factors ? (double)table->factors[i] : 1.0;
-            double frequency = rope_frequency(&table->params, i, factor, low, high);
-            for (int t = 0; t < batch->n_tokens; t++) {
-                float *out = words + table->at + 2 * (t * half + i);
-                out[0] = (float)(magnitude * cos(frequency * batch->pos[t]));
-                out[1] = (float)(magnitude * sin(frequency * batch->pos[t]));
-            }
-        }
-    }
-}
-
-static void fill_batch(const struct gpu_exec *exec, const struct bucket *bucket,
-                       const struct batch *batch, uint32_t *words)
-{
-    const struct batch_layout *layout = &bucket->program.batch;
-    words[BATCH_N_TOKENS] = (uint32_t)batch->n_tokens;
-    words[BATCH_N_OUTPUTS] = (uint32_t)batch->n_outputs;
-    words[BATCH_TABLE_STRIDE] = layout->table_stride;
-    words[BATCH_IDS] = layout->ids;
-    words[BATCH_POS] = layout->pos;
-    words[BATCH_SEQ] = layout->seq;
-    words[BATCH_OUTPUTS] = layout->outputs;
-    words[BATCH_TILES] = layout->tiles;
-    words[BATCH_PAGES] = layout->pages;
-    size_t bytes = (size_t)batch->n_tokens * 4;
-    memcpy(words + layout->ids, batch->ids, bytes);
-    memcpy(words + layout->pos, batch->pos, bytes);
-    memcpy(words + layout->seq, batch->seq, bytes);
-    if (batch->n_outputs)
-        memcpy(words + layout->outputs, batch->outputs, (size_t)batch->n_outputs * 4);
-    words[BATCH_N_TILES] = fill_tiles(batch, layout->tile_tokens, words + layout->tiles);
-    for (int s = 0; s < batch->n_seqs; s++)
-        for (int p = 0; p < batch->table_stride; p++) {
-            uint32_t page = batch->page_table[s * batch->table_stride + p];
-            words[layout->pages + (uint32_t)(s * batch->table_stride + p)] =
-                page < (uint32_t)exec->opt.n_kv_pages ? exec->page_refs[page] : exec->page_refs[0];
-        }
-    fill_ropes(layout, batch, (float *)words);
-}
-
 enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
 {
     *logits = NULL;
@@ -398,7 +330,8 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
         status = record(exec, bucket);
     if (status)
         return status;
-    fill_batch(exec, bucket, batch, vk_chunk_data(exec->opt.vk, exec->batch_upload));
+    batch_fill(&bucket->program.batch, batch, exec->page_refs,
+               vk_chunk_data(exec->opt.vk, exec->batch_upload));
     uint64_t ticket = 0;
     for (int i = 0; i < bucket->n_segments && status == HTH_OK; i++)
         status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);

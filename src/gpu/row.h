@@ -17,6 +17,7 @@ struct row_env {
     bool float_only;    /* no integer activations, no fp16 arithmetic */
     const char *forced; /* only rows whose name is this, or begins with this and '_'; NULL: any */
     int n_seqs;         /* sequences that a batch may hold at most */
+    bool addresses;     /* tests: only blobs in the address form */
 };
 
 /* How one pipeline is specialised. */

@@ -43,15 +43,15 @@ static const struct dtype *row_format(const struct op *op)
     return op->in[0] ? op->in[0]->dtype : NULL;
 }
 
-static const struct shader_blob *row_blob(const struct row *row, const struct op *op)
+static const struct shader_blob *row_blob(const struct row_env *env, const struct row *row,
+                                          const struct op *op)
 {
-    if (!row->by_format)
-        return shader_blob_find(row->blob);
-    const struct dtype *format = row_format(op);
-    if (!format || !format->shader)
+    const struct dtype *format = row->by_format ? row_format(op) : NULL;
+    if (row->by_format && (!format || !format->shader))
         return NULL;
     char name[64];
-    int n = snprintf(name, sizeof name, "%s_%s", row->blob, format->shader);
+    int n = snprintf(name, sizeof name, "%s%s%s%s", row->blob, format ? "_" : "",
+                     format ? format->shader : "", env->addresses ? "_addr" : "");
     return n > 0 && (size_t)n < sizeof name ? shader_blob_find(name) : NULL;
 }
 
@@ -70,7 +70,7 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
         return false;
     if (row->fits && !row->fits(env, op))
         return false;
-    const struct shader_blob *blob = row_blob(row, op);
+    const struct shader_blob *blob = row_blob(env, row, op);
     if (!blob || !vk_blob_fits(env->caps, blob))
         return false;
     *choice = (struct row_choice){.blob = blob};

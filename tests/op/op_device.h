@@ -39,6 +39,7 @@ struct op_run {
     size_t n_buffers;
     size_t n_pages;      /* of call->kv_pages */
     uint64_t page_bytes; /* all pages are in one buffer */
+    const struct graph *graph;
 };
 
 struct op_device {

@@ -1,0 +1,274 @@
+/* Rows of the GPU, in both forms of reaching memory. All buffers of a case, guards included, lie in
+ * one chunk; experts and pages are found through tables, as in the engine. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "gpu/batch.h"
+#include "harness/test.h"
+#include "op_device.h"
+
+enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 1024 };
+
+static struct vk *vk;
+static uint32_t chunk, batch_chunk, upload_chunk;
+
+static bool open_gpu(void)
+{
+    if (vk)
+        return true;
+    const char *number = getenv("HEARTH_TEST_DEVICE"), *software = getenv("HEARTH_TEST_SOFTWARE");
+    if (getenv("HEARTH_TEST_NOTHING_RUNS") || (!number && !software)) {
+        puts("no GPU rows: set HEARTH_TEST_DEVICE to a device's number, or HEARTH_TEST_SOFTWARE=1");
+        return false;
+    }
+    struct vk_options options = {.index = number ? atoi(number) : 0,
+                                 .validation = getenv("HEARTH_TEST_VALIDATE") != NULL,
+                                 .discrete = getenv("HEARTH_TEST_DISCRETE") != NULL};
+    return vk_open(&vk, &options, test_log()) == HTH_OK &&
+           vk_chunk_create(vk, CHUNK_BYTES, VK_MEMORY_DEVICE, "tensors", &chunk) == HTH_OK &&
+           vk_chunk_create(vk, 1 << 20, VK_MEMORY_DEVICE, "batch", &batch_chunk) == HTH_OK &&
+           vk_chunk_create(vk, 1 << 20, VK_MEMORY_UPLOAD, "batch", &upload_chunk) == HTH_OK;
+}
+
+static void close_gpu(void)
+{
+    if (vk && vk_validation_messages(vk)) {
+        fprintf(stderr, "the validation layer had %u messages\n%s\n", vk_validation_messages(vk),
+                test_log_text());
+        abort();
+    }
+    vk_close(vk);
+    vk = NULL;
+}
+
+static size_t n_rows(void)
+{
+    size_t n = 0;
+    while (row_at(n, NULL))
+        n++;
+    return n;
+}
+
+static const char *row_name(size_t row)
+{
+    return row_at(row, NULL)->name;
+}
+
+static struct row_env env_of(bool addresses)
+{
+    return (struct row_env){.caps = vk_get_caps(vk), .n_seqs = 4, .addresses = addresses};
+}
+
+static bool fits(size_t index, const struct op *op, bool addresses)
+{
+    const struct row_family *family;
+    const struct row *row = row_at(index, &family);
+    struct row_env env = env_of(addresses);
+    struct row_choice choice;
+    for (int k = 0; k < family->n_kinds; k++)
+        if (family->kinds[k] == op->kind)
+            return row_fits(&env, row, op, &choice);
+    return false;
+}
+
+static enum op_precision precision(size_t row, const struct op *op)
+{
+    (void)op;
+    return row_at(row, NULL)->integer ? OP_PRECISION_INT
+           : row_at(row, NULL)->half  ? OP_PRECISION_F16
+                                      : OP_PRECISION_F32;
+}
+
+/* --- one case --------------------------------------------------------------------------------------- */
+
+struct layout {
+    const struct op_run *run;
+    uint64_t at[64]; /* of each buffer in the chunk */
+    uint64_t end;
+    uint64_t *offsets; /* by tensor id */
+    struct placed *placed;
+    uint32_t page_refs[256];
+    struct arena arena;
+};
+
+/* Where a host address lies in the chunk. */
+static uint64_t device_offset(const struct layout *l, const void *address)
+{
+    for (size_t i = 0; i < l->run->n_buffers; i++) {
+        const struct op_buffer *buffer = &l->run->buffers[i];
+        const unsigned char *byte = address;
+        if (byte >= buffer->bytes && byte < buffer->bytes + buffer->size)
+            return l->at[i] + (uint64_t)(byte - buffer->bytes);
+    }
+    fail_msg("an address outside of all buffers");
+    return 0;
+}
+
+static uint64_t take(struct layout *l, uint64_t size)
+{
+    uint64_t at = l->end;
+    l->end = align_up(at + size + GUARD, VK_REF_ALIGN);
+    assert_true(l->end <= CHUNK_BYTES - SIDE_BYTES);
+    return at;
+}
+
+/* Experts are copied to places of their own, which are aligned; the table names them. */
+static enum hth_status place_experts(struct layout *l, struct placed *placed,
+                                     const struct weight *weight, const struct view *view)
+{
+    int n = (int)weight->ne[2];
+    uint64_t size = weight->size_bytes / (uint64_t)n;
+    uint32_t *table = arena_calloc(&l->arena, (size_t)n, sizeof *table);
+    placed->parts = arena_calloc(&l->arena, (size_t)n, sizeof *placed->parts);
+    placed->n_parts = n;
+    placed->table_chunk = chunk;
+    placed->table_offset = take(l, 4 * (uint64_t)n);
+    enum hth_status status = HTH_OK;
+    for (int e = 0; e < n && status == HTH_OK; e++) {
+        const char *bytes = view->experts ? view->experts[e]
+                                          : (const char *)view->data + (uint64_t)e * size;
+        table[e] = 0xffffffffu;
+        if (!bytes)
+            continue;
+        uint64_t at = take(l, size + (e % 3) * 512);
+        table[e] = vk_ref(chunk, at);
+        placed->parts[e] = (struct placed_part){chunk, at, size, 0, weight->ne[1]};
+        status = vk_upload(vk, chunk, at, bytes, size);
+    }
+    return status ? status : vk_upload(vk, chunk, placed->table_offset, table, 4 * (uint64_t)n);
+}
+
+static enum hth_status place_tensor(struct layout *l, const struct tensor *tensor,
+                                    const struct view *view)
+{
+    const struct tensor *base = tensor_base(tensor, NULL);
+    if (base->kind == TENSOR_KV)
+        return HTH_OK;
+    if (base->kind == TENSOR_ACTIVATION) {
+        int64_t skip;
+        tensor_base(tensor, &skip);
+        l->offsets[base->id] =
+            device_offset(l, view->data) - (uint64_t)skip * base->dtype->block_bytes;
+        return HTH_OK;
+    }
+    const struct weight *weight = tensor->weight;
+    struct placed *placed = &l->placed[weight->index];
+    placed->weight = weight;
+    if (weight->ne[2] > 1)
+        return place_experts(l, placed, weight, view);
+    placed->parts = arena_calloc(&l->arena, 1, sizeof *placed->parts);
+    placed->n_parts = 1;
+    placed->parts[0] = (struct placed_part){chunk, device_offset(l, view->data), weight->size_bytes,
+                                            0, weight->ne[1]};
+    return HTH_OK;
+}
+
+static enum hth_status lay_out(struct layout *l)
+{
+    const struct op_call *call = l->run->call;
+    enum hth_status status = HTH_OK;
+    for (size_t i = 0; i < l->run->n_buffers && status == HTH_OK; i++) {
+        l->at[i] = take(l, l->run->buffers[i].size);
+        status = vk_upload(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
+    }
+    for (int i = 0; i < OP_MAX_IN && status == HTH_OK; i++)
+        if (call->op->in[i])
+            status = place_tensor(l, call->op->in[i], &call->in[i]);
+    for (int i = 0; i < OP_MAX_OUT && status == HTH_OK; i++)
+        if (call->op->out[i])
+            status = place_tensor(l, call->op->out[i], &call->out[i]);
+    for (size_t i = 0; i < l->run->n_pages; i++)
+        l->page_refs[i] = vk_ref(chunk, device_offset(l, call->kv_pages[i]));
+    return status;
+}
+
+static enum hth_status execute(const struct layout *l, const struct program *program)
+{
+    struct vk_cmd *cmd = NULL;
+    enum hth_status status = vk_cmd_create(vk, 2, &cmd);
+    for (size_t i = 0; i < program->n_steps && status == HTH_OK; i++)
+        status = vk_pipeline_wait(vk, program->steps[i].pipeline);
+    if (status == HTH_OK) {
+        batch_fill(&program->batch, l->run->call->batch, l->page_refs,
+                   vk_chunk_data(vk, upload_chunk));
+        vk_cmd_begin(cmd);
+        vk_cmd_copy(cmd, upload_chunk, 0, batch_chunk, 0, 4ull * program->batch.n_words);
+        vk_cmd_barrier(cmd);
+        for (size_t i = 0; i < program->n_steps; i++) {
+            const struct step *step = &program->steps[i];
+            if (step->access.barrier)
+                vk_cmd_barrier(cmd);
+            vk_cmd_dispatch(cmd, step->pipeline, step->args, step->args_bytes, step->groups);
+        }
+        status = vk_cmd_end(cmd);
+    }
+    uint64_t ticket;
+    if (status == HTH_OK)
+        status = vk_submit(vk, cmd, &ticket);
+    if (status == HTH_OK)
+        status = vk_wait(vk, ticket);
+    vk_cmd_destroy(vk, cmd);
+    for (size_t i = 0; i < l->run->n_buffers && status == HTH_OK; i++)
+        status = vk_download(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
+    return status;
+}
+
+static enum hth_status run_row(size_t row, const struct op_run *run, bool addresses)
+{
+    struct layout l = {.run = run};
+    l.offsets = arena_calloc(&l.arena, run->graph->n_tensors, sizeof *l.offsets);
+    l.placed = arena_calloc(&l.arena, run->graph->n_tensors + 1, sizeof *l.placed);
+    enum hth_status status = lay_out(&l);
+    struct op *ops[] = {(struct op *)(uintptr_t)run->call->op};
+    struct graph graph = {.ops = ops, .n_ops = 1, .n_tokens = run->graph->n_tokens,
+                          .n_outputs = run->graph->n_outputs};
+    struct memmap map = {.offsets = l.offsets, .n_tensors = run->graph->n_tensors, .size_bytes = l.end};
+    struct place place = {.vk = vk, .weights = l.placed};
+    struct compile_options options = {.vk = vk, .env = env_of(addresses), .place = &place,
+                                      .activations = chunk, .batch_chunk = batch_chunk,
+                                      .table_stride = run->call->batch->table_stride};
+    options.env.forced = row_at(row, NULL)->name;
+    struct program program;
+    if (status == HTH_OK)
+        status = compile_placed(&program, &graph, &map, &options, test_log());
+    if (status == HTH_OK) {
+        assert_true(program.activation_bytes <= CHUNK_BYTES && program.batch.n_words * 4 <= 1 << 20);
+        status = execute(&l, &program);
+        program_free(&program);
+    }
+    arena_free(&l.arena);
+    return status;
+}
+
+static bool fits_array(size_t row, const struct op *op)
+{
+    return fits(row, op, false);
+}
+
+static bool fits_address(size_t row, const struct op *op)
+{
+    return fits(row, op, true);
+}
+
+static enum hth_status run_array(size_t row, const struct op_run *run)
+{
+    return run_row(row, run, false);
+}
+
+static enum hth_status run_address(size_t row, const struct op_run *run)
+{
+    return run_row(row, run, true);
+}
+
+static const struct op_device array_form = {"vulkan", open_gpu,  close_gpu,  n_rows,
+                                            row_name, fits_array, precision, run_array};
+static const struct op_device address_form = {"vulkan-address", open_gpu,     close_gpu, n_rows,
+                                              row_name,         fits_address, precision, run_address};
+
+OP_DEVICE(array_form)
+__attribute__((constructor)) static void register_address_form(void)
+{
+    op_device_register(&address_form);
+}
