@@ -14,25 +14,36 @@
 /* --- UTF-8 here, UTF-16 there -------------------------------------------------------------------
  */
 
-/* To be freed with mem_free; NULL when there is no room or the bytes are no UTF-8. */
-static wchar_t *to_wide(const char *text)
+/* A text in UTF-16. Usual paths need no heap, so that asking what a path names cannot fail for want
+ * of memory. */
+struct wide {
+    wchar_t *text; /* NULL when there is no room or the bytes are no UTF-8 */
+    wchar_t small[300];
+};
+
+static const wchar_t *to_wide(struct wide *wide, const char *text)
 {
+    wide->text = NULL;
     int n = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, NULL, 0);
     if (n <= 0)
         return NULL;
-    wchar_t *wide = mem_alloc((size_t)n * sizeof *wide);
-    if (!wide)
+    if ((size_t)n <= ARRAY_LEN(wide->small))
+        wide->text = wide->small;
+    else
+        wide->text = mem_alloc((size_t)n * sizeof *wide->text);
+    if (!wide->text)
         SetLastError(ERROR_NOT_ENOUGH_MEMORY);
     else
-        MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, n);
-    return wide;
+        MultiByteToWideChar(CP_UTF8, 0, text, -1, wide->text, n);
+    return wide->text;
 }
 
 /* Frees without touching what GetLastError will say. */
-static void free_wide(wchar_t *wide)
+static void free_wide(struct wide *wide)
 {
     DWORD error = GetLastError();
-    mem_free(wide);
+    if (wide->text != wide->small)
+        mem_free(wide->text);
     SetLastError(error);
 }
 
@@ -218,12 +229,12 @@ static bool map_view(struct os_mapping *mapping, HANDLE file)
 bool os_map_file(struct os_mapping *mapping, const char *path)
 {
     *mapping = (struct os_mapping){0};
-    wchar_t *wide = to_wide(path);
-    if (!wide)
+    struct wide wide;
+    if (!to_wide(&wide, path))
         return false;
-    HANDLE file = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL,
+    HANDLE file = CreateFileW(wide.text, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL,
                               OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
-    free_wide(wide);
+    free_wide(&wide);
     if (file == INVALID_HANDLE_VALUE)
         return false;
     bool ok = map_view(mapping, file);
@@ -262,11 +273,11 @@ void os_map_prefetch(const void *data, uint64_t size_bytes)
 enum os_file_kind os_stat(const char *path, uint64_t *size_bytes, uint64_t *mtime_ns)
 {
     WIN32_FILE_ATTRIBUTE_DATA info;
-    wchar_t *wide = to_wide(path);
-    if (!wide)
+    struct wide wide;
+    if (!to_wide(&wide, path))
         return OS_FILE_NONE;
-    BOOL found = GetFileAttributesExW(wide, GetFileExInfoStandard, &info);
-    free_wide(wide);
+    BOOL found = GetFileAttributesExW(wide.text, GetFileExInfoStandard, &info);
+    free_wide(&wide);
     if (!found)
         return OS_FILE_NONE;
     if (size_bytes)
@@ -283,28 +294,28 @@ enum os_file_kind os_stat(const char *path, uint64_t *size_bytes, uint64_t *mtim
 
 FILE *os_fopen(const char *path, const char *mode)
 {
-    wchar_t *wide_path = to_wide(path), *wide_mode = to_wide(mode);
-    FILE *file = wide_path && wide_mode ? _wfopen(wide_path, wide_mode) : NULL;
-    free_wide(wide_path);
-    free_wide(wide_mode);
+    struct wide wide, wide_mode;
+    bool ok = to_wide(&wide, path) && to_wide(&wide_mode, mode);
+    FILE *file = ok ? _wfopen(wide.text, wide_mode.text) : NULL;
+    free_wide(&wide);
     return file;
 }
 
 /* Parents that exist, drives included, fail to be created; what counts is the folder at the end. */
 bool os_make_folders(const char *path)
 {
-    wchar_t *wide = to_wide(path);
-    if (!wide)
+    struct wide wide;
+    if (!to_wide(&wide, path))
         return false;
-    for (wchar_t *c = wide; *c; c++)
-        if (c != wide && (*c == L'/' || *c == L'\\')) {
+    for (wchar_t *c = wide.text; *c; c++)
+        if (c != wide.text && (*c == L'/' || *c == L'\\')) {
             wchar_t slash = *c;
             *c = 0;
-            CreateDirectoryW(wide, NULL);
+            CreateDirectoryW(wide.text, NULL);
             *c = slash;
         }
-    CreateDirectoryW(wide, NULL);
-    free_wide(wide);
+    CreateDirectoryW(wide.text, NULL);
+    free_wide(&wide);
     DWORD error = GetLastError();
     bool ok = os_stat(path, NULL, NULL) == OS_FILE_FOLDER;
     SetLastError(error);
@@ -313,18 +324,21 @@ bool os_make_folders(const char *path)
 
 bool os_rename(const char *from, const char *to)
 {
-    wchar_t *wide_from = to_wide(from), *wide_to = to_wide(to);
-    bool ok = wide_from && wide_to && MoveFileExW(wide_from, wide_to, MOVEFILE_REPLACE_EXISTING);
-    free_wide(wide_from);
-    free_wide(wide_to);
+    struct wide wide_from, wide_to;
+    to_wide(&wide_from, from);
+    to_wide(&wide_to, to);
+    bool ok = wide_from.text && wide_to.text &&
+              MoveFileExW(wide_from.text, wide_to.text, MOVEFILE_REPLACE_EXISTING);
+    free_wide(&wide_from);
+    free_wide(&wide_to);
     return ok;
 }
 
 bool os_remove(const char *path)
 {
-    wchar_t *wide = to_wide(path);
-    bool ok = wide && DeleteFileW(wide);
-    free_wide(wide);
+    struct wide wide;
+    bool ok = to_wide(&wide, path) && DeleteFileW(wide.text);
+    free_wide(&wide);
     return ok;
 }
 
@@ -390,9 +404,9 @@ void os_on_interrupt(void (*fn)(void))
 
 void *os_library_open(const char *name)
 {
-    wchar_t *wide = to_wide(name);
-    HMODULE library = wide ? LoadLibraryW(wide) : NULL;
-    free_wide(wide);
+    struct wide wide;
+    HMODULE library = to_wide(&wide, name) ? LoadLibraryW(wide.text) : NULL;
+    free_wide(&wide);
     return library;
 }
 
