@@ -30,7 +30,7 @@ void log_linev(const struct log *log, enum hth_log_level level, const char *fmt,
 #define log_info(log, ...)    log_line((log), HTH_LOG_INFO, __VA_ARGS__)
 #define log_debug(log, ...)   log_line((log), HTH_LOG_DEBUG, __VA_ARGS__)
 
-/* Logs the sentence at error level and returns `status`: `return log_fail(log, HTH_ERROR_IO, …)`. */
+/* Logs the sentence at error level and returns `status`: `return log_fail(log, STATUS, …)`. */
 HTH_MUST_CHECK log_fail(const struct log *log, enum hth_status status, const char *fmt, ...)
     ATTR_PRINTF(3, 4);
 

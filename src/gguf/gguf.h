@@ -2,10 +2,11 @@
  * gguf.h — GGUF files (versions 2 and 3): reading without copies, and writing.
  *
  * Owns the mapping of the file or of all its parts ("-00001-of-0000N.gguf") and two sorted
- * directories: keys and tensors. Strings, arrays and tensor bytes point into the mapping and live as
- * long as the `struct gguf`. Every offset, length and count is checked when the file is opened, so
- * that what the structs say can be trusted; nothing larger than the file justifies is allocated.
- * Reading is thread-safe once opened. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * directories: keys and tensors. Strings, arrays and tensor bytes point into the mapping and live
+ * as long as the `struct gguf`. Every offset, length and count is checked when the file is opened,
+ * so that what the structs say can be trusted; nothing larger than the file justifies is allocated.
+ * Reading is thread-safe once opened.
+ * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  *
  * Does not own: what keys mean (model/), what formats mean (quant/).
  */
@@ -38,7 +39,8 @@ enum gguf_type { /* numbers as in the file */
 };
 
 /* One key with its value. For an array, `type` is GGUF_ARRAY, `elem` the type of its elements and
- * `data` its first element; an array of arrays is refused when the file is opened. */
+ * `data` its first element; an array of arrays is refused when the file is opened. For a string,
+ * `data` is its text and `size_bytes` its length. */
 struct gguf_key {
     struct str name;
     enum gguf_type type, elem;
@@ -64,7 +66,8 @@ struct gguf;
 /* Opens a file, and with it the other parts of a split model (any part may be named). Errors, each
  * logged with file, offset and field: HTH_ERROR_IO (no such file, a folder, unreadable),
  * HTH_ERROR_FORMAT (not GGUF: safetensors, pickle and zip are named as such; any damage),
- * HTH_ERROR_UNSUPPORTED (big-endian, version 1 or above 3), HTH_ERROR_MEMORY. */
+ * HTH_ERROR_UNSUPPORTED (big-endian, version 1 or above 3, a tensor type this build does not
+ * know), HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK gguf_open(struct gguf **out, const char *path, const struct log *log);
 
 /* The same from bytes in memory, which must outlive the result; `name` is used in messages. */
