@@ -17,7 +17,7 @@ struct vocab {
     float *scores;
     struct str *merges;
     int n, n_merges;
-    /* Tokens that words may be made of; the first n_inner of them have no space in front. */
+    /* Tokens that words may be made of. */
     int *letters;
     int n_letters;
     uint32_t *slots; /* open addressing over texts: index + 1 */
@@ -61,12 +61,13 @@ static bool add(struct vocab *v, const char *text, int type, float score)
     return true;
 }
 
-static void utf8(char out[5], unsigned codepoint)
+/* Code points below 0x800. */
+static void utf8(char out[3], unsigned codepoint)
 {
-    struct strbuf text = {0};
-    strbuf_append_utf8(&text, codepoint);
-    snprintf(out, 5, "%s", text.ptr ? text.ptr : "?");
-    strbuf_free(&text);
+    bool two = codepoint >= 128;
+    out[0] = (char)(two ? 0xc0 | codepoint >> 6 : codepoint);
+    out[1] = (char)(two ? 0x80 | (codepoint & 63) : 0);
+    out[2] = 0;
 }
 
 /* A token whose number decides what comes: small ones are likelier, so that common parts recur. */
@@ -76,29 +77,37 @@ static int choose(struct vocab *v, struct rng *rng)
     return v->letters[(int)(u * u * v->n_letters)];
 }
 
-/* Makes words of two tokens that exist, until there are `n` tokens in all. `space` is the text of
- * the mark for a space, which only begins words. The later, the worse their score. */
+/* Makes a word of two tokens that exist, if it can be one: `space`, the text of the mark for a
+ * space, only begins words. The later, the worse its score. */
+static void join(struct vocab *v, const char *space, int left, int right)
+{
+    struct str a = v->texts[left], b = v->texts[right];
+    char word[MAX_WORD + 1], *merge;
+    if (str_starts_with(b, str_of(space)) || a.len + b.len > MAX_WORD)
+        return;
+    snprintf(word, sizeof word, "%s%s", a.ptr, b.ptr);
+    if (!add(v, word, TYPE_NORMAL, -(float)v->n_merges))
+        return;
+    merge = arena_printf(v->arena, "%s %s", a.ptr, b.ptr);
+    v->failed |= !merge;
+    v->merges[v->n_merges++] = str_of(merge);
+    v->letters[v->n_letters++] = v->n - 1;
+}
+
+/* Makes words until there are `n` tokens: first the pairs of common letters, so that real text gets
+ * shorter too, then what chance brings together. */
 static void add_words(struct vocab *v, const char *space, int n, uint64_t seed)
 {
     struct rng rng = rng_seed(seed);
-    size_t space_len = strlen(space);
-    while (v->n < n && !v->failed) {
-        struct str a = v->texts[choose(v, &rng)], b = v->texts[choose(v, &rng)];
-        char word[MAX_WORD + 1];
-        bool spaced = b.len >= space_len && memcmp(b.ptr, space, space_len) == 0;
-        if (spaced || a.len + b.len > MAX_WORD)
-            continue;
-        snprintf(word, sizeof word, "%s%s", a.ptr, b.ptr);
-        if (!add(v, word, TYPE_NORMAL, -(float)v->n_merges))
-            continue;
-        char *merge = arena_printf(v->arena, "%s %s", a.ptr, b.ptr);
-        v->merges[v->n_merges++] = str_of(merge);
-        v->failed |= !merge;
-        v->letters[v->n_letters++] = v->n - 1;
-    }
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; i + k < 16; k++)
+            join(v, space, v->letters[i], v->letters[k]);
+    while (v->n < n && !v->failed)
+        join(v, space, choose(v, &rng), choose(v, &rng));
 }
 
-/* Letters by how common they are in English, so that words look like some. */
+/* Letters by how common they are in English, so that words look like some; the space comes before.
+ */
 static const char common[] = "etaoinshrdlucmfwypvbgkjqxz";
 
 /* The printable form of a byte in byte-level BPE (Radford et al. 2019, GPT-2's encoder.py): itself
@@ -113,14 +122,14 @@ static unsigned byte_codepoint(int byte, unsigned *next)
 static void add_bytes_bpe(struct vocab *v)
 {
     unsigned next = 256;
-    char text[5];
+    char text[3];
     for (int byte = 0; byte < 256; byte++) {
         utf8(text, byte_codepoint(byte, &next));
         add(v, text, TYPE_NORMAL, 0);
     }
+    v->letters[v->n_letters++] = ' ';
     for (const char *c = common; *c; c++)
         v->letters[v->n_letters++] = *c;
-    v->letters[v->n_letters++] = ' ';
 }
 
 /* The control tokens of ChatML, then reserved ones, then unused rows as published files have them.
@@ -158,13 +167,13 @@ static void make_spm(struct vocab *v, const struct synth_shape *shape)
         snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
         add(v, text, TYPE_BYTE, 0);
     }
+    add(v, "\xe2\x96\x81", TYPE_NORMAL, -1e6f);
+    v->letters[v->n_letters++] = v->n - 1;
     for (const char *c = common; *c; c++) {
         snprintf(text, sizeof text, "%c", *c);
         add(v, text, TYPE_NORMAL, -1e6f);
         v->letters[v->n_letters++] = v->n - 1;
     }
-    add(v, "\xe2\x96\x81", TYPE_NORMAL, -1e6f);
-    v->letters[v->n_letters++] = v->n - 1;
     for (int c = 33; c < 127; c++) {
         snprintf(text, sizeof text, "%c", c);
         add(v, text, TYPE_NORMAL, -1e6f); /* letters are there already */

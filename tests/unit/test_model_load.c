@@ -463,6 +463,18 @@ TEST(hostile_numbers_are_refused)
     }
 }
 
+static void put_three_heads(struct gguf_writer *writer)
+{
+    gguf_put_u32(writer, "llama.attention.head_count_kv", 3);
+}
+
+TEST(heads_must_divide)
+{
+    expect_error(
+        (struct plan){.arch = "llama", .skip = "attention.head_count_kv", .edit = put_three_heads},
+        HTH_ERROR_FORMAT, "4 query heads cannot share 3 key heads");
+}
+
 static void put_equal_array(struct gguf_writer *writer)
 {
     int32_t values[LAYERS] = {HEADS_KV, HEADS_KV};
