@@ -4,9 +4,6 @@
 #include "text/tokenizer_kind.h"
 #include "text/utf8.h"
 
-/* Kinds number the bytes of a stretch of text with 32 bits. */
-enum { MAX_STRETCH = 1 << 30 };
-
 void token_list_free(struct token_list *list)
 {
     mem_free(list->ids);
@@ -35,12 +32,12 @@ static enum hth_status find_kind(const struct tokenizer_kind **out, const struct
     struct strbuf known = {0};
     for (size_t i = 0; tokenizer_kind_list[i]; i++) {
         if (str_equal(model, str_of(tokenizer_kind_list[i]->model))) {
-            strbuf_free(&known);
             *out = tokenizer_kind_list[i];
             return HTH_OK;
         }
-        strbuf_printf(&known, "%s\"%s\"", i ? ", " : "", tokenizer_kind_list[i]->model);
     }
+    for (size_t i = 0; tokenizer_kind_list[i]; i++)
+        strbuf_printf(&known, "%s\"%s\"", i ? ", " : "", tokenizer_kind_list[i]->model);
     enum hth_status status =
         known.failed
             ? log_fail_memory(log, "a list of names", 100)
@@ -128,6 +125,7 @@ enum hth_status tokenizer_create(struct tokenizer **out, const struct gguf *gguf
     if (!made)
         return log_fail_memory(log, "the tokenizer", sizeof *made);
     made->kind = kind;
+    made->max_stretch = TOKENIZER_MAX_STRETCH;
     made->bos = kind->bos;
     made->eos = kind->eos;
     made->unk = kind->unk;
@@ -161,22 +159,20 @@ static bool is_space(char c)
 }
 
 /* Text without special tokens, cut where it is too long for a kind to take at once. */
-static enum hth_status encode_plain(const struct tokenizer *tokenizer, struct str text, bool begins,
+static enum hth_status encode_plain(const struct tokenizer *tokenizer, struct str text,
                                     struct token_list *out)
 {
-    while (text.len) {
-        size_t n = text.len;
-        if (n > MAX_STRETCH)
-            for (n = MAX_STRETCH; n > MAX_STRETCH - 3 && ((uint8_t)text.ptr[n] & 0xc0) == 0x80;)
-                n--;
-        enum hth_status status =
-            tokenizer->kind->encode(tokenizer, str_slice(text, 0, n), begins, out);
-        if (status != HTH_OK)
-            return status;
-        begins = false;
-        text = str_slice(text, n, text.len);
+    enum hth_status status = HTH_OK;
+    for (size_t from = 0, to; from < text.len && status == HTH_OK; from = to) {
+        to = text.len;
+        if (to - from > tokenizer->max_stretch) {
+            to = from + tokenizer->max_stretch;
+            for (int i = 0; i < 3 && ((uint8_t)text.ptr[to] & 0xc0) == 0x80; i++)
+                to--;
+        }
+        status = tokenizer->kind->encode(tokenizer, str_slice(text, from, to), from == 0, out);
     }
-    return HTH_OK;
+    return status;
 }
 
 enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str text, unsigned flags,
@@ -184,7 +180,7 @@ enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str t
 {
     if (flags & TOKEN_ADD_BOS && tokenizer->add_bos && !token_list_append(out, tokenizer->bos))
         return HTH_ERROR_MEMORY;
-    bool begins = true, parse = flags & TOKEN_PARSE_SPECIAL;
+    bool parse = flags & TOKEN_PARSE_SPECIAL;
     size_t from = 0;
     while (from < text.len) {
         size_t at;
@@ -193,17 +189,14 @@ enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str t
         while (special && special->lstrip && end > from && is_space(text.ptr[end - 1]))
             end--;
         if (end > from) {
-            enum hth_status status =
-                encode_plain(tokenizer, str_slice(text, from, end), begins, out);
+            enum hth_status status = encode_plain(tokenizer, str_slice(text, from, end), out);
             if (status != HTH_OK)
                 return status;
-            begins = false;
         }
         if (!special)
             break;
         if (!token_list_append(out, special->id))
             return HTH_ERROR_MEMORY;
-        begins = true;
         from = at + special->text.len;
         while (special->rstrip && from < text.len && is_space(text.ptr[from]))
             from++;

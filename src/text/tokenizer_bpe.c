@@ -63,10 +63,9 @@ static const struct merge *merge_find(const struct bpe *bpe, uint32_t left, uint
     }
 }
 
+/* Of equal pairs the first put in, which has the lower rank, is the one found. */
 static void merge_insert(struct bpe *bpe, struct merge merge)
 {
-    if (merge_find(bpe, merge.left, merge.right))
-        return; /* the first of equals has the lower rank */
     size_t at = merge_slot(bpe, merge.left, merge.right);
     while (bpe->merges[at].left != VOCAB_NONE)
         at = (at + 1) & (bpe->n_slots - 1);

@@ -13,6 +13,9 @@
 #include "text/tokenizer_special.h"
 #include "text/tokenizer_vocab.h"
 
+/* Kinds number the bytes of a stretch of text with 32 bits. */
+enum { TOKENIZER_MAX_STRETCH = 1 << 30 };
+
 struct tokenizer_kind {
     const char *model; /* "llama", "gpt2" */
 
@@ -27,8 +30,9 @@ struct tokenizer_kind {
                               const struct log *log);
     void (*destroy)(struct tokenizer *tokenizer);
 
-    /* Appends the ids of text without special tokens, never empty and at most 1 GiB. `begins` says
-     * that it stands at the beginning or after a special token. Errors: HTH_ERROR_MEMORY. */
+    /* Appends the ids of text without special tokens, never empty and at most max_stretch bytes.
+     * `begins` says that it stands at the beginning or after a special token; it does not where
+     * longer text was cut. Errors: HTH_ERROR_MEMORY. */
     enum hth_status (*encode)(const struct tokenizer *tokenizer, struct str text, bool begins,
                               struct token_list *out);
 
@@ -42,7 +46,8 @@ struct tokenizer {
     struct specials specials;
     int32_t bos, eos, unk; /* -1: none */
     bool add_bos, add_space_prefix, clean_spaces;
-    void *state; /* the kind's own */
+    size_t max_stretch; /* TOKENIZER_MAX_STRETCH; tests lower it, to 4 at least */
+    void *state;        /* the kind's own */
 };
 
 extern const struct tokenizer_kind *const tokenizer_kind_list[];

@@ -45,15 +45,13 @@ static void destroy(struct tokenizer *tokenizer)
     (void)tokenizer;
 }
 
-/* A symbol that is no token: its bytes as "<0xXX>" or as themselves, else one unknown token. */
+/* A symbol that is no token: its bytes as "<0xXX>", and one unknown token for those without. */
 static bool append_bytes(const struct tokenizer *tokenizer, struct str bytes,
                          struct token_list *out)
 {
     bool unknown = false;
     for (size_t i = 0; i < bytes.len; i++) {
         uint32_t id = vocab_byte_token(&tokenizer->vocab, (uint8_t)bytes.ptr[i]);
-        if (id == VOCAB_NONE)
-            id = vocab_find_token(&tokenizer->vocab, str_slice(bytes, i, i + 1));
         if (id == VOCAB_NONE)
             unknown = true;
         else if (!token_list_append(out, (int32_t)id))

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/os.h"
 #include "gguf/gguf_write.h"
 #include "text/pretokenize.h"
@@ -448,5 +447,31 @@ TEST(smollm2_chat_markers)
     assert_true(str_equal(strbuf_str(&back), text));
     strbuf_free(&back);
     token_list_free(&ids);
+    close_vocabulary(&v);
+}
+
+/* The prompts of the model's golden logits, tokenized as an engine would. */
+TEST(smollm2_prompts)
+{
+    struct vocabulary v;
+    open_vocabulary(&v, smollm2_path());
+    static const char *const names[] = {"smollm2-sky", "smollm2-long"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct gguf *golden;
+        const char *path = test_golden_path("real/%s.gguf", names[i]);
+        assert_int_equal(gguf_open(&golden, path, test_log()), HTH_OK);
+        const struct gguf_tensor *tokens = gguf_tensor_find(golden, "tokens");
+        assert_non_null(tokens);
+        struct strbuf text = read_whole(test_golden_path("real/%s.txt", names[i]));
+        struct token_list ids = {0};
+        assert_int_equal(tokenizer_encode(v.tokenizer, strbuf_str(&text),
+                                          TOKEN_ADD_BOS | TOKEN_PARSE_SPECIAL, &ids),
+                         HTH_OK);
+        assert_int_equal(ids.count, tokens->ne[0]);
+        assert_memory_equal(ids.ids, tokens->data, ids.count * sizeof *ids.ids);
+        token_list_free(&ids);
+        strbuf_free(&text);
+        gguf_close(golden);
+    }
     close_vocabulary(&v);
 }

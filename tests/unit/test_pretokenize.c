@@ -1,0 +1,199 @@
+#include "harness/test.h"
+
+#include <time.h>
+
+#include "base/mem.h"
+#include "text/pretokenize.h"
+
+static struct pretokenizer *make(const struct pre_family *family)
+{
+    struct pretokenizer *made;
+    test_log_clear();
+    if (pretokenizer_create(&made, family, test_log()) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    return made;
+}
+
+/* Words of a text, with '|' between them. */
+static void check_words(const char *pre, const char *text, const char *expected)
+{
+    const struct pre_row *row = pre_row_find(str_of(pre));
+    assert_non_null(row);
+    struct pretokenizer *pretokenizer = make(row->family);
+    struct pre_cuts cuts = {0};
+    struct strbuf words = {0};
+    assert_int_equal(pretokenize(pretokenizer, str_of(text), &cuts), HTH_OK);
+    for (size_t i = 0, from = 0; i < cuts.count; from = cuts.ends[i++]) {
+        if (i)
+            strbuf_append_char(&words, '|');
+        strbuf_append(&words, str_slice(str_of(text), from, cuts.ends[i]));
+    }
+    if (!str_equal(strbuf_str(&words), str_of(expected)))
+        fail_msg("%s: \"%s\" was cut into \"%s\"", pre, text, words.ptr);
+    strbuf_free(&words);
+    pre_cuts_free(&cuts);
+    pretokenizer_destroy(pretokenizer);
+}
+
+#define ZHONG "\xe4\xb8\xad" /* U+4E2D, an ideograph */
+#define ACUTE "\xcc\x81"     /* U+0301, a mark */
+#define NBSP  "\xc2\xa0"
+
+/* Worked out from the published expressions; the golden data says the same of far more texts. */
+static const char *const words[][3] = {
+    {"gpt-2", "I'm  not 'RE 12345 a!?", "I|'m| | not| '|RE| 12345| a|!?"},
+    {"gpt-2", "a\n\n b\t", "a|\n\n| b|\t"},
+    {"gpt-2", "a\nb" NBSP "c", "a|\n|b|" NBSP "|c"},
+    {"smollm", "in 1984!", "in| |1|9|8|4|!"},
+    {"falcon", "a`b 12345", "a|`|b| |123|45"},
+    {"default", "a`b, 1234", "a|`|b|,| |123|4"},
+    {"llama-bpe", "I'M 1234567 x!!\n\ny", "I|'M| |123|456|7| x|!!\n\n|y"},
+    {"llama-bpe", "a  \n  b   c", "a|  \n| | b|  | c"},
+    {"llama-bpe", "don'\xc5\xbfx", "don|'\xc5\xbfx"}, /* U+017F is no s */
+    {"qwen2", "x 123", "x| |1|2|3"},
+    {"qwen2", "e" ACUTE "e", "e|" ACUTE "e"},
+    {"qwen35", "e" ACUTE "e", "e" ACUTE "e"},
+    {"seed-coder", "a!\n", "a|!|\n"},
+    {"bailingmoe", "a\n\nb", "a|\n\n|b"},
+    {"exaone-moe", "the old man 1", "the old man| |1"},
+    {"gpt-4o", "CamelCase HTTPServer's a/\n/", "Camel|Case| HTTPServer's| a|/\n/"},
+    {"tekken", "iPhone's 12", "i|Phone|'s| |1|2"},
+    {"deepseek-v3", "a" ZHONG "b 1234 +x !", "a|" ZHONG "|b| |123|4| +|x| !"},
+    {"deepseek-coder", " ab, 12\n", " ab|,| |1|2|\n"},
+    {"deepseek-llm", "ab  12  ", "ab|  |12|  "},
+    {"kimi-k2", "a" ZHONG "b 1234", "a|" ZHONG "|b| |123|4"},
+    {"superbpe", "no 1234567 cuts", "no |1|234|567| cuts"},
+    {"tiny_aya", "a  12345b", "a| | |12|345|b"},
+    {"afmoe", "a  12345b", "a| | |12|345|b"},
+    {"minicpm5", "a 1234", "a| |123|4"},
+    {"laguna", "a\n\n\nb c", "a|\n\n\n|b| c"},
+    {"jais-2", "a      b", "a|    | | b"},
+    {"bloom", "Yes, (no). x", "Yes|, (|no|).| x"},
+    {"viking", "a12", "a|1|2"},
+    {"chameleon", "<sentinel:7>IMGIMGABZ  a", "<|sentinel|:|7|>|IMGIMGABZ|  |a"},
+    {"gemma4", "a b\n\nc", "a b|\n\n|c"},
+    {"mmbert",
+     "\xe2\x96\x81"
+     "a\xe2\x96\x81"
+     "b\n",
+     "\xe2\x96\x81"
+     "a|\xe2\x96\x81"
+     "b|\n"},
+    {"whitespace", "ab  cd", "ab|  |cd"},
+    {"k2-horizon",
+     "a\xe2\x80\x8d"
+     "b 1234",
+     "a\xe2\x80\x8d"
+     "b| |123|4"},
+    {"ufakzeka", "a's 12", "a|'s| |1|2"},
+    {"spark2_5", "a!\nb", "a|!|\n|b"},
+    {"youtu", "ABcd's 12" ZHONG, "ABcd's| |1|2|" ZHONG},
+    {"granite-embed-multi-97m", "ABcd e" ACUTE "f", "ABcd| e" ACUTE "f"},
+};
+
+TEST(families_cut_as_published)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        check_words(words[i][0], words[i][1], words[i][2]);
+}
+
+TEST(names_are_known_once)
+{
+    size_t n = 0;
+    for (const struct pre_row *row; (row = pre_row_at(n)) != NULL; n++)
+        assert_ptr_equal(pre_row_find(str_of(row->name)), row);
+    assert_int_equal(n, 93);
+    assert_string_equal(pre_row_at(0)->name, "default");
+    assert_null(pre_row_find(STR("")));
+    assert_null(pre_row_find(STR("gpt-22")));
+}
+
+TEST(thirds_count_characters)
+{
+    static const struct pre_family family = {{{"\\p{N}+", true}}};
+    struct pretokenizer *pretokenizer = make(&family);
+    struct pre_cuts cuts = {0};
+    /* Arabic-Indic digits have two bytes each. */
+    struct str text = STR("x\xd9\xa1\xd9\xa2\xd9\xa3\xd9\xa4y");
+    assert_int_equal(pretokenize(pretokenizer, text, &cuts), HTH_OK);
+    static const size_t ends[] = {1, 3, 9, 10};
+    assert_int_equal(cuts.count, ARRAY_LEN(ends));
+    assert_memory_equal(cuts.ends, ends, sizeof ends);
+    pre_cuts_free(&cuts);
+    pretokenizer_destroy(pretokenizer);
+}
+
+TEST(a_rule_that_does_not_compile_is_an_error)
+{
+    static const struct pre_family family = {{{"a", false}, {"(", false}}};
+    struct pretokenizer *pretokenizer;
+    test_log_clear();
+    assert_int_equal(pretokenizer_create(&pretokenizer, &family, test_log()),
+                     HTH_ERROR_UNSUPPORTED);
+    assert_null(pretokenizer);
+    assert_logged("refuses a pre-tokenizer's rule");
+}
+
+static enum hth_status cut_a_text(void *arg)
+{
+    const struct pre_row *row = arg;
+    struct pretokenizer *pretokenizer;
+    enum hth_status status = pretokenizer_create(&pretokenizer, row->family, NULL);
+    if (status != HTH_OK)
+        return status;
+    struct pre_cuts cuts = {0};
+    status = pretokenize(pretokenizer, STR("It's 12345 words, and\n\n more of them"), &cuts);
+    pre_cuts_free(&cuts);
+    pretokenizer_destroy(pretokenizer);
+    return status;
+}
+
+TEST(each_allocation_may_fail)
+{
+    static const char *const names[] = {"default", "gpt-4o", "afmoe"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        test_each_allocation_fails(cut_a_text, (void *)pre_row_find(str_of(names[i])));
+}
+
+/* Runs and patterns that make careless expressions quadratic or worse. */
+static const char *const hostile[] = {
+    " ",    "\n",          "\t \n", "a",    "A",          "aB",     "A ",  "1",
+    "1a",   "'",           "'s",    "!",    "! ",         ZHONG,    ACUTE, "e" ACUTE,
+    " \n ", "a" ACUTE " ", NBSP,    "a b ", "<sentinel:", "IMGIMG", "1_",  "\xe2\x96\x81",
+};
+
+static double cpu_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* 100 KB of each, with a different end so that no run matches as a whole: well under a second. */
+TEST(hostile_text_takes_linear_time)
+{
+    enum { SIZE = 100 * 1000 };
+    const struct pre_family *last = NULL;
+    struct strbuf text = {0};
+    for (size_t r = 0; pre_row_at(r); r++) {
+        const struct pre_row *row = pre_row_at(r);
+        if (row->family == last)
+            continue;
+        last = row->family;
+        struct pretokenizer *pretokenizer = make(row->family);
+        struct pre_cuts cuts = {0};
+        for (size_t h = 0; h < ARRAY_LEN(hostile); h++) {
+            strbuf_clear(&text);
+            while (text.len < SIZE)
+                strbuf_append(&text, str_of(hostile[h]));
+            strbuf_append(&text, STR("1x"));
+            double start = cpu_seconds();
+            assert_int_equal(pretokenize(pretokenizer, strbuf_str(&text), &cuts), HTH_OK);
+            double took = cpu_seconds() - start;
+            if (took > 1.0)
+                fail_msg("%s: 100 KB of \"%s\" took %.2f s", row->name, hostile[h], took);
+            assert_int_equal(cuts.ends[cuts.count - 1], text.len);
+        }
+        pre_cuts_free(&cuts);
+        pretokenizer_destroy(pretokenizer);
+    }
+    strbuf_free(&text);
+}
