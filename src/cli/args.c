@@ -1,0 +1,300 @@
+#include "cli/command.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cli/options.h"
+#include "cli/talk.h"
+
+/* --- the table
+ * ---------------------------------------------------------------------------------- */
+
+static struct arg_value *find_value(const struct args *args, struct str name, char letter)
+{
+    for (int i = 0; i < args->n_values; i++) {
+        const struct option *option = args->values[i].option;
+        if (letter ? option->letter == letter : str_equal(str_of(option->name), name))
+            return (struct arg_value *)&args->values[i];
+    }
+    return NULL;
+}
+
+static const char *nearest_option(const struct args *args, const char *name)
+{
+    const char *names[MAX_OPTIONS + 1] = {0};
+    for (int i = 0; i < args->n_values; i++)
+        names[i] = args->values[i].option->name;
+    return nearest_name(name, names);
+}
+
+static bool is_choice(const char *choices, struct str text)
+{
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (str_equal_nocase((struct str){at, strcspn(at, "|")}, text))
+            return true;
+    }
+    return false;
+}
+
+static bool is_device(const char *text)
+{
+    return strcmp(text, "auto") == 0 || strcmp(text, "cpu") == 0 || strcmp(text, "vulkan") == 0 ||
+           (strncmp(text, "vulkan:", 7) == 0 && text[7]);
+}
+
+/* --- values
+ * ------------------------------------------------------------------------------------- */
+
+/* A number, perhaps with a unit of bytes: 6G, 512M, 1.5GiB. */
+static bool parse_number(const struct option *option, const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    if (end == text || isspace((unsigned char)*text) || !isfinite(*out) || strpbrk(text, "xXpP"))
+        return false;
+    if (option->type == OPTION_BYTES && *end) {
+        const char *units = "kmgt", *unit = strchr(units, tolower((unsigned char)*end));
+        if (!unit)
+            return false;
+        *out *= pow(1024, (double)(unit - units) + 1);
+        end++;
+        end += strcmp(end, "iB") == 0 ? 2 : strcmp(end, "B") == 0;
+    }
+    if (option->type == OPTION_INT && *out != floor(*out))
+        return false;
+    return *end == '\0';
+}
+
+static bool set_number(struct args *args, struct arg_value *value, const char *text)
+{
+    const struct option *option = value->option;
+    double number;
+    if (!parse_number(option, text, &number)) {
+        usage_error(args->command, "--%s wants %s, not \"%s\"", option->name,
+                    option->type == OPTION_INT     ? "a whole number"
+                    : option->type == OPTION_BYTES ? "a size such as 6G"
+                                                   : "a number",
+                    text);
+        return false;
+    }
+    bool bounded = option->min != 0 || option->max != 0;
+    double top = option->type == OPTION_REAL ? HUGE_VAL : 9e15;
+    double max = bounded ? option->max : top, min = bounded ? option->min : -top;
+    if (number < min || number > max) {
+        usage_error(args->command, "--%s wants a number from %.15g to %.15g, not %s", option->name,
+                    min, max, text);
+        return false;
+    }
+    value->real = number;
+    value->integer = option->type == OPTION_REAL ? 0 : (int64_t)number;
+    return true;
+}
+
+static bool set_value(struct args *args, struct arg_value *value, const char *text)
+{
+    const struct option *option = value->option;
+    value->text = text;
+    switch (option->type) {
+    case OPTION_FLAG: value->integer = 1; return true;
+    case OPTION_TEXT: return true;
+    case OPTION_DEVICE:
+        if (is_device(text))
+            return true;
+        usage_error(args->command, "--%s wants auto, cpu, vulkan or vulkan:N, not \"%s\"",
+                    option->name, text);
+        return false;
+    case OPTION_CHOICE:
+        if (is_choice(option->choices, str_of(text)))
+            return true;
+        usage_error(args->command, "--%s wants one of %s, not \"%s\"", option->name,
+                    option->choices, text);
+        return false;
+    default: return set_number(args, value, text);
+    }
+}
+
+/* --- the command line
+ * --------------------------------------------------------------------------- */
+
+static void fill_table(struct args *args)
+{
+    const struct option_group *const common[] = {&options_common, NULL};
+    const struct option_group *const *lists[] = {args->command->groups, common};
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++)
+        for (size_t g = 0; lists[l] && lists[l][g]; g++)
+            for (const struct option *o = lists[l][g]->options; o->name; o++) {
+                assert(args->n_values < MAX_OPTIONS);
+                args->values[args->n_values++] = (struct arg_value){.option = o};
+            }
+    for (int i = 0; i < args->n_values; i++) {
+        struct arg_value *value = &args->values[i];
+        if (value->option->fallback && !set_value(args, value, value->option->fallback))
+            assert(!"a fallback that its own option refuses");
+    }
+}
+
+static bool give(struct args *args, struct arg_value *value, const char *text)
+{
+    value->given = true;
+    return set_value(args, value, text);
+}
+
+/* Reads the option at argv[*at], which begins with a dash, and moves past it and its value. */
+static bool parse_option(struct args *args, int argc, char **argv, int *at)
+{
+    const char *arg = argv[*at];
+    bool is_long = arg[1] == '-';
+    size_t len = is_long ? strcspn(arg + 2, "=") : 0;
+    struct arg_value *value = is_long ? find_value(args, (struct str){arg + 2, len}, 0)
+                                      : find_value(args, STR(""), arg[1]);
+    if (!value) {
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", is_long ? (int)(len < 63 ? len : 63) : 63,
+                 arg + (is_long ? 2 : 1));
+        const char *near = nearest_option(args, name);
+        usage_error(args->command, "unknown option %.*s%s%s%s", is_long ? (int)len + 2 : 63, arg,
+                    near ? ": did you mean --" : "", near ? near : "", near ? "?" : "");
+        return false;
+    }
+    const char *rest =
+        is_long ? (arg[2 + len] == '=' ? arg + 3 + len : NULL) : (arg[2] ? arg + 2 : NULL);
+    ++*at;
+    if (value->option->type == OPTION_FLAG) {
+        if (!rest)
+            return give(args, value, "");
+        if (is_long)
+            usage_error(args->command, "--%s takes no value", value->option->name);
+        else
+            usage_error(args->command, "-%c takes no value: write \"%s\" as single options", arg[1],
+                        arg);
+        return false;
+    }
+    if (rest)
+        return give(args, value, rest);
+    if (*at == argc) {
+        usage_error(args->command, "%s wants a value: %s %s", arg, arg, value->option->metavar);
+        return false;
+    }
+    return give(args, value, argv[(*at)++]);
+}
+
+bool args_parse(struct args *args, const struct command *command, int argc, char **argv)
+{
+    *args = (struct args){.command = command};
+    fill_table(args);
+    bool options_over = false;
+    const char *extra = NULL;
+    for (int at = 0; at < argc;) {
+        const char *arg = argv[at];
+        if (!options_over && strcmp(arg, "--") == 0) {
+            options_over = true;
+            at++;
+        } else if (!options_over && arg[0] == '-' && arg[1]) {
+            if (!parse_option(args, argc, argv, &at))
+                return false;
+        } else {
+            at++;
+            if (args->n_words < command->max_words)
+                args->words[args->n_words++] = arg;
+            else
+                extra = extra ? extra : arg;
+        }
+    }
+    if (args_flag(args, "help"))
+        return true;
+    if (extra) {
+        usage_error(command, "one argument too many: \"%s\"", extra);
+        return false;
+    }
+    if (args->n_words < command->min_words) {
+        usage_error(command, "an argument is missing: hearth %s %s", command->name, command->usage);
+        return false;
+    }
+    return true;
+}
+
+/* --- what was said
+ * ------------------------------------------------------------------------------ */
+
+static const struct arg_value *value_of(const struct args *args, const char *name)
+{
+    const struct arg_value *value = find_value(args, str_of(name), 0);
+    assert(value);
+    return value;
+}
+
+bool args_given(const struct args *args, const char *name)
+{
+    return value_of(args, name)->given;
+}
+
+bool args_flag(const struct args *args, const char *name)
+{
+    return value_of(args, name)->integer != 0;
+}
+
+const char *args_text(const struct args *args, const char *name)
+{
+    return value_of(args, name)->text;
+}
+
+int args_int(const struct args *args, const char *name)
+{
+    int64_t value = value_of(args, name)->integer;
+    return value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int)value;
+}
+
+uint64_t args_bytes(const struct args *args, const char *name)
+{
+    return (uint64_t)value_of(args, name)->integer;
+}
+
+double args_real(const struct args *args, const char *name)
+{
+    return value_of(args, name)->real;
+}
+
+const char *args_word(const struct args *args, int index)
+{
+    return index < args->n_words ? args->words[index] : NULL;
+}
+
+bool args_list(const struct args *args, const char *name, int64_t min, int64_t max, int32_t **list,
+               int *count)
+{
+    const char *at = args_text(args, name);
+    size_t capacity = 0;
+    *list = NULL;
+    *count = 0;
+    while (at && *at) {
+        char *end;
+        errno = 0;
+        long long number = strtoll(at, &end, 10);
+        bool good = end != at && (*end == ',' || *end == '\0') && errno == 0;
+        if (!good || number < min || number > max || (*end == ',' && !end[1])) {
+            usage_error(args->command,
+                        "--%s wants numbers from %lld to %lld with commas between them, not \"%s\"",
+                        name, (long long)min, (long long)max, at);
+            mem_free(*list);
+            *list = NULL;
+            return false;
+        }
+        int32_t *grown = mem_grow(*list, &capacity, (size_t)*count + 1, sizeof **list);
+        if (!grown) {
+            talk_error("out of memory: --%s is too long", name);
+            mem_free(*list);
+            *list = NULL;
+            return false;
+        }
+        *list = grown;
+        grown[(*count)++] = (int32_t)number;
+        at = *end ? end + 1 : end;
+    }
+    return true;
+}

@@ -1,0 +1,240 @@
+#include "cli/options.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "cli/talk.h"
+#include "text/utf8.h"
+
+enum { MAX_TEXT_BYTES = 256 << 20 };
+
+uint64_t program_started_ns;
+
+/* clang-format off */
+static const struct option common[] = {
+    {.name = "help", .letter = 'h', .type = OPTION_FLAG, .help = "show this"},
+    {.name = "verbose", .letter = 'v', .type = OPTION_FLAG, .help = "tell what is decided, and why"},
+    {0},
+};
+const struct option_group options_common = {"Always", common};
+
+static const struct option device[] = {
+    {.name = "device", .type = OPTION_DEVICE, .metavar = "D", .fallback = "auto",
+     .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices)"},
+    {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
+     .help = "of the CPU side (all processors)"},
+    {0},
+};
+const struct option_group options_device = {"Where it runs", device};
+
+static const struct option session[] = {
+    {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX,
+     .help = "tokens that prompt and answer may have together"},
+    {.name = "batch", .letter = 'b', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 65536, .fallback = "512",
+     .help = "tokens computed at once"},
+    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
+     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    {.name = "float", .type = OPTION_FLAG,
+     .help = "no integer activations, no fp16 arithmetic: slower, most exact"},
+    {0},
+};
+const struct option_group options_session = {"Computing", session};
+
+static const struct option sampling[] = {
+    {.name = "temp", .letter = 't', .type = OPTION_REAL, .metavar = "T", .min = 0, .max = 100, .fallback = "0",
+     .help = "temperature; 0 always takes the likeliest token"},
+    {.name = "top-k", .type = OPTION_INT, .metavar = "K", .min = 0, .max = INT32_MAX, .fallback = "0",
+     .help = "only the K likeliest tokens; 0: all"},
+    {.name = "top-p", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "1",
+     .help = "only the likeliest tokens that make up P together"},
+    {.name = "min-p", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "0",
+     .help = "only tokens at least P times as likely as the likeliest"},
+    {.name = "repeat-penalty", .type = OPTION_REAL, .metavar = "R", .min = 0.01, .max = 100, .fallback = "1",
+     .help = "makes tokens that were there less likely; 1: no"},
+    {.name = "repeat-last-n", .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX, .fallback = "64",
+     .help = "how far back tokens count as repeated"},
+    {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = 0, .max = 9007199254740991,
+     .help = "same seed, same text (without: a new one each time)"},
+    {0},
+};
+const struct option_group options_sampling = {"Sampling", sampling};
+
+static const struct option test[] = {
+    {.name = "rows", .type = OPTION_TEXT, .metavar = "NAME", .help = "only kernels of this name"},
+    {.name = "validate", .type = OPTION_FLAG, .help = "Vulkan's validation layer"},
+    {.name = "discrete", .type = OPTION_FLAG, .help = "treat the device's memory as apart"},
+    {.name = "vram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 0, .max = 9e15,
+     .help = "device memory to use at most"},
+    {0},
+};
+const struct option_group options_test = {NULL, test};
+/* clang-format on */
+
+/* --- Ctrl-C
+ * ------------------------------------------------------------------------------------- */
+
+static atomic_bool was_interrupted;
+static _Atomic(struct hth_session *) watched;
+
+static void on_interrupt(void)
+{
+    atomic_store(&was_interrupted, true);
+    struct hth_session *at = atomic_load(&watched);
+    if (at)
+        hth_session_cancel(at);
+    os_on_interrupt(NULL);
+}
+
+void watch_interrupt(struct hth_session *at)
+{
+    atomic_store(&was_interrupted, false);
+    atomic_store(&watched, at);
+    os_on_interrupt(on_interrupt);
+}
+
+bool interrupted(void)
+{
+    return atomic_load(&was_interrupted);
+}
+
+void unwatch_interrupt(void)
+{
+    os_on_interrupt(NULL);
+    atomic_store(&watched, NULL);
+}
+
+/* --- models
+ * ------------------------------------------------------------------------------------- */
+
+static bool show_progress(void *user, uint64_t done, uint64_t total)
+{
+    (void)user;
+    talk_progress("loading", done, total);
+    return !interrupted();
+}
+
+struct hth_model_options model_options(const struct args *args)
+{
+    const struct log *log = talk_log();
+    return (struct hth_model_options){
+        .device = args_text(args, "device"),
+        .n_threads = args_int(args, "threads"),
+        .log = log->write,
+        .log_user = log->user,
+        .log_level = log->max_level,
+        .progress = show_progress,
+        .validate = args_flag(args, "validate"),
+        .treat_as_discrete = args_flag(args, "discrete"),
+        .vram_bytes = args_bytes(args, "vram"),
+        .rows = args_text(args, "rows"),
+    };
+}
+
+int open_model(const struct args *args, const char *path, struct hth_model **out)
+{
+    struct hth_model_options options = model_options(args);
+    watch_interrupt(NULL);
+    enum hth_status status = hth_model_open(out, path, &options);
+    unwatch_interrupt();
+    talk_progress("", 1, 1);
+    return exit_of(status);
+}
+
+int open_vocabulary(const char *path, struct hth_model **out)
+{
+    const struct log *log = talk_log();
+    struct hth_model_options options = {.vocabulary_only = true,
+                                        .log = log->write,
+                                        .log_user = log->user,
+                                        .log_level = log->max_level};
+    return exit_of(hth_model_open(out, path, &options));
+}
+
+struct hth_session_options session_options(const struct args *args)
+{
+    const char *kv = args_text(args, "kv");
+    return (struct hth_session_options){
+        .n_ctx = args_int(args, "ctx"),
+        .n_batch = args_int(args, "batch"),
+        .kv = str_equal_nocase(str_of(kv), STR("f32"))    ? HTH_KV_F32
+              : str_equal_nocase(str_of(kv), STR("q8_0")) ? HTH_KV_Q8_0
+                                                          : HTH_KV_F16,
+        .float_only = args_flag(args, "float"),
+    };
+}
+
+int open_sampler(const struct args *args, const struct hth_model *model, struct hth_sampler **out)
+{
+    struct hth_sampler_options options = {
+        .temp = (float)args_real(args, "temp"),
+        .top_k = args_int(args, "top-k"),
+        .top_p = (float)args_real(args, "top-p"),
+        .min_p = (float)args_real(args, "min-p"),
+        .repeat_penalty = (float)args_real(args, "repeat-penalty"),
+        .repeat_last_n = args_int(args, "repeat-last-n"),
+        .seed = args_bytes(args, "seed"),
+    };
+    if (!args_given(args, "seed"))
+        options.seed = (uint64_t)time(NULL) ^ os_time_ns() ^ (uint64_t)os_process_id() << 32;
+    return exit_of(hth_sampler_create(out, model, &options));
+}
+
+/* --- text
+ * --------------------------------------------------------------------------------------- */
+
+static int check_text(struct str text, const char *what)
+{
+    uint32_t codepoint;
+    for (size_t at = 0, n; at < text.len; at += n) {
+        n = utf8_decode(text, at, &codepoint);
+        if (n == 0)
+            return talk_error("%s is not UTF-8: byte 0x%02x at %zu begins no character", what,
+                              (unsigned char)text.ptr[at], at);
+        if (codepoint == 0)
+            return talk_error("%s holds a zero byte, at %zu: it must be text", what, at);
+    }
+    return EXIT_OK;
+}
+
+int read_text(const char *text, const char *path, const char *what, struct strbuf *out)
+{
+    if (text) {
+        strbuf_append(out, str_of(text));
+        if (out->failed)
+            return talk_error("out of memory: %s has %zu bytes", what, strlen(text));
+    } else {
+        enum hth_status status = file_read(path, MAX_TEXT_BYTES, out, talk_log());
+        if (status)
+            return EXIT_FAILED;
+    }
+    return check_text(strbuf_str(out), what);
+}
+
+int tokenize_prompt(const struct hth_model *model, struct str text, int32_t **ids, int *count)
+{
+    int32_t *list, *bos;
+    size_t n, n_bos;
+    *ids = NULL;
+    *count = 0;
+    int code = exit_of(hth_tokenize(model, "", 0, true, false, &bos, &n_bos));
+    if (code)
+        return code;
+    code = exit_of(hth_tokenize(model, text.ptr ? text.ptr : "", text.len, true, true, &list, &n));
+    if (code == EXIT_OK && n_bos == 1 && n >= 2 && list[0] == bos[0] && list[1] == bos[0]) {
+        n--; /* most chat templates write it themselves */
+        memmove(list, list + 1, n * sizeof *list);
+    }
+    hth_free(bos);
+    if (code)
+        return code;
+    if (n > INT32_MAX) {
+        hth_free(list);
+        return talk_error("the text has %zu tokens, more than any context", n);
+    }
+    *ids = list;
+    *count = (int)n;
+    return EXIT_OK;
+}

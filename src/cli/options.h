@@ -1,0 +1,56 @@
+/*
+ * options.h — options that several commands share, and what they open: models and sessions.
+ *
+ * Owns the tables of these options; what is opened is the caller's. The program's main thread.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "base/str.h"
+#include "cli/command.h"
+#include "hearth/hearth.h"
+
+extern const struct option_group options_common;   /* --help, --verbose: every command has them */
+extern const struct option_group options_device;   /* --device, --threads */
+extern const struct option_group options_session;  /* --ctx, --batch, --kv, --float */
+extern const struct option_group options_sampling; /* --temp … --seed */
+extern const struct option_group options_test;     /* --rows, --validate, --discrete, --vram */
+
+/* The program's main notes here when it began. */
+extern uint64_t program_started_ns;
+
+/* What options_device and options_test ask for. */
+struct hth_model_options model_options(const struct args *args);
+
+/* Opens a model by options_device and options_test, with a progress bar; Ctrl-C cancels. Returns an
+ * exit code, everything said. */
+ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path, struct hth_model **out);
+
+/* Opens a model's vocabulary only: no command that takes this needs options_device. */
+ATTR_WARN_UNUSED int open_vocabulary(const char *path, struct hth_model **out);
+
+/* What options_session asks for. */
+struct hth_session_options session_options(const struct args *args);
+
+/* A sampler by options_sampling. */
+ATTR_WARN_UNUSED int open_sampler(const struct args *args, const struct hth_model *model,
+                                  struct hth_sampler **out);
+
+/* Reads a text that must be UTF-8 without zero bytes: `text` as it is, else the file at `path`
+ * ("-": stdin), into `out`. `what` names it in messages: "the prompt". */
+ATTR_WARN_UNUSED int read_text(const char *text, const char *path, const char *what,
+                               struct strbuf *out);
+
+/* Token ids of a text with its control tokens parsed, and the vocabulary's BOS in front unless the
+ * text begins with it. Free *ids with hth_free. */
+ATTR_WARN_UNUSED int tokenize_prompt(const struct hth_model *model, struct str text, int32_t **ids,
+                                     int *count);
+
+/* From now on Ctrl-C sets `interrupted` and cancels what `session` (may be NULL) computes; a second
+ * one ends the program. */
+void watch_interrupt(struct hth_session *session);
+bool interrupted(void);
+/* Ctrl-C is the system's again. */
+void unwatch_interrupt(void);
+
+#endif

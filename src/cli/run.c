@@ -1,0 +1,149 @@
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/answer.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/talk.h"
+
+/* clang-format off */
+static const struct option options[] = {
+    {.name = "prompt", .letter = 'p', .type = OPTION_TEXT, .metavar = "TEXT", .help = "what to answer"},
+    {.name = "file", .letter = 'f', .type = OPTION_TEXT, .metavar = "FILE", .help = "the same from a file"},
+    {.name = "n-predict", .letter = 'n', .type = OPTION_INT, .metavar = "N", .min = -1, .max = INT32_MAX,
+     .help = "tokens of the answer at most (until it ends, or the context is full)"},
+    {.name = "system", .type = OPTION_TEXT, .metavar = "TEXT", .help = "what the model is told first"},
+    {.name = "raw", .type = OPTION_FLAG, .help = "continue the prompt as it is, without the chat template"},
+    {0},
+};
+/* clang-format on */
+static const struct option_group run_options = {"Prompt and answer", options};
+
+static int read_prompt(const struct args *args, struct strbuf *prompt)
+{
+    const char *text = args_text(args, "prompt"), *file = args_text(args, "file");
+    const char *word = args_word(args, 1);
+    if (word && strcmp(word, "-") != 0)
+        return usage_error(
+            args->command,
+            "one argument too many: \"%s\"; a prompt is given with -p, and stays one "
+            "argument in quotes",
+            word);
+    if ((text != NULL) + (file != NULL) + (word != NULL) != 1)
+        return usage_error(args->command, "%s: give -p TEXT, -f FILE, or - to read it from stdin",
+                           text || file || word ? "one prompt only" : "what should it answer?");
+    return read_text(text, file ? file : "-", "the prompt", prompt);
+}
+
+/* The ids to feed: the prompt in the model's own form of a conversation, or as it is. */
+static int encode_prompt(const struct args *args, const struct hth_model *model,
+                         const struct strbuf *prompt, int32_t **ids, int *count)
+{
+    const char *system = args_text(args, "system");
+    struct str text = strbuf_str(prompt);
+    if (args_flag(args, "raw"))
+        return tokenize_prompt(model, text, ids, count);
+    struct hth_message messages[2] = {{"system", system}, {"user", text.ptr ? text.ptr : ""}};
+    bool has_system = system && *system;
+    char *rendered;
+    size_t len;
+    enum hth_status status = hth_render_chat(model, has_system ? messages : messages + 1,
+                                             has_system ? 2 : 1, true, &rendered, &len);
+    if (status)
+        return EXIT_FAILED;
+    int code = tokenize_prompt(model, (struct str){rendered, len}, ids, count);
+    hth_free(rendered);
+    return code;
+}
+
+/* A context that holds the prompt and a good answer, where nothing was asked for. */
+static int choose_ctx(const struct hth_model *model, int n_prompt, int n_answer)
+{
+    enum { USUAL = 4096, ROOM = 2048 };
+    int trained = hth_model_get_info(model).n_ctx_train;
+    int64_t wanted = (int64_t)n_prompt + (n_answer > 0 ? n_answer : ROOM);
+    wanted = wanted < USUAL ? USUAL : wanted;
+    return trained > 0 && wanted > trained ? trained
+                                           : (int)(wanted < INT32_MAX ? wanted : INT32_MAX);
+}
+
+static void explain_end(const struct answer *answer)
+{
+    int n_ctx = hth_session_get_info(answer->session).n_ctx;
+    if (answer->end == ANSWER_FULL)
+        talk_line("the context of %d tokens is full and the answer is cut: use a larger --ctx",
+                  n_ctx);
+}
+
+static int answer_prompt(const struct args *args, struct hth_model *model,
+                         const struct strbuf *prompt)
+{
+    struct answer answer = {.model = model};
+    int32_t *ids = NULL;
+    int count, n = args_int(args, "n-predict");
+    answer.n_max = n > 0 ? n : 0;
+    int code = encode_prompt(args, model, prompt, &ids, &count);
+    if (code)
+        return code;
+    struct hth_session_options wanted = session_options(args);
+    if (!args_given(args, "ctx"))
+        wanted.n_ctx = choose_ctx(model, count, answer.n_max);
+    code = exit_of(hth_session_open(&answer.session, model, &wanted));
+    if (code == EXIT_OK)
+        code = open_sampler(args, model, &answer.sampler);
+    if (code == EXIT_OK && !(args_given(args, "n-predict") && n == 0))
+        code = answer_run(&answer, ids, count);
+    if (code == EXIT_OK) {
+        explain_end(&answer);
+        answer_summary(&answer);
+        if (answer.end == ANSWER_INTERRUPTED)
+            code = EXIT_INTERRUPTED;
+    }
+    answer_free(&answer);
+    hth_sampler_destroy(answer.sampler);
+    hth_session_close(answer.session);
+    hth_free(ids);
+    return code;
+}
+
+static int run(const struct args *args)
+{
+    struct strbuf prompt = {0};
+    struct hth_model *model = NULL;
+    int code = read_prompt(args, &prompt);
+    if (code == EXIT_OK && args_text(args, "system")) {
+        struct strbuf system = {0};
+        code = read_text(args_text(args, "system"), NULL, "the system text", &system);
+        strbuf_free(&system);
+    }
+    if (code == EXIT_OK)
+        code = open_model(args, args_word(args, 0), &model);
+    if (code == EXIT_OK)
+        code = answer_prompt(args, model, &prompt);
+    hth_model_close(model);
+    strbuf_free(&prompt);
+    return code;
+}
+
+static void more_help(void)
+{
+    out_printf(
+        "The answer alone goes to stdout. stderr ends with a line that names the device, the time\n"
+        "from the program's start to the first word, and the speed. MODEL may be\n"
+        "synth:SHAPE:QUANT (hearth synth --help). Ctrl-C stops the answer (exit code 130).\n");
+}
+
+static const struct option_group *const groups[] = {
+    &run_options, &options_sampling, &options_session, &options_device, &options_test, NULL,
+};
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "answers one prompt",
+    .usage = "MODEL [-p TEXT | -f FILE | -] [OPTIONS]",
+    .groups = groups,
+    .min_words = 1,
+    .max_words = 2,
+    .run = run,
+    .more_help = more_help,
+};
