@@ -8,6 +8,24 @@
 
 static const struct str space_mark = {"\xe2\x96\x81", 3}; /* U+2581 stands for a space */
 
+struct spm {
+    bool words_apart; /* no token goes on over a space after something else */
+};
+
+/* Is there a space mark in `text` after something that is none? */
+static bool spans_words(struct str text)
+{
+    bool solid = false;
+    for (size_t at = 0; at < text.len;) {
+        bool mark = str_starts_with(str_slice(text, at, text.len), space_mark);
+        if (mark && solid)
+            return true;
+        solid = !mark;
+        at += mark ? space_mark.len : 1;
+    }
+    return false;
+}
+
 /* Order-preserving: the highest score gives the lowest rank; no number sorts last. */
 static uint32_t rank_of(float score)
 {
@@ -37,12 +55,18 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
                         "%s: tokenizer.ggml.scores is missing: a \"llama\" vocabulary cannot be "
                         "used without it; convert or download the model again",
                         gguf_path(gguf));
+    struct spm *spm = tokenizer->state = mem_calloc(1, sizeof *spm);
+    if (!spm)
+        return log_fail_memory(log, "the tokenizer", sizeof *spm);
+    spm->words_apart = true;
+    for (size_t i = 0; i < tokenizer->vocab.n_tokens && spm->words_apart; i++)
+        spm->words_apart = !spans_words(tokenizer->vocab.texts[i]);
     return HTH_OK;
 }
 
 static void destroy(struct tokenizer *tokenizer)
 {
-    (void)tokenizer;
+    mem_free(tokenizer->state);
 }
 
 /* A symbol that is no token: its bytes as "<0xXX>", and one unknown token for those without. */
@@ -60,8 +84,8 @@ static bool append_bytes(const struct tokenizer *tokenizer, struct str bytes,
     return !unknown || tokenizer->unk < 0 || token_list_append(out, tokenizer->unk);
 }
 
-static bool encode_marked(const struct tokenizer *tokenizer, struct str text,
-                          struct merge_work *work, struct token_list *out)
+static bool encode_stretch(const struct tokenizer *tokenizer, struct str text,
+                           struct merge_work *work, struct token_list *out)
 {
     const struct vocab *vocab = &tokenizer->vocab;
     merge_begin(work, text);
@@ -82,6 +106,26 @@ static bool encode_marked(const struct tokenizer *tokenizer, struct str text,
             return false;
     }
     return true;
+}
+
+/* Where no token spans words they are joined one by one: the same ids, and a short queue. */
+static bool encode_marked(const struct tokenizer *tokenizer, struct str text,
+                          struct merge_work *work, struct token_list *out)
+{
+    const struct spm *spm = tokenizer->state;
+    size_t from = 0;
+    bool solid = false;
+    for (size_t at = 0; at < text.len && spm->words_apart;) {
+        bool mark = str_starts_with(str_slice(text, at, text.len), space_mark);
+        if (mark && solid) {
+            if (!encode_stretch(tokenizer, str_slice(text, from, at), work, out))
+                return false;
+            from = at;
+        }
+        solid = !mark;
+        at += mark ? space_mark.len : 1;
+    }
+    return encode_stretch(tokenizer, str_slice(text, from, text.len), work, out);
 }
 
 static enum hth_status encode(const struct tokenizer *tokenizer, struct str text, bool begins,
