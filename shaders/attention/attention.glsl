@@ -28,7 +28,7 @@ shared float row_max[MAX_QR], row_sum[MAX_QR], row_keep[MAX_QR];
 #include "attention/kv_load.glsl"
 
 // Scores of this invocation's position against all rows; those that a row may not see are LOWEST.
-void score_page(uint page, uint position, uint kv_row, uint first_token, uint rows)
+void score_page(uint page, uint position, uint kv_row, uint first_token, uint first_row, uint rows)
 {
     uint lane = gl_LocalInvocationIndex;
     float s[MAX_QR];
@@ -45,7 +45,7 @@ void score_page(uint page, uint position, uint kv_row, uint first_token, uint ro
         }
     }
     [[unroll]] for (uint r = 0u; r < QR; r++) {
-        uint query = BATCH_AT(a.batch, BATCH_POS, first_token + min(r, rows - 1u) / a.heads);
+        uint query = BATCH_AT(a.batch, BATCH_POS, first_token + (first_row + min(r, rows - 1u)) / a.heads);
         float value = s[r];
         if (a.softcap > 0.0)
             value = a.softcap * tanh(clamp(value / a.softcap, -15.0, 15.0));
@@ -97,14 +97,15 @@ void main()
         return;
     uint first_token = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x);
     uint n_tokens = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x + 1u);
-    uint kv_head = gl_WorkGroupID.y, rows = n_tokens * a.heads;
-    // heads beyond QR rows of one token go to further workgroups
-    uint first_head = kv_head * a.heads + gl_WorkGroupID.z * QR;
-    rows = min(rows - gl_WorkGroupID.z * QR, QR);
+    // rows (token, head) beyond QR go to further workgroups
+    uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z * QR;
+    if (first_row >= n_tokens * a.heads)
+        return;
+    uint rows = min(n_tokens * a.heads - first_row, QR);
 
     for (uint i = lane; i < QR * HEAD_K; i += GROUP) {
-        uint r = min(i / HEAD_K, rows - 1u), d = i % HEAD_K;
-        uint at = (first_token + r / a.heads) * a.q_stride + (first_head + r % a.heads) * HEAD_K + d;
+        uint r = first_row + min(i / HEAD_K, rows - 1u), head = kv_head * a.heads + r % a.heads;
+        uint at = (first_token + r / a.heads) * a.q_stride + head * HEAD_K + i % HEAD_K;
         sq[i] = LOAD_F32(a.q, at) * a.scale;
     }
     if (lane < MAX_QR) {
@@ -117,19 +118,20 @@ void main()
     uint table = BATCH_AT(a.batch, BATCH_SEQ, first_token) * BATCH(a.batch, BATCH_TABLE_STRIDE);
     uint oldest = BATCH_AT(a.batch, BATCH_POS, first_token);
     uint newest = BATCH_AT(a.batch, BATCH_POS, first_token + n_tokens - 1u);
-    uint first_page = a.window > 0u && oldest >= a.window ? (oldest - a.window + 1u) / GROUP : 0u;
+    uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
     barrier();
 
-    for (uint p = first_page; p <= newest / GROUP; p++) {
+    for (uint p = first_seen / GROUP; p <= newest / GROUP; p++) {
         uint page = BATCH_AT(a.batch, BATCH_PAGES, table + p);
-        score_page(page, p * GROUP + lane, kv_head * GROUP + lane, first_token, rows);
+        score_page(page, p * GROUP + lane, kv_head * GROUP + lane, first_token, first_row, rows);
         barrier();
         softmax_page();
         [[unroll]] for (uint r = 0u; r < QR; r++)
             [[unroll]] for (uint i = 0u; i < DIMS; i++)
                 o[r * DIMS + i] *= row_keep[r];
-        uint there = min(GROUP, newest - p * GROUP + 1u);
-        for (uint s = 0u; s < there; s++) {
+        uint from = max(first_seen, p * GROUP) - p * GROUP;
+        uint to = min(GROUP, newest - p * GROUP + 1u);
+        for (uint s = from; s < to; s++) {
             [[unroll]] for (uint i = 0u; i < DIMS; i++) {
                 float v = load_v(page + a.v_offset, kv_head * GROUP + s,
                                  min(lane + i * GROUP, HEAD_V - 1u));
@@ -143,7 +145,8 @@ void main()
     [[unroll]] for (uint r = 0u; r < QR; r++) {
         if (r >= rows)
             continue;
-        uint head = first_head + r % a.heads;
+        uint token = first_token + (first_row + r) / a.heads;
+        uint head = kv_head * a.heads + (first_row + r) % a.heads;
         float factor = 1.0 / row_sum[r];
         if (a.sinks != REF_NONE) { // one more logit, without a value
             float sink = LOAD_F32(a.sinks, head), largest = max(row_max[r], sink);
@@ -152,7 +155,7 @@ void main()
         }
         [[unroll]] for (uint i = 0u; i < DIMS; i++)
             if (lane + i * GROUP < HEAD_V)
-                STORE_F32(a.y, (first_token + r / a.heads) * a.y_stride + head * HEAD_V + lane +
-                                   i * GROUP, o[r * DIMS + i] * factor);
+                STORE_F32(a.y, token * a.y_stride + head * HEAD_V + lane + i * GROUP,
+                          o[r * DIMS + i] * factor);
     }
 }

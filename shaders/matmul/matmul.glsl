@@ -41,6 +41,7 @@ shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
 struct Columns {
     uint first, count; // in the list of slots (by expert) or of columns
     uint w;            // place of the weight
+    uint bias_first;   // biases of experts lie one after the other
 };
 
 // Column j of the tile: its slot (row of y).
@@ -62,11 +63,14 @@ void main()
     uint tid = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     Columns columns;
     columns.w = a.w;
+    columns.bias_first = 0u;
     if (a.groups != REF_NONE) {
         if (gl_WorkGroupID.y >= LOAD_U32(a.groups, 0u))
             return;
         uint tile = GROUPS_TILES + 3u * gl_WorkGroupID.y;
-        columns.w = LOAD_U32(a.table, LOAD_U32(a.groups, tile));
+        uint expert = LOAD_U32(a.groups, tile);
+        columns.w = LOAD_U32(a.table, expert);
+        columns.bias_first = expert * a.n;
         columns.first = LOAD_U32(a.groups, tile + 1u);
         columns.count = LOAD_U32(a.groups, tile + 2u);
     } else {
@@ -83,7 +87,7 @@ void main()
     float acc[4u * MAX_TN];
     [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
         acc[i] = 0.0;
-    for (uint u = 0u; u < a.k >> 5; u += UNITS) {
+    for (uint u = 0u; u < a.k + 31u >> 5; u += UNITS) {
         load_weights(columns.w, row, u, tid);
         load_columns(columns, u, tid);
         barrier();
@@ -102,7 +106,7 @@ void main()
                 continue;
             float value = acc[4u * c + r];
             if (a.bias != REF_NONE)
-                value += LOAD_F32(a.bias, a.y_first + i);
+                value += LOAD_F32(a.bias, columns.bias_first + a.y_first + i);
             if (a.residual != REF_NONE)
                 value += LOAD_F32(a.residual, y + i);
             STORE_F32(a.y, y + i, value);

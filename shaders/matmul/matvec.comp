@@ -28,7 +28,7 @@ layout(push_constant, std430) uniform Args { matvec_args a; };
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
     uint blocks = a.k / QUANT_ELEMS;
-    for (uint u = gl_LocalInvocationIndex; u < a.k >> 5; u += GROUP) {
+    for (uint u = gl_LocalInvocationIndex; u < a.k + 31u >> 5; u += GROUP) {
         Unit unit[MAX_ROWS];
         [[unroll]] for (uint r = 0u; r < ROWS; r++)
             unit[r] = quant_load(w, min(row + r, n - 1u) * blocks, u);
@@ -40,17 +40,19 @@ void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[
             [[unroll]] for (uint i = 0u; i < 4u; i++) {
                 if (COLS == 1u) {
                     vec4 x = LOAD_F32X4(a.x, x_row[0] + column[run] + i);
+                    x = BEFORE_END(x, 4u * (column[run] + i));
 #if QUANT_HAS_MIN
                     x_sum += x.x + x.y + x.z + x.w;
 #endif
                     [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                        s[r] += dot(unit[r].q[4u * run + i], x);
+                        s[r] += dot(BEFORE_END(unit[r].q[4u * run + i], 4u * (column[run] + i)), x);
                 } else {
                     vec4 q[MAX_ROWS];
                     [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                        q[r] = unit_weights(unit[r], run, i);
+                        q[r] = BEFORE_END(unit_weights(unit[r], run, i), 4u * (column[run] + i));
                     [[unroll]] for (uint c = 0u; c < COLS; c++) {
                         vec4 x = LOAD_F32X4(a.x, x_row[c] + column[run] + i);
+                        x = BEFORE_END(x, 4u * (column[run] + i));
                         [[unroll]] for (uint r = 0u; r < ROWS; r++)
                             acc[r * COLS + c] += dot(q[r], x);
                     }
@@ -91,8 +93,10 @@ void main()
     uint there = BATCH(a.batch, a.rows_field) * a.n_used, first = gl_WorkGroupID.y * COLS;
     if (first >= there)
         return;
+    uint bias_first = 0u; // biases of experts lie one after the other
     if (a.ids != REF_NONE) {
         uint expert = LOAD_U32(a.ids, first);
+        bias_first = expert * n;
         w = LOAD_U32(a.table[0], expert);
         if (GLU != 0u)
             w_up = LOAD_U32(a.table[1], expert);
@@ -115,14 +119,14 @@ void main()
         [[unroll]] for (uint c = 0u; c < COLS; c++) {
             float value = group_add(acc[r * COLS + c]);
             if (GLU != 0u)
-                value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], row + r) : 0.0),
+                value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], bias_first + row + r) : 0.0),
                             group_add(acc_up[r * COLS + c]) +
-                                (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], row + r) : 0.0));
+                                (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], bias_first + row + r) : 0.0));
             if (gl_LocalInvocationIndex != 0u || row + r >= n || first + c >= there)
                 continue;
             uint y_row = a.y_first[part] + row + r, y = (first + c) * a.y_stride[part] + y_row;
             if (GLU == 0u && a.bias[part] != REF_NONE)
-                value += LOAD_F32(a.bias[part], y_row);
+                value += LOAD_F32(a.bias[part], bias_first + y_row);
             if (part == 0u && a.residual != REF_NONE)
                 value += LOAD_F32(a.residual, y);
             STORE_F32(a.y[part], y, value);

@@ -7,11 +7,13 @@
 void load_weights(uint w, uint row, uint u, uint tid)
 {
     uint m = tid % BM, step = tid / BM;
-    if (tid >= UNITS * BM || u + step >= a.k >> 5)
+    if (tid >= UNITS * BM)
         return;
-    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), u + step);
+    bool inside = u + step < a.k + 31u >> 5;
+    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), inside ? u + step : u);
     [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        vec4 q = unit_weights(unit, i >> 2, i & 3u);
+        vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
+        q = BEFORE_END(q, 32u * (u + step) + 4u * i);
         [[unroll]] for (uint j = 0u; j < 4u; j++)
             sw[(step * 32u + 4u * i + j) * BM + m] = q[j];
     }
@@ -22,9 +24,10 @@ void load_columns(Columns columns, uint u, uint tid)
     for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
         uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
         vec4 x = vec4(0.0);
-        if (u + step < a.k >> 5) {
+        if (u + step < a.k + 31u >> 5) {
             uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
             x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
+            x = BEFORE_END(x, column);
         }
         [[unroll]] for (uint k = 0u; k < 4u; k++)
             sx[(step * 32u + 4u * i + k) * BN + j] = x[k];
@@ -50,11 +53,13 @@ void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 void load_weights(uint w, uint row, uint u, uint tid)
 {
     uint m = tid % BM, step = tid / BM;
-    if (tid >= UNITS * BM || u + step >= a.k >> 5)
+    if (tid >= UNITS * BM)
         return;
-    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), u + step);
+    bool inside = u + step < a.k + 31u >> 5;
+    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), inside ? u + step : u);
     [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        vec4 q = unit_weights(unit, i >> 2, i & 3u);
+        vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
+        q = BEFORE_END(q, 32u * (u + step) + 4u * i);
         sw[(step * 16u + 2u * i) * BM + m] = f16vec2(q.xy);
         sw[(step * 16u + 2u * i + 1u) * BM + m] = f16vec2(q.zw);
     }
@@ -65,9 +70,10 @@ void load_columns(Columns columns, uint u, uint tid)
     for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
         uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
         vec4 x = vec4(0.0);
-        if (u + step < a.k >> 5) {
+        if (u + step < a.k + 31u >> 5) {
             uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
             x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
+            x = BEFORE_END(x, column);
         }
         sx[(step * 16u + 2u * i) * BN + j] = f16vec2(x.xy);
         sx[(step * 16u + 2u * i + 1u) * BN + j] = f16vec2(x.zw);

@@ -41,9 +41,10 @@ void score(uint token)
     for (uint e = lane; e < a.n_expert; e += GROUP) {
         if (a.kind == SOFTMAX)
             prob[e] /= sum;
-        rank[e] = prob[e];
-        if (a.kind != SOFTMAX_CHOSEN && a.bias != REF_NONE)
-            rank[e] += LOAD_F32(a.bias, e);
+        // without a bias the order is that of the logits, which probabilities may have lost
+        rank[e] = a.kind == SOFTMAX_CHOSEN ? prob[e]
+                  : a.bias != REF_NONE     ? prob[e] + LOAD_F32(a.bias, e)
+                                           : LOAD_F32(a.logits, token * a.n_expert + e);
     }
     barrier();
 }

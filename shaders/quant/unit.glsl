@@ -32,3 +32,10 @@ vec4 unit_weights(Unit unit, uint run, uint i)
 #endif
     return w;
 }
+
+// Plain floats may have rows that are no multiple of 32: what lies past the end is 0.
+#if QUANT_ELEMS == 1
+#define BEFORE_END(v, column) ((column) < a.k ? (v) : vec4(0.0))
+#else
+#define BEFORE_END(v, column) (v)
+#endif

@@ -44,7 +44,7 @@ static void fill_ropes(const struct batch_layout *layout, const struct batch *ba
 }
 
 void batch_fill(const struct batch_layout *layout, const struct batch *batch,
-                const uint32_t *page_refs, uint32_t *words)
+                const uint32_t *page_refs, uint32_t n_pages, uint32_t *words)
 {
     words[BATCH_N_TOKENS] = (uint32_t)batch->n_tokens;
     words[BATCH_N_OUTPUTS] = (uint32_t)batch->n_outputs;
@@ -62,9 +62,11 @@ void batch_fill(const struct batch_layout *layout, const struct batch *batch,
     if (batch->n_outputs)
         memcpy(words + layout->outputs, batch->outputs, (size_t)batch->n_outputs * 4);
     words[BATCH_N_TILES] = fill_tiles(batch, layout->tile_tokens, words + layout->tiles);
-    uint32_t n_pages = (uint32_t)(batch->n_seqs * batch->table_stride);
-    for (uint32_t i = 0; i < n_pages; i++)
-        words[layout->pages + i] = page_refs[batch->page_table[i]];
+    uint32_t n_entries = (uint32_t)(batch->n_seqs * batch->table_stride);
+    for (uint32_t i = 0; i < n_entries && n_pages; i++) {
+        uint32_t page = batch->page_table[i];
+        words[layout->pages + i] = page_refs[page < n_pages ? page : 0];
+    }
     fill_ropes(layout, batch, (float *)words);
 }
 

@@ -59,12 +59,7 @@ uint32_t compile_bucket(const struct compile *c, const struct tensor *tensor)
 
 uint32_t compile_stride(const struct tensor *tensor)
 {
-    int64_t elems = tensor->ne[0];
-    if (tensor->ne[2] > 1 || tensor->stride[2] > tensor->stride[1])
-        return (uint32_t)tensor->stride[2];
-    if (tensor->ne[1] > 1)
-        return (uint32_t)tensor->stride[1];
-    return (uint32_t)elems;
+    return (uint32_t)(tensor->ne[2] > 1 ? tensor->stride[2] : tensor->stride[1]);
 }
 
 uint32_t compile_rope(struct compile *c, const struct rope_params *params,

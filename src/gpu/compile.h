@@ -123,7 +123,7 @@ uint32_t compile_rows_field(const struct tensor *tensor);
 /* How many tokens (or outputs) the bucket has for this tensor. */
 uint32_t compile_bucket(const struct compile *c, const struct tensor *tensor);
 
-/* Elements between tokens of a tensor [.., .., T]: the stride of its outermost dimension in use. */
+/* Elements between tokens of a tensor [n, T] or [.., .., T] (any number where T is 1). */
 uint32_t compile_stride(const struct tensor *tensor);
 
 /* The word offset of the rotary table for these parameters. */

@@ -331,7 +331,7 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
     if (status)
         return status;
     batch_fill(&bucket->program.batch, batch, exec->page_refs,
-               vk_chunk_data(exec->opt.vk, exec->batch_upload));
+               (uint32_t)exec->opt.n_kv_pages, vk_chunk_data(exec->opt.vk, exec->batch_upload));
     uint64_t ticket = 0;
     for (int i = 0; i < bucket->n_segments && status == HTH_OK; i++)
         status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);

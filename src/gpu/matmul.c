@@ -53,11 +53,12 @@ static bool same_formats(const struct parts *p)
     return true;
 }
 
-/* All kernels take units of 32 columns of whole blocks, and x in 16-byte loads. */
+/* All kernels take units of 32 columns, of whole blocks or of floats in 16-byte loads. */
 static bool shapes_fit(const struct parts *p)
 {
     int64_t k = p->w[0]->ne[0];
-    return k % 32 == 0 && p->w[0]->kind == TENSOR_WEIGHT && same_formats(p);
+    bool plain = p->w[0]->dtype->block_elems == 1;
+    return (plain ? k % 8 == 0 : k % 32 == 0) && p->w[0]->kind == TENSOR_WEIGHT && same_formats(p);
 }
 
 static bool matvec_fits(const struct row_env *env, const struct op *op)
@@ -78,7 +79,7 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
     uint32_t cols = (columns + groups - 1) / groups;
     choice->subgroup_size = row_subgroup(env->caps, 16);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
-    uint32_t units = (uint32_t)(p.w[0]->ne[0] / 32), group = lanes;
+    uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), group = lanes;
     while (group < 4 * lanes && group * 2 <= units)
         group *= 2;
     uint32_t rows = lanes < 16 ? 4 : 2;
@@ -124,8 +125,8 @@ static void set_part(const struct compile *c, const struct parts *p, int i, int 
     const struct placed *placed = compile_weight(c, p->w[i]);
     const struct placed_part *part = &placed->parts[round];
     a->w[at] = vk_ref(part->chunk, part->offset);
-    a->n[at] = (uint32_t)part->count;
-    a->y_first[at] = (uint32_t)part->first;
+    a->n[at] = (uint32_t)(p->ids ? p->w[i]->ne[1] : part->count);
+    a->y_first[at] = (uint32_t)(p->ids ? 0 : part->first);
     a->bias[at] = compile_vector(c, p->bias[i]);
     const struct tensor *y = p->y[p->glu ? 0 : i];
     a->y[at] = compile_ref(c, y);
@@ -324,8 +325,8 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
     for (int i = 0; i < (p.ids ? 1 : placed->n_parts) && status == HTH_OK; i++) {
         const struct placed_part *part = &placed->parts[i];
         a.w = vk_ref(part->chunk, part->offset);
-        a.n = (uint32_t)part->count;
-        a.y_first = (uint32_t)part->first;
+        a.n = (uint32_t)(p.ids ? p.w[0]->ne[1] : part->count);
+        a.y_first = (uint32_t)(p.ids ? 0 : part->first);
         d.args = &a;
         d.args_bytes = sizeof a;
         d.groups[0] = (a.n + bm - 1) / bm;

@@ -153,7 +153,8 @@ static enum hth_status place_tensor(struct layout *l, const struct tensor *tenso
             device_offset(l, view->data) - (uint64_t)skip * base->dtype->block_bytes;
         return HTH_OK;
     }
-    const struct weight *weight = tensor->weight;
+    struct weight *weight = (struct weight *)(uintptr_t)tensor->weight;
+    weight->data = view->data; /* rope factors are read on the host */
     struct placed *placed = &l->placed[weight->index];
     placed->weight = weight;
     if (weight->ne[2] > 1)
@@ -192,7 +193,7 @@ static enum hth_status execute(const struct layout *l, const struct program *pro
         status = vk_pipeline_wait(vk, program->steps[i].pipeline);
     if (status == HTH_OK) {
         batch_fill(&program->batch, l->run->call->batch, l->page_refs,
-                   vk_chunk_data(vk, upload_chunk));
+                   (uint32_t)l->run->n_pages, vk_chunk_data(vk, upload_chunk));
         vk_cmd_begin(cmd);
         vk_cmd_copy(cmd, upload_chunk, 0, batch_chunk, 0, 4ull * program->batch.n_words);
         vk_cmd_barrier(cmd);

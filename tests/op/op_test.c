@@ -141,7 +141,8 @@ struct tensor *op_test_weight(struct op_test *t, const char *name, const struct 
                               int64_t ne0, int64_t ne1, int64_t ne2)
 {
     struct weight *weight = must(arena_alloc(&t->graph.arena, sizeof *weight));
-    *weight = (struct weight){.name = name, .dtype = type, .ne = {ne0, ne1, ne2, 1}};
+    *weight = (struct weight){.name = name, .dtype = type, .ne = {ne0, ne1, ne2, 1},
+                              .index = (int)t->graph.n_tensors};
     weight->size_bytes = dtype_row_bytes(type, (uint64_t)(ne0 * ne1 * ne2));
     return graph_weight(&t->graph, weight);
 }
@@ -310,7 +311,7 @@ static void run_row(struct op_test *t, const struct op_device *device, size_t ro
     for (size_t i = 0; i < memory->n_buffers; i++)
         memcpy(memory->buffers[i].bytes, memory->areas[i].before, memory->buffers[i].size);
     struct op_run run = {&memory->call, memory->buffers, memory->n_buffers, memory->n_pages,
-                         memory->page_bytes};
+                         memory->page_bytes, &t->graph};
     enum hth_status status = device->run(row, &run);
     if (status != HTH_OK) {
         snprintf(verdict->text, sizeof verdict->text, "%s: %.400s", hth_status_name(status),
