@@ -6,11 +6,14 @@
 /* Columns are the vectors that go through a matrix. They are grouped by matrix (one group, or one
  * per expert that some token uses); threads take chunks of rows of a group and do all its columns
  * with them, so that a weight is read from memory once. In float, rows are decoded once, some at a
- * time; in integers, the columns are quantized once and the format's own dot product does the rest.
- */
+ * time. In integers the columns are quantized once and the format's own dot product does the rest;
+ * but it unpacks a row anew for each column, so that from some columns on it is faster to decode,
+ * and to multiply in float with what the quantized columns stand for: the same numbers, but for
+ * rounding. */
 
 enum { W, X, BIAS, RESIDUAL, IDS };
 enum { ROWS_AT_ONCE = 4, COLUMN_TILE = 32, MIN_CHUNK = 8, MAX_CHUNK = 64 };
+enum { DECODE_FROM = 3 }; /* columns per group */
 
 struct column {
     const float *x;
@@ -30,10 +33,11 @@ struct job {
     struct column *columns;
     struct group *groups;
     struct q8_act *acts;
+    float *rounded; /* what they stand for */
     float *decoded; /* ROWS_AT_ONCE rows for each thread */
     int *next;      /* where the next column of each expert goes */
     int n_groups, chunk, chunks_per_group;
-    bool integer;
+    bool quantized, integer;
 };
 
 static bool has_integer(const struct op *op)
@@ -58,8 +62,10 @@ static uint64_t lay_out(struct job *job, const struct op *op, int n_threads, cha
     job->columns = take(base, &at, n_columns * sizeof *job->columns);
     job->groups = take(base, &at, n_experts * sizeof *job->groups);
     job->next = take(base, &at, n_experts * sizeof *job->next);
-    if (has_integer(op))
+    if (has_integer(op)) {
         job->acts = take(base, &at, n_x * (k / Q8_ACT_ELEMS) * sizeof *job->acts);
+        job->rounded = take(base, &at, n_x * k * sizeof *job->rounded);
+    }
     job->decoded = take(base, &at, (uint64_t)n_threads * ROWS_AT_ONCE * k * sizeof *job->decoded);
     return at;
 }
@@ -72,41 +78,6 @@ static size_t scratch_bytes(const struct op *op, int n_threads)
 
 /* --- one chunk of rows
  * ------------------------------------------------------------------------------ */
-
-/* Four dot products with one vector, each in eight lanes. */
-static void dot4(const float *const rows[ROWS_AT_ONCE], const float *restrict x, int64_t n,
-                 float out[ROWS_AT_ONCE])
-{
-    const float *restrict a = rows[0], *restrict b = rows[1], *restrict c = rows[2],
-                          *restrict d = rows[3];
-    float la[8] = {0}, lb[8] = {0}, lc[8] = {0}, ld[8] = {0};
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++) {
-            float v = x[i + j];
-            la[j] += a[i + j] * v;
-            lb[j] += b[i + j] * v;
-            lc[j] += c[i + j] * v;
-            ld[j] += d[i + j] * v;
-        }
-    for (int j = 0; i + j < n; j++) {
-        la[j] += a[i + j] * x[i + j];
-        lb[j] += b[i + j] * x[i + j];
-        lc[j] += c[i + j] * x[i + j];
-        ld[j] += d[i + j] * x[i + j];
-    }
-    for (int j = 4; j > 0; j /= 2)
-        for (int k = 0; k < j; k++) {
-            la[k] += la[k + j];
-            lb[k] += lb[k + j];
-            lc[k] += lc[k + j];
-            ld[k] += ld[k + j];
-        }
-    out[0] = la[0];
-    out[1] = lb[0];
-    out[2] = lc[0];
-    out[3] = ld[0];
-}
 
 static inline void put(const struct group *group, const struct column *column, int64_t row,
                        float value)
@@ -126,23 +97,16 @@ static void float_chunk(const struct job *job, const struct group *group, int64_
     uint64_t row_bytes = dtype_row_bytes(type, (uint64_t)k);
     for (int64_t row = begin; row < end; row += ROWS_AT_ONCE) {
         int n = end - row < ROWS_AT_ONCE ? (int)(end - row) : ROWS_AT_ONCE;
-        const float *rows[ROWS_AT_ONCE];
-        for (int r = 0; r < ROWS_AT_ONCE; r++) {
-            if (r >= n) { /* beyond the end: any row will do */
-                rows[r] = rows[0];
-                continue;
-            }
-            const char *bytes = group->matrix + (uint64_t)(row + r) * row_bytes;
-            rows[r] = type == &dtype_f32 ? (const float *)bytes : decoded + r * k;
-            if (type != &dtype_f32)
-                type->decode(bytes, decoded + r * k, (size_t)k);
-        }
+        const char *bytes = group->matrix + (uint64_t)row * row_bytes;
+        const float *rows = decoded;
+        if (type == &dtype_f32)
+            rows = (const float *)bytes;
+        else
+            type->decode(bytes, decoded, (size_t)(n * k));
         for (int c = 0; c < group->n; c++) {
             const struct column *column = &job->columns[group->first + c];
-            float sums[ROWS_AT_ONCE];
-            dot4(rows, column->x, k, sums);
             for (int r = 0; r < n; r++)
-                put(group, column, row + r, sums[r]);
+                put(group, column, row + r, cpu_dot(rows + r * k, column->x, k));
         }
     }
 }
@@ -188,8 +152,10 @@ static struct column column_of(const struct op_call *call, const struct job *job
     bool per_token = op->in[IDS] && !(x->ne[1] == out->ne[1] && x->ne[2] == out->ne[2]);
     int64_t x_row = per_token ? i / out->ne[1] : i;
     struct column column = {.x = view_row_flat(x, x_row), .y = view_row_flat(out, i)};
-    if (job->integer)
+    if (job->quantized) {
         column.q = job->acts + x_row * (x->ne[0] / Q8_ACT_ELEMS);
+        column.x = job->rounded + x_row * x->ne[0];
+    }
     if (op->in[RESIDUAL])
         column.residual = view_row_flat(&call->in[RESIDUAL], i);
     return column;
@@ -235,26 +201,32 @@ static void group_by_expert(const struct op_call *call, struct job *job, int n_c
 }
 
 struct quantize_job {
-    const struct op_call *call;
-    struct q8_act *acts;
+    const struct view *x;
+    const struct job *job;
 };
 
 static void quantize_row(void *arg, int row, int thread)
 {
     (void)thread;
-    const struct quantize_job *job = arg;
-    const struct view *x = &job->call->in[X];
-    q8_act_quantize(view_row_flat(x, row), job->acts + row * (x->ne[0] / Q8_ACT_ELEMS),
-                    (size_t)x->ne[0]);
+    const struct quantize_job *quantize = arg;
+    const struct job *job = quantize->job;
+    int64_t k = quantize->x->ne[0];
+    struct q8_act *acts = job->acts + row * (k / Q8_ACT_ELEMS);
+    q8_act_quantize(view_row_flat(quantize->x, row), acts, (size_t)k);
+    if (job->integer)
+        return;
+    float *restrict rounded = job->rounded + row * k;
+    for (int64_t b = 0; b < k / Q8_ACT_ELEMS; b++)
+        for (int i = 0; i < Q8_ACT_ELEMS; i++)
+            rounded[b * Q8_ACT_ELEMS + i] = acts[b].d * acts[b].q[i];
 }
 
 static void quantize_rows(const struct op_call *call, const struct cpu_scratch *scratch,
-                          struct q8_act *acts)
+                          const struct job *job)
 {
-    struct quantize_job job = {call, acts};
+    struct quantize_job quantize = {&call->in[X], job};
     int rows = (int)batch_rows_flat(call->batch, call->op->in[X]);
-    struct pool *pool = rows >= 8 ? scratch->pool : NULL;
-    pool_run(pool, quantize_row, &job, rows);
+    pool_run(rows >= 8 ? scratch->pool : NULL, quantize_row, &quantize, rows);
 }
 
 static void run(const struct op_call *call, const struct cpu_scratch *scratch)
@@ -262,16 +234,17 @@ static void run(const struct op_call *call, const struct cpu_scratch *scratch)
     struct job job = {.w = &call->in[W]};
     int n_threads = pool_threads(scratch->pool);
     lay_out(&job, call->op, n_threads, scratch->bytes);
-    job.integer = !scratch->float_only && has_integer(call->op);
+    job.quantized = !scratch->float_only && has_integer(call->op);
     int n_columns = (int)batch_rows_flat(call->batch, call->op->out[0]);
     if (n_columns == 0)
         return;
-    if (job.integer)
-        quantize_rows(call, scratch, job.acts);
     if (call->op->in[IDS])
         group_by_expert(call, &job, n_columns);
     else
         one_group(call, &job, n_columns);
+    job.integer = job.quantized && n_columns < DECODE_FROM * job.n_groups;
+    if (job.quantized)
+        quantize_rows(call, scratch, &job);
     int64_t rows = job.w->ne[1], chunk = rows * job.n_groups / (n_threads * 8);
     chunk = chunk < MIN_CHUNK ? MIN_CHUNK : chunk > MAX_CHUNK ? MAX_CHUNK : chunk;
     job.chunk = (int)align_up((uint64_t)chunk, ROWS_AT_ONCE);

@@ -29,17 +29,19 @@ void cpu_rows(const struct op_call *call, const struct cpu_scratch *scratch, int
     pool_run(scratch->pool, run_chunk, &job, (int)((n_rows + job.chunk - 1) / job.chunk));
 }
 
-float cpu_dot(const float *a, const float *b, int64_t n)
+/* One row at a time in 16 lanes is what gcc and clang both turn into straight vector code; with
+ * four rows side by side gcc 12 shuffles them into each other and is four times slower. */
+float cpu_dot(const float *restrict a, const float *restrict b, int64_t n)
 {
-    float lanes[8] = {0};
+    float lanes[16] = {0};
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++)
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
             lanes[j] += a[i + j] * b[i + j];
     float sum = 0;
     for (; i < n; i++)
         sum += a[i] * b[i];
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < 16; j++)
         sum += lanes[j];
     return sum;
 }

@@ -16,7 +16,7 @@ typedef void cpu_rows_fn(const struct op_call *call, int64_t begin, int64_t end)
 void cpu_rows(const struct op_call *call, const struct cpu_scratch *scratch, int64_t n_rows,
               int64_t row_cost, cpu_rows_fn *fn);
 
-/* Σ a[i] × b[i] in eight lanes of float. */
-float cpu_dot(const float *a, const float *b, int64_t n);
+/* Σ a[i] × b[i] in lanes of float. */
+float cpu_dot(const float *restrict a, const float *restrict b, int64_t n);
 
 #endif

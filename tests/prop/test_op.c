@@ -173,10 +173,11 @@ static void same(const float *expected, const float *got, int n_tokens, double l
 
 static float whole[MAX_TOKENS * VOCAB], split[MAX_TOKENS * VOCAB];
 
-/* Every op treats a token the same way whatever else is in the batch, but for the order of sums. */
-static void splits(struct fixture *f)
+/* Every op treats a token the same way whatever else is in the batch, but for the order of sums.
+ * Where values are rounded to 8 bits or fp16 on the way, such a difference now and then moves one
+ * by a step: far less than a wrong token, position or page would. */
+static void splits(struct fixture *f, double limit)
 {
-    const double limit = 1e-10;
     run(f, 0, 0, 90, 90, whole);
     for (int i = 0; i < 90; i++)
         run(f, 0, i, 1, 1, split + i * VOCAB);
@@ -198,7 +199,7 @@ TEST(splits_float)
 {
     struct fixture f;
     begin(&f, "F16", &dtype_f32, true);
-    splits(&f);
+    splits(&f, 1e-11);
     end(&f);
 }
 
@@ -206,7 +207,7 @@ TEST(splits_integer)
 {
     struct fixture f;
     begin(&f, "Q4_1", &dtype_f16, false);
-    splits(&f);
+    splits(&f, 1e-5);
     end(&f);
 }
 
@@ -214,7 +215,7 @@ TEST(splits_q8_0)
 {
     struct fixture f;
     begin(&f, "Q8_0", &dtype_f16, true);
-    splits(&f);
+    splits(&f, 1e-7);
     end(&f);
 }
 
@@ -242,7 +243,7 @@ TEST(two_sequences)
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_OK);
     memcpy(split + 12 * VOCAB, cpu_exec_logits(exec), 21 * VOCAB * sizeof *split);
-    same(whole, split, 33, 1e-10);
+    same(whole, split, 33, 1e-5);
     cpu_exec_destroy(exec);
     graph_free(&g);
     end(&f);
