@@ -2,11 +2,11 @@
  * kv.h — the cache of keys and values: pages of KV_PAGE positions, shared between sequences.
  *
  * Owns which page belongs to which sequence and how often it is shared; not the bytes, which live
- * with a device (a page's number means an address there). A page holds its positions for all layers.
- * Sequences that begin alike share whole pages; a shared page is never written. One thread.
+ * with a device (a page's number means an address there). A page holds its positions for all
+ * layers. Sequences that begin alike share whole pages; a shared page is never written. One thread.
  *
- *   layout of a page: for each layer K [n_head_kv][KV_PAGE][k_dim], then V [n_head_kv][KV_PAGE][v_dim],
- *   each part aligned to 256 bytes
+ *   layout of a page: for each layer K [n_head_kv][KV_PAGE][k_dim], then V
+ * [n_head_kv][KV_PAGE][v_dim], each part aligned to 256 bytes
  */
 #ifndef KV_KV_H
 #define KV_KV_H
@@ -38,8 +38,8 @@ int kv_length(const struct kv_cache *cache, int seq);
  * changed then). */
 HTH_MUST_CHECK kv_extend(struct kv_cache *cache, int seq, int n, const struct log *log);
 
-/* Forgets positions from `length` on. A page that is shared and would be written next is left to the
- * others: then the sequence is cut at that page's beginning. Returns the length it now has. */
+/* Forgets positions from `length` on. A page that is shared and would be written next is left to
+ * the others: then the sequence is cut at that page's beginning. Returns the length it now has. */
 int kv_truncate(struct kv_cache *cache, int seq, int length);
 
 /* Makes `to` (emptied first) begin like `from`: shares the whole pages below `length`; returns the

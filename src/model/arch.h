@@ -1,9 +1,9 @@
 /*
  * arch.h — what a model architecture is: one file in model/arch with one constant.
  *
- * `const struct arch arch_<name> = {` in a file of its own (the build lists them): the keys it reads,
- * the weights it needs, and `build`, straight-line code with one named op per line. It sees op.h,
- * model.h and blocks.h, nothing else. Constants: any thread.
+ * `const struct arch arch_<name> = {` in a file of its own (the build lists them): the keys it
+ * reads, the weights it needs, and `build`, straight-line code with one named op per line. It sees
+ * op.h, model.h and blocks.h, nothing else. Constants: any thread.
  */
 #ifndef MODEL_ARCH_H
 #define MODEL_ARCH_H
@@ -33,10 +33,10 @@ enum dim {
     DIM_NONE, /* no such dimension */
     DIM_EMBD,
     DIM_VOCAB,
-    DIM_Q,  /* n_head × head_dim_k */
-    DIM_K,  /* n_head_kv × head_dim_k */
-    DIM_V,  /* n_head_kv × head_dim_v */
-    DIM_O,  /* n_head × head_dim_v */
+    DIM_Q, /* n_head × head_dim_k */
+    DIM_K, /* n_head_kv × head_dim_k */
+    DIM_V, /* n_head_kv × head_dim_v */
+    DIM_O, /* n_head × head_dim_v */
     DIM_HEAD_K,
     DIM_FF,
     DIM_FF_EXPERT,
@@ -61,7 +61,8 @@ struct weight_spec {
 
 struct arch {
     const char *name; /* general.architecture */
-    const struct weight_spec *weights; /* the model's, then those of a layer, then the model's again */
+    /* The model's first ones, then those of a layer, then the model's last ones. */
+    const struct weight_spec *weights;
     size_t n_weights;
     /* Fills hparams beyond what all share; NULL: nothing to add. */
     void (*read_keys)(struct key_reader *keys, struct hparams *hp);

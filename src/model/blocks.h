@@ -16,11 +16,12 @@ struct attention_options {
     bool no_rope;
 };
 
-/* Grouped-query attention of a normed input: q, k, v (with biases where the file has them), per-head
- * norms where the file has them, rope, cache, attention, output. [n_embd, T] → [n_embd, T]. */
-struct tensor *block_attention(const struct model *model, struct graph *g, const struct layer *layer,
-                               const struct kv_geom *kv, struct tensor *x,
-                               const struct attention_options *options);
+/* Grouped-query attention of a normed input: q, k, v (with biases where the file has them),
+ * per-head norms where the file has them, rope, cache, attention, output.
+ * [n_embd, T] → [n_embd, T]. */
+struct tensor *block_attention(const struct model *model, struct graph *g,
+                               const struct layer *layer, const struct kv_geom *kv,
+                               struct tensor *x, const struct attention_options *options);
 
 /* SwiGLU: down(silu(gate(x)) × up(x)). */
 struct tensor *block_ffn(const struct model *model, struct graph *g, const struct layer *layer,
@@ -47,7 +48,7 @@ struct tensor *block_layer(const struct model *model, struct graph *g, int index
 /* Wanted rows, output norm, head: sets g->logits. */
 void block_head(const struct model *model, struct graph *g, struct tensor *x);
 
-/* --- rows of weight tables, in groups that go together ---------------------------------------------- */
+/* --- rows of weight tables, in groups that go together ---------------------------------------- */
 
 /* clang-format off */
 #define MODEL_WEIGHT(name, field, ne0, ne1, flags) \

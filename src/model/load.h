@@ -13,7 +13,8 @@
 enum { MODEL_MAX_WIDTH = 1 << 22 };
 
 /* Reads the keys that all architectures share, and checks how they fit together; n_vocab is left
- * alone. Without `takes_experts` keys about experts are left alone too. Sets keys->failed, having said why, when the file cannot be meant. */
+ * alone. Without `takes_experts` keys about experts are left alone too. Sets keys->failed, having
+ * said why, when the file cannot be meant. */
 void keys_read_common(struct key_reader *keys, struct hparams *hp, bool takes_experts);
 
 #endif

@@ -2,8 +2,8 @@
  * model.h — a bound model: what its file says (hyper-parameters) and where its weights are.
  *
  * Owns the lists of weights and layers (one arena); bytes stay in the gguf, which must outlive it.
- * What differs between architectures is behind `struct arch` (arch.h); nothing here or elsewhere asks
- * for an architecture's name. Immutable once loaded: any thread.
+ * What differs between architectures is behind `struct arch` (arch.h); nothing here or elsewhere
+ * asks for an architecture's name. Immutable once loaded: any thread.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -56,8 +56,8 @@ struct model {
 
 /* Binds a file: finds the architecture, reads its keys, checks that every weight it needs is there
  * with the right shape and a type hearth can multiply. Errors, naming file, key or tensor:
- * HTH_ERROR_UNSUPPORTED (unknown architecture, with those that are known), HTH_ERROR_FORMAT (missing
- * or malformed key or tensor, wrong shape), HTH_ERROR_MEMORY. */
+ * HTH_ERROR_UNSUPPORTED (unknown architecture, with those that are known), HTH_ERROR_FORMAT
+ * (missing or malformed key or tensor, wrong shape), HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK model_load(struct model **out, const struct gguf *gguf, const struct log *log);
 void model_free(struct model *model);
 
@@ -65,8 +65,8 @@ void model_free(struct model *model);
 uint64_t model_n_params(const struct model *model);
 uint64_t model_weight_bytes(const struct model *model);
 
-/* The shape of each layer's cache for a given type of keys and values: fills layers[n_layer] but for
- * the offsets, which kv_layout gives. */
+/* The shape of each layer's cache for a given type of keys and values: fills layers[n_layer] but
+ * for the offsets, which kv_layout gives. */
 void model_kv_geometry(const struct model *model, const struct dtype *type, struct kv_geom *layers);
 
 /* Builds the graph of a forward pass for a bucket of batch sizes. `kv` has one geometry per layer.
