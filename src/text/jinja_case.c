@@ -160,30 +160,28 @@ static bool is_ignorable(uint32_t c)
 }
 
 /* A capital sigma at the end of a word becomes the final form (Unicode, 3.13, Final_Sigma). */
-static bool is_final_sigma(struct str text, size_t at)
+static bool put_sigma(struct jinja *j, struct str text, size_t at)
 {
-    bool a, b, t;
+    bool a, b, t, cased_before = false, cased_after = false;
     uint32_t c = 0;
-    size_t before = at;
-    bool cased_before = false;
+    size_t before = at, after = at + jinja_point(text, at, &c);
     while (before > 0) {
-        do
-            before--;
-        while (before > 0 && ((unsigned char)text.ptr[before] & 0xc0) == 0x80);
+        before = jinja_point_before(text, before);
         jinja_point(text, before, &c);
         if (!is_ignorable(c)) {
             cased_before = jinja_is_cased(c, &a, &b, &t);
             break;
         }
     }
-    if (!cased_before)
-        return false;
-    for (size_t after = at + jinja_point(text, at, &c); after < text.len;) {
+    while (cased_before && after < text.len) {
         after += jinja_point(text, after, &c);
-        if (!is_ignorable(c))
-            return !jinja_is_cased(c, &a, &b, &t);
+        if (!is_ignorable(c)) {
+            cased_after = jinja_is_cased(c, &a, &b, &t);
+            break;
+        }
     }
-    return true;
+    return jinja_charge(j, (after - before) * 8) &&
+           jinja_put_point(j, cased_before && !cased_after ? 0x3c2 : 0x3c3);
 }
 
 bool jinja_put_cased(struct jinja *j, struct str text, size_t at, enum text_case to)
@@ -199,8 +197,8 @@ bool jinja_put_cased(struct jinja *j, struct str text, size_t at, enum text_case
     if (to == CASE_LOWER) {
         if (c == 0x130)
             return jinja_put_point(j, 'i') && jinja_put_point(j, 0x307);
-        if (c == 0x3a3 && is_final_sigma(text, at))
-            return jinja_put_point(j, 0x3c2);
+        if (c == 0x3a3)
+            return put_sigma(j, text, at);
         return jinja_put_point(j, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
     }
     if (to == CASE_FOLD) {

@@ -131,23 +131,21 @@ bool jinja_path(struct jinja *j, struct value item, struct value attribute, stru
     return true;
 }
 
-/* "a,b" as a list of both; one attribute as itself. */
+/* The values of all attributes in "a,b" as one list; without attributes, a list of the item. That
+ * it is a list shows: equal items need no order among them. */
 static bool sort_key(struct jinja *j, struct value item, struct value attribute,
                      bool case_sensitive, struct value *out)
 {
-    struct value v, part;
-    struct value none = value_of_kind(VALUE_ABSENT);
-    if (attribute.kind != VALUE_STRING || !memchr(attribute.text->ptr, ',', attribute.text->len))
-        return jinja_path(j, item, attribute, none, &v) &&
-               jinja_ignore_case(j, v, case_sensitive, out);
-    struct str names = value_str(attribute);
-    struct list *list = jinja_list_new(j, 0);
+    struct value v, part = attribute, none = value_of_kind(VALUE_ABSENT);
+    bool named = attribute.kind == VALUE_STRING;
+    struct str names = named ? value_str(attribute) : STR("");
+    struct list *list = jinja_list_new(j, 1);
     if (!list)
         return false;
     for (size_t at = 0; at <= names.len;) {
         const char *comma = at < names.len ? memchr(names.ptr + at, ',', names.len - at) : NULL;
         size_t end = comma ? (size_t)(comma - names.ptr) : names.len;
-        if (!jinja_borrow(j, str_slice(names, at, end), &part) ||
+        if ((named && !jinja_borrow(j, str_slice(names, at, end), &part)) ||
             !jinja_path(j, item, part, none, &v) || !jinja_ignore_case(j, v, case_sensitive, &v) ||
             !jinja_list_append(j, list, v))
             return false;
@@ -315,18 +313,22 @@ static bool filter_batch(struct jinja *j, struct value self, struct args *args, 
     if (!rows || !jinja_arg_int(j, args->slots[0], "linecount", &size) ||
         !jinja_to_list(j, self, &items))
         return false;
-    for (size_t i = 0; i < items->count; i++) {
-        if (!row || (int64_t)row->count == size) {
-            row = jinja_list_new(j, 0);
-            if (!row || !jinja_list_append(j, rows, value_list(row)))
+    row = jinja_list_new(j, 0);
+    for (size_t i = 0; row && i < items->count; i++) {
+        if ((int64_t)row->count == size) {
+            if (!jinja_list_append(j, rows, value_list(row)) || !(row = jinja_list_new(j, 0)))
                 return false;
         }
         if (!jinja_list_append(j, row, items->items[i]))
             return false;
     }
-    while (row && value_given(args->slots[1]) && (int64_t)row->count < size)
+    if (!row)
+        return false;
+    while (row->count > 0 && value_given(args->slots[1]) && (int64_t)row->count < size)
         if (!jinja_list_append(j, row, args->slots[1]))
             return false;
+    if (row->count > 0 && !jinja_list_append(j, rows, value_list(row)))
+        return false;
     return jinja_iter(j, rows, "generator", out);
 }
 

@@ -123,8 +123,8 @@ static bool filter_round(struct jinja *j, struct value self, struct args *args, 
     if (!common && !isfinite(value))
         return jinja_fail(j, "cannot convert a float that is not finite to integer");
     *out = value_float(common ? round_common(value, precision)
-                       : up   ? ceil(value * unit) / unit
-                              : floor(value * unit) / unit);
+                       : up   ? (ceil(value * unit) + 0.0) / unit
+                              : (floor(value * unit) + 0.0) / unit);
     return true;
 }
 
@@ -144,9 +144,9 @@ static bool filter_filesizeformat(struct jinja *j, struct value self, struct arg
     if (bytes == 1)
         return jinja_put_str(j, "1 Byte") && jinja_take(j, mark, out);
     if (bytes < base)
-        return jinja_put_printf(j, "%.0f Bytes", trunc(bytes)) && jinja_take(j, mark, out);
+        return jinja_put_printf(j, "%.0f Bytes", trunc(bytes) + 0.0) && jinja_take(j, mark, out);
     size_t i = 0;
-    for (; i < sizeof prefixes - 2 && bytes >= unit * base; i++)
+    for (; i < sizeof prefixes - 2 && !(bytes < unit * base); i++)
         unit *= base;
     char prefix = binary && i == 0 ? 'K' : prefixes[i];
     return jinja_put_printf(j, "%.1f %c%sB", bytes / unit, prefix, binary ? "i" : "") &&
@@ -208,12 +208,65 @@ static bool filter_from_json(struct jinja *j, struct value self, struct args *ar
     return ok;
 }
 
+/* pprint sorts what dicts hold: by key, or by type where keys cannot be compared. */
+static bool sorted_dicts(struct jinja *j, struct value v, struct value *out);
+
+static bool sorted_dict(struct jinja *j, const struct dict *dict, struct value *out)
+{
+    struct dict *made = jinja_dict_new(j);
+    struct value *keys = jinja_alloc(j, dict->count + 1, sizeof *keys), value;
+    struct list *order = jinja_list_new(j, dict->count);
+    bool strings = true;
+    if (!made || !keys || !order)
+        return false;
+    for (size_t i = 0; i < dict->count; i++) {
+        order->items[order->count++] = value_int((int64_t)i);
+        strings = strings && dict->entries[i].key.kind == VALUE_STRING;
+    }
+    for (size_t i = 0; i < dict->count; i++) {
+        keys[i] = dict->entries[i].key;
+        if (!strings && !jinja_borrow(j, str_of(value_type_name(keys[i])), &value))
+            return false;
+        if (!strings && !jinja_pair(j, value, keys[i], &keys[i]))
+            return false;
+    }
+    if (!jinja_sort(j, order->items, keys, dict->count, false))
+        return false;
+    for (size_t i = 0; i < dict->count; i++) {
+        const struct dict_entry *entry = &dict->entries[order->items[i].integer];
+        if (!sorted_dicts(j, entry->value, &value) || !jinja_dict_set(j, made, entry->key, value))
+            return false;
+    }
+    *out = value_dict(made);
+    return true;
+}
+
+static bool sorted_dicts(struct jinja *j, struct value v, struct value *out)
+{
+    bool ok = true;
+    *out = v;
+    if (!jinja_enter(j))
+        return false;
+    if (v.kind == VALUE_DICT) {
+        ok = sorted_dict(j, v.dict, out);
+    } else if (v.kind == VALUE_LIST || v.kind == VALUE_TUPLE) {
+        struct list *list = jinja_list_new(j, v.list->count);
+        for (size_t i = 0; list && ok && i < v.list->count; i++)
+            ok = sorted_dicts(j, v.list->items[i], &list->items[list->count++]);
+        out->list = list;
+        ok = ok && list;
+    }
+    jinja_leave(j);
+    return ok;
+}
+
 static bool filter_pprint(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
     enum { WIDTH = 80 };
     size_t mark = jinja_mark(j);
+    struct value sorted;
     (void)args;
-    if (!jinja_put_repr(j, self) || !jinja_take(j, mark, out))
+    if (!sorted_dicts(j, self, &sorted) || !jinja_put_repr(j, sorted) || !jinja_take(j, mark, out))
         return false;
     bool nested = self.kind == VALUE_LIST || self.kind == VALUE_TUPLE || self.kind == VALUE_DICT;
     if (nested && value_points(*out) > WIDTH)

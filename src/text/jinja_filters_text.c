@@ -52,12 +52,15 @@ static bool filter_title(struct jinja *j, struct value self, struct args *args, 
         return false;
     struct str s = value_str(text);
     size_t mark = jinja_mark(j);
-    for (size_t at = 0; ok && at < s.len;) {
+    for (size_t at = 0, word = 0; ok && at < s.len;) {
         size_t len = jinja_point(s, at, &c);
         bool separator = jinja_is_space(c) || (c < 0x80 && c && strchr("-({[<", (int)c));
-        ok = jinja_put_cased(j, s, at, first ? CASE_UPPER : CASE_LOWER);
-        first = separator;
+        /* What follows the first letter is lowered on its own: a sigma there has no word before. */
+        ok = first ? jinja_put_cased(j, s, at, CASE_UPPER)
+                   : jinja_put_cased(j, str_slice(s, word, s.len), at - word, CASE_LOWER);
         at += len;
+        word = first ? at : word;
+        first = separator;
     }
     return take_as(j, ok, mark, false, out);
 }
@@ -120,8 +123,10 @@ static bool filter_trim(struct jinja *j, struct value self, struct args *args, s
     if (!jinja_to_text(j, self, &text) ||
         (given && !jinja_arg_str(j, args->slots[0], "chars", &chars)))
         return false;
-    bool ok = jinja_borrow(
-        j, jinja_strip(value_str(text), given ? args->slots[0].text : NULL, true, true), out);
+    struct str s;
+    bool ok = jinja_strip_chars(j, value_str(text), given ? &chars : NULL, STRIP_LEFT | STRIP_RIGHT,
+                                &s) &&
+              jinja_borrow(j, s, out);
     out->markup = text.markup;
     return ok;
 }
@@ -204,7 +209,8 @@ static bool filter_truncate(struct jinja *j, struct value self, struct args *arg
     struct str text, end = STR("...");
     int64_t length = 255, leeway = 5;
     bool kill = value_truth(args->slots[1]);
-    if (!jinja_arg_str(j, self, "s", &text) ||
+    int64_t points;
+    if (!jinja_length(j, self, &points) ||
         (args->slots[0].kind != VALUE_ABSENT &&
          !jinja_arg_int(j, args->slots[0], "length", &length)) ||
         (args->slots[2].kind != VALUE_ABSENT && !jinja_arg_str(j, args->slots[2], "end", &end)) ||
@@ -220,8 +226,10 @@ static bool filter_truncate(struct jinja *j, struct value self, struct args *arg
     if (leeway < 0)
         return jinja_fail(j, "expected leeway >= 0, got %lld", (long long)leeway);
     *out = self;
-    if (leeway > INT64_MAX - length || (int64_t)value_points(self) <= length + leeway)
+    if (leeway > INT64_MAX - length || points <= length + leeway)
         return true;
+    if (!jinja_arg_str(j, self, "s", &text))
+        return false;
     text = str_slice(text, 0, jinja_point_offset(self, (size_t)(length - end_points)));
     size_t space = text.len;
     while (!kill && space > 0 && text.ptr[space - 1] != ' ')
@@ -328,7 +336,7 @@ static bool filter_striptags(struct jinja *j, struct value self, struct args *ar
     (void)args;
     if (!jinja_to_text(j, self, &text) || !without_tags(j, value_str(text), &text))
         return false;
-    struct str s = jinja_strip(value_str(text), NULL, true, true);
+    struct str s = jinja_strip(value_str(text), true, true);
     size_t mark = jinja_mark(j);
     bool ok = true, space = false;
     for (size_t at = 0; ok && at < s.len;) {

@@ -11,7 +11,7 @@ struct percent {
     size_t at;
     struct value values;
     size_t next; /* of a tuple */
-    bool used;
+    bool used, escaped;
 };
 
 static bool next_value(struct jinja *j, struct percent *p, struct value *out)
@@ -74,7 +74,7 @@ static bool read_size(struct jinja *j, struct percent *p, int64_t *out)
 }
 
 struct conversion {
-    bool left, zero, plus, space, alternate;
+    bool left, zero, plus, space, alternate, escaped;
     int64_t width, precision;
     char type;
 };
@@ -98,6 +98,9 @@ static bool put_text(struct jinja *j, const struct conversion *c, struct value v
     size_t mark = jinja_mark(j);
     struct value text;
     if (!put_as_text(j, c, v) || !jinja_take(j, mark, &text))
+        return false;
+    if (c->escaped && !v.markup &&
+        (!jinja_put_escaped(j, value_str(text)) || !jinja_take(j, mark, &text)))
         return false;
     struct str s = value_str(text);
     if (c->precision >= 0 && c->type != 'c') {
@@ -169,6 +172,7 @@ static bool put_conversion(struct jinja *j, struct percent *p)
             break;
     }
     c.precision = -1;
+    c.escaped = p->escaped;
     if (!read_size(j, p, &c.width))
         return false;
     if (c.width < -1) {
@@ -199,7 +203,7 @@ static bool put_conversion(struct jinja *j, struct percent *p)
 
 bool jinja_percent(struct jinja *j, struct value format, struct value values, struct value *out)
 {
-    struct percent p = {.format = value_str(format), .values = values};
+    struct percent p = {.format = value_str(format), .values = values, .escaped = format.markup};
     size_t mark = jinja_mark(j);
     while (p.at < p.format.len) {
         const char *hit = memchr(p.format.ptr + p.at, '%', p.format.len - p.at);
@@ -222,6 +226,7 @@ bool jinja_percent(struct jinja *j, struct value format, struct value values, st
 
 struct fields {
     const struct args *args;
+    bool escaped; /* the format is marked safe, what goes into it is not */
     size_t next;
 };
 
@@ -298,7 +303,11 @@ static bool put_field(struct jinja *j, struct fields *fields, struct str field, 
     }
     if (!put_fields(j, fields, spec, depth + 1) || !jinja_take(j, mark, &expanded))
         return false;
-    return jinja_put_formatted(j, v, value_str(expanded));
+    if (!fields->escaped || v.markup)
+        return jinja_put_formatted(j, v, value_str(expanded));
+    struct value text;
+    return jinja_put_formatted(j, v, value_str(expanded)) && jinja_take(j, mark, &text) &&
+           jinja_put_escaped(j, value_str(text));
 }
 
 static bool put_fields(struct jinja *j, struct fields *fields, struct str format, int depth)
@@ -335,7 +344,7 @@ static bool put_fields(struct jinja *j, struct fields *fields, struct str format
 
 bool jinja_format(struct jinja *j, struct value format, struct args *args, struct value *out)
 {
-    struct fields fields = {.args = args};
+    struct fields fields = {.args = args, .escaped = format.markup};
     size_t mark = jinja_mark(j);
     if (!put_fields(j, &fields, value_str(format), 0) || !jinja_take(j, mark, out))
         return false;

@@ -28,7 +28,7 @@ static bool function_range(struct jinja *j, struct value self, struct args *args
     struct range *range = jinja_alloc(j, 1, sizeof *range);
     if (!range)
         return false;
-    *range = (struct range){n[0], n[2], (int64_t)count};
+    *range = (struct range){n[0], n[1], n[2], (int64_t)count};
     *out = (struct value){.kind = VALUE_RANGE, .range = range};
     return true;
 }

@@ -81,7 +81,7 @@ static bool put_json_string(struct jinja *j, struct str text, bool ascii)
         bool ok;
         if (c && i + 1 < sizeof escapes)
             ok = jinja_put(j, "\\", 1) && jinja_put(j, &escapes[i + 1], 1);
-        else if (c < 0x20 || (ascii && c >= 0x7f && c != 0x7f))
+        else if (c < 0x20 || (ascii && c > 0x7e))
             ok = put_json_point(j, c);
         else
             ok = jinja_put(j, text.ptr + at, len);

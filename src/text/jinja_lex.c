@@ -69,7 +69,7 @@ static size_t match_word_tag(struct str s, size_t at, const char *word, bool tri
 static struct str trim_data(const struct lexer *lx, struct str data, char sign, bool variable)
 {
     if (sign == '-')
-        return jinja_strip(data, NULL, false, true);
+        return jinja_strip(data, false, true);
     if (sign == '+' || variable)
         return data;
     size_t line_start = data.len;

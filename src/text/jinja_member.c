@@ -220,7 +220,7 @@ bool jinja_slice_range(struct jinja *j, const struct value bounds[3], int64_t n,
     stop = clamp_bound(bounds[1], stop, n, range);
     int64_t span = step < 0 ? start - stop : stop - start;
     int64_t size = step < 0 ? -step : step;
-    *out = (struct range){start, step, span > 0 ? (span - 1) / size + 1 : 0};
+    *out = (struct range){start, stop, step, span > 0 ? (span - 1) / size + 1 : 0};
     return true;
 }
 
@@ -273,7 +273,8 @@ bool jinja_slice(struct jinja *j, struct value object, const struct value bounds
         if (!made)
             return false;
         const struct range *old = object.range;
-        *made = (struct range){old->start + range.start * old->step, old->step * range.step,
+        *made = (struct range){old->start + range.start * old->step,
+                               old->start + range.stop * old->step, old->step * range.step,
                                range.count};
         *out = (struct value){.kind = VALUE_RANGE, .range = made};
         return true;

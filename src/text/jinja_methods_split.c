@@ -22,26 +22,17 @@ static void reverse(struct list *list)
     }
 }
 
-/* Where the character before `to` begins. */
-static size_t point_before(struct str s, size_t to)
-{
-    do
-        to--;
-    while (to > 0 && ((unsigned char)s.ptr[to] & 0xc0) == 0x80);
-    return to;
-}
-
 static bool split_spaces(struct jinja *j, struct value self, int64_t max, bool from_right,
                          struct list *list)
 {
-    struct str rest = jinja_strip(value_str(self), NULL, !from_right, from_right);
+    struct str rest = jinja_strip(value_str(self), !from_right, from_right);
     uint32_t c;
     while (rest.len > 0) {
         if (max-- == 0)
-            return add_part(j, self, list, jinja_strip(rest, NULL, from_right, !from_right));
+            return add_part(j, self, list, rest);
         size_t end = from_right ? rest.len : 0;
         while (from_right ? end > 0 : end < rest.len) {
-            size_t next = from_right ? point_before(rest, end) : end;
+            size_t next = from_right ? jinja_point_before(rest, end) : end;
             size_t len = jinja_point(rest, next, &c);
             if (jinja_is_space(c))
                 break;
@@ -51,7 +42,7 @@ static bool split_spaces(struct jinja *j, struct value self, int64_t max, bool f
         if (!add_part(j, self, list, word))
             return false;
         rest = from_right ? str_slice(rest, 0, end) : str_slice(rest, end, rest.len);
-        rest = jinja_strip(rest, NULL, !from_right, from_right);
+        rest = jinja_strip(rest, !from_right, from_right);
     }
     return true;
 }
@@ -88,7 +79,7 @@ static bool split(struct jinja *j, struct value self, struct args *args, bool fr
     *out = value_list(list);
     bool ok;
     if (!value_given(args->slots[0])) {
-        ok = split_spaces(j, self, max, from_right, list);
+        ok = jinja_charge(j, self.text->len) && split_spaces(j, self, max, from_right, list);
     } else {
         if (!jinja_arg_str(j, args->slots[0], "sep", &by))
             return false;

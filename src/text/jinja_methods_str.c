@@ -69,25 +69,24 @@ static bool strip(struct jinja *j, struct value self, struct args *args, int sid
     bool given = value_given(args->slots[0]);
     if (given && !jinja_arg_str(j, args->slots[0], "chars", &chars))
         return false;
-    return part(
-        j, self,
-        jinja_strip(value_str(self), given ? args->slots[0].text : NULL, sides & 1, sides & 2),
-        out);
+    struct str text;
+    return jinja_strip_chars(j, value_str(self), given ? &chars : NULL, sides, &text) &&
+           part(j, self, text, out);
 }
 
 static bool str_strip(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
-    return strip(j, self, args, 3, out);
+    return strip(j, self, args, STRIP_LEFT | STRIP_RIGHT, out);
 }
 
 static bool str_lstrip(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
-    return strip(j, self, args, 1, out);
+    return strip(j, self, args, STRIP_LEFT, out);
 }
 
 static bool str_rstrip(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
-    return strip(j, self, args, 2, out);
+    return strip(j, self, args, STRIP_RIGHT, out);
 }
 
 static bool str_replace(struct jinja *j, struct value self, struct args *args, struct value *out)
@@ -174,7 +173,7 @@ static bool find(struct jinja *j, struct value self, struct args *args, bool las
     for (size_t i = 0; i < bytes; i++)
         points += ((unsigned char)self.text->ptr[i] & 0xc0) != 0x80;
     *out = points;
-    return true;
+    return jinja_charge(j, bytes);
 }
 
 static bool str_find(struct jinja *j, struct value self, struct args *args, struct value *out)

@@ -39,7 +39,7 @@ bool jinja_parse_float(struct str text, double *out)
 {
     char clean[512];
     size_t n = 0;
-    text = jinja_strip(text, NULL, true, true);
+    text = jinja_strip(text, true, true);
     if (text.len == 0 || text.len >= sizeof clean)
         return false;
     bool digit_before = false;
@@ -69,7 +69,7 @@ bool jinja_parse_float(struct str text, double *out)
 
 enum parsed_int jinja_parse_int(struct str text, int base, int64_t *out)
 {
-    text = jinja_strip(text, NULL, true, true);
+    text = jinja_strip(text, true, true);
     size_t at = 0;
     bool negative = false, digit_before = false;
     if (at < text.len && (text.ptr[at] == '-' || text.ptr[at] == '+'))

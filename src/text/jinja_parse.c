@@ -156,11 +156,8 @@ static bool parse_params(struct parser *p, struct node *macro)
         if (defaults && !has_default)
             return parser_fail(p, param->line, "a parameter without a default follows one with");
         defaults = has_default;
-        if (str_equal(name.text, STR("caller"))) {
+        if (str_equal(name.text, STR("caller")))
             macro->uses |= HAS_CALLER_PARAM;
-            if (!has_default)
-                return parser_fail(p, param->line, "the parameter 'caller' needs a default");
-        }
         *tail = param;
         tail = &param->next;
     }

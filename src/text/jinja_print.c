@@ -63,7 +63,7 @@ static bool put_dict(struct jinja *j, const struct dict *dict)
 
 static bool put_range(struct jinja *j, const struct range *range)
 {
-    long long start = range->start, stop = range->start + range->count * range->step;
+    long long start = range->start, stop = range->stop;
     if (range->step == 1)
         return jinja_put_printf(j, "range(%lld, %lld)", start, stop);
     return jinja_put_printf(j, "range(%lld, %lld, %lld)", start, stop, (long long)range->step);

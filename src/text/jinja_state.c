@@ -65,7 +65,8 @@ bool jinja_check_limits(struct jinja *j)
         return jinja_fail_status(j, HTH_ERROR_LIMIT,
                                  "stopped after %u ms: the template may never end",
                                  (unsigned)j->limits.max_time_ms);
-    j->next_check = j->steps + CHECK_EVERY;
+    uint64_t left = j->limits.max_steps - j->steps;
+    j->next_check = j->steps + (left < CHECK_EVERY ? left + 1 : CHECK_EVERY);
     return true;
 }
 
@@ -135,7 +136,14 @@ bool jinja_put_repeat(struct jinja *j, struct str unit, uint64_t count)
     if (count > j->limits.max_output / unit.len)
         return jinja_fail_status(j, HTH_ERROR_LIMIT, "the text exceeds %zu bytes",
                                  j->limits.max_output);
-    for (uint64_t i = 0; i < count; i++)
+    char block[256]; /* several at once: a step each would be too many */
+    size_t per_block = unit.len < sizeof block ? sizeof block / unit.len : 1;
+    for (size_t i = 0; unit.len * per_block <= sizeof block && i < per_block; i++)
+        memcpy(block + i * unit.len, unit.ptr, unit.len);
+    for (; count >= per_block && per_block > 1; count -= per_block)
+        if (!jinja_put(j, block, per_block * unit.len))
+            return false;
+    for (; count > 0; count--)
         if (!jinja_put(j, unit.ptr, unit.len))
             return false;
     return true;

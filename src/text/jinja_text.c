@@ -23,6 +23,14 @@ size_t jinja_point(struct str text, size_t at, uint32_t *codepoint)
     return len;
 }
 
+size_t jinja_point_before(struct str text, size_t to)
+{
+    do
+        to--;
+    while (to > 0 && ((unsigned char)text.ptr[to] & 0xc0) == 0x80);
+    return to;
+}
+
 size_t jinja_point_offset(struct value v, size_t index)
 {
     if (value_points(v) == v.text->len)
@@ -80,40 +88,62 @@ bool jinja_is_word(uint32_t c)
     }
 }
 
-static bool is_stripped(const struct text *chars, uint32_t c)
-{
-    if (!chars)
-        return jinja_is_space(c);
-    struct str set = {chars->ptr, chars->len};
-    uint32_t each;
-    for (size_t at = 0; at < set.len;) {
-        at += jinja_point(set, at, &each);
-        if (each == c)
-            return true;
-    }
-    return false;
-}
-
-struct str jinja_strip(struct str text, const struct text *chars, bool left, bool right)
+struct str jinja_strip(struct str text, bool left, bool right)
 {
     uint32_t c;
     size_t from = 0, to = text.len;
     while (left && from < to) {
         size_t len = jinja_point(text, from, &c);
-        if (!is_stripped(chars, c))
+        if (!jinja_is_space(c))
             break;
         from += len;
     }
     while (right && to > from) {
-        size_t start = to - 1;
-        while (start > from && ((unsigned char)text.ptr[start] & 0xc0) == 0x80)
-            start--;
+        size_t start = jinja_point_before(text, to);
         jinja_point(text, start, &c);
-        if (!is_stripped(chars, c))
+        if (!jinja_is_space(c))
             break;
         to = start;
     }
     return str_slice(text, from, to);
+}
+
+static bool is_among(struct jinja *j, struct str set, uint32_t c, bool *found)
+{
+    uint32_t each;
+    *found = false;
+    for (size_t at = 0; at < set.len && !*found; *found = each == c)
+        at += jinja_point(set, at, &each);
+    return jinja_charge(j, set.len);
+}
+
+bool jinja_strip_chars(struct jinja *j, struct str text, const struct str *chars, int sides,
+                       struct str *out)
+{
+    uint32_t c;
+    bool found = true;
+    *out = text;
+    if (!chars) {
+        *out = jinja_strip(text, sides & STRIP_LEFT, sides & STRIP_RIGHT);
+        return jinja_charge(j, text.len - out->len);
+    }
+    while ((sides & STRIP_LEFT) && out->len > 0 && found) {
+        size_t len = jinja_point(*out, 0, &c);
+        if (!is_among(j, *chars, c, &found))
+            return false;
+        if (found)
+            *out = str_slice(*out, len, out->len);
+    }
+    found = true;
+    while ((sides & STRIP_RIGHT) && out->len > 0 && found) {
+        size_t start = jinja_point_before(*out, out->len);
+        jinja_point(*out, start, &c);
+        if (!is_among(j, *chars, c, &found))
+            return false;
+        if (found)
+            out->len = start;
+    }
+    return true;
 }
 
 bool jinja_find(struct jinja *j, struct str text, struct str needle, size_t from, size_t *out)

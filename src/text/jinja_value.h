@@ -92,7 +92,7 @@ struct dict {
 };
 
 struct range {
-    int64_t start, step;
+    int64_t start, stop, step;
     int64_t count;
 };
 
@@ -406,7 +406,13 @@ size_t jinja_point_offset(struct value v, size_t index);
 bool jinja_is_space(uint32_t codepoint);
 bool jinja_is_printable(uint32_t codepoint);
 bool jinja_is_word(uint32_t codepoint); /* \w of a regular expression */
-struct str jinja_strip(struct str text, const struct text *chars, bool left, bool right);
+/* Where the code point before `to` (> 0) begins. */
+size_t jinja_point_before(struct str text, size_t to);
+struct str jinja_strip(struct str text, bool left, bool right); /* whitespace */
+enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
+/* The same for any characters; whitespace when `chars` is NULL. */
+bool jinja_strip_chars(struct jinja *j, struct str text, const struct str *chars, int sides,
+                       struct str *out);
 /* First (last) place of needle in text[from:], or SIZE_MAX in *out. */
 bool jinja_find(struct jinja *j, struct str text, struct str needle, size_t from, size_t *out);
 bool jinja_find_last(struct jinja *j, struct str text, struct str needle, size_t *out);

@@ -62,7 +62,8 @@ enum hth_status template_render(const struct template *tmpl, const struct json_t
         return log_fail(log, HTH_ERROR_ARGUMENT,
                         "template %s: its variables must be given as a JSON object", tmpl->name);
     uint64_t now = os_time_ns();
-    j.deadline_ns = now + (uint64_t)j.limits.max_time_ms * 1000000;
+    /* An eighth is kept for the operation under way and for giving the memory back. */
+    j.deadline_ns = now + (uint64_t)j.limits.max_time_ms * (1000000 / 8 * 7);
     j.rng = rng_seed(now);
     size_t start = out->len;
     bool ok = fill_root(&j, context) && run_body(&j, NULL, tmpl->body) != FLOW_ERROR;
