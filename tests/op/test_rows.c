@@ -189,6 +189,7 @@ static void route(const struct router_params *params, int n_expert, bool bias)
         if (bias)
             b0 = op_test_weight(&t, "bias", &dtype_f32, n_expert, 1, 1);
         op_router(&t.graph, "weights", input(&t, "logits", n_expert), b0, params, &ids);
+        t.skip_kinds = 1u << INPUT_DENORMAL; /* devices may flush them: then all logits are equal */
         op_test_run(&t);
     }
 }
