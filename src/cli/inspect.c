@@ -286,12 +286,12 @@ static int show_text(const struct gguf *gguf)
     }
     out_text(str_of(gguf_path(gguf)));
     out_printf(": GGUF version %u, %" PRIu64 " bytes in %d part%s, alignment %u, %" PRIu64
-               " parameters\n\n%zu keys:\n",
+               " elements\n\nkeys (%zu):\n",
                gguf_version(gguf), gguf_file_bytes(gguf), n_parts(gguf),
                n_parts(gguf) > 1 ? "s" : "", gguf_alignment(gguf), n_values, gguf_n_keys(gguf));
     for (size_t i = 0; i < gguf_n_keys(gguf); i++)
         print_key(gguf_key_at(gguf, i));
-    out_printf("\n%zu tensors (type, shape with the row length first, bytes, name):\n",
+    out_printf("\ntensors (%zu; type, shape with the row length first, bytes, name):\n",
                gguf_n_tensors(gguf));
     for (size_t i = 0; i < gguf_n_tensors(gguf); i++)
         print_tensor(gguf_tensor_at(gguf, i));

@@ -153,15 +153,20 @@ int open_vocabulary(const char *path, struct hth_model **out)
     return exit_of(hth_model_open(out, path, &options));
 }
 
+enum hth_kv_type kv_option(const struct args *args)
+{
+    struct str kv = str_of(args_text(args, "kv"));
+    return str_equal_nocase(kv, STR("f32"))    ? HTH_KV_F32
+           : str_equal_nocase(kv, STR("q8_0")) ? HTH_KV_Q8_0
+                                               : HTH_KV_F16;
+}
+
 struct hth_session_options session_options(const struct args *args)
 {
-    const char *kv = args_text(args, "kv");
     return (struct hth_session_options){
         .n_ctx = args_int(args, "ctx"),
         .n_batch = args_int(args, "batch"),
-        .kv = str_equal_nocase(str_of(kv), STR("f32"))    ? HTH_KV_F32
-              : str_equal_nocase(str_of(kv), STR("q8_0")) ? HTH_KV_Q8_0
-                                                          : HTH_KV_F16,
+        .kv = kv_option(args),
         .float_only = args_flag(args, "float"),
     };
 }

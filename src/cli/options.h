@@ -29,6 +29,9 @@ ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path, struc
 /* Opens a model's vocabulary only: no command that takes this needs options_device. */
 ATTR_WARN_UNUSED int open_vocabulary(const char *path, struct hth_model **out);
 
+/* The type that --kv names. */
+enum hth_kv_type kv_option(const struct args *args);
+
 /* What options_session asks for. */
 struct hth_session_options session_options(const struct args *args);
 

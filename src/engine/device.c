@@ -70,7 +70,7 @@ static enum hth_status choose(const char *wanted, const struct vk_caps *devices,
 }
 
 enum hth_status device_open(struct vk **vk, const struct hth_model_options *options,
-                            const struct log *log)
+                            bool capture_stats, const struct log *log)
 {
     *vk = NULL;
     const char *wanted = options->device && *options->device ? options->device : "auto";
@@ -96,6 +96,8 @@ enum hth_status device_open(struct vk **vk, const struct hth_model_options *opti
         .validation = options->validate,
         .discrete = options->treat_as_discrete,
         .memory_limit_bytes = options->vram_bytes,
+        .capture_stats = capture_stats,
+        .no_disk_cache = capture_stats,
     };
     return vk_open(vk, &vk_options, log);
 }

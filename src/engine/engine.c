@@ -99,7 +99,7 @@ static bool pass_progress(void *user, uint64_t done, uint64_t total)
 
 static enum hth_status open_device(struct hth_model *model)
 {
-    enum hth_status status = device_open(&model->vk, &model->opt, &model->log);
+    enum hth_status status = device_open(&model->vk, &model->opt, false, &model->log);
     if (status || !model->vk)
         return status;
     struct place_options options = {

@@ -62,9 +62,10 @@ struct hth_session {
 };
 
 /* Opens the Vulkan device that the options ask for: *vk is NULL when the CPU is to run the model.
- */
+ * `capture_stats`: its pipelines tell what the driver's compiler says of them (vk.h), and none comes
+ * from the cache on disk. */
 HTH_MUST_CHECK device_open(struct vk **vk, const struct hth_model_options *options,
-                           const struct log *log);
+                           bool capture_stats, const struct log *log);
 
 /* The number of a device in vk_list by "N" or a part of its name; −1: not there. */
 int device_find(const struct vk_caps *devices, uint32_t count, const char *which);

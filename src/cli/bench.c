@@ -1,0 +1,239 @@
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "cli/command.h"
+#include "cli/json_out.h"
+#include "cli/options.h"
+#include "cli/talk.h"
+#include "engine/rows.h"
+
+enum { MAX_LENGTH = 1 << 24 };
+
+/* clang-format off */
+static const struct option options[] = {
+    {.name = "prompt", .letter = 'p', .type = OPTION_TEXT, .metavar = "N,…", .fallback = "512",
+     .help = "prompts of so many tokens (\"pp512\"); 0: none"},
+    {.name = "answer", .letter = 'n', .type = OPTION_TEXT, .metavar = "N,…", .fallback = "64",
+     .help = "answers of so many tokens (\"tg64\"); 0: none"},
+    {.name = "depth", .letter = 'd', .type = OPTION_INT, .metavar = "N", .min = 0, .max = MAX_LENGTH, .fallback = "0",
+     .help = "tokens that are in the context before"},
+    {.name = "repeat", .letter = 'r', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1000, .fallback = "3",
+     .help = "measure so often and take the median (after one run that is not measured)"},
+    {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
+    {0},
+};
+/* clang-format on */
+static const struct option_group bench_options = {"What to measure", options};
+
+struct bench {
+    struct hth_model *model;
+    struct hth_session *session;
+    struct hth_model_info info;
+    int n_batch, depth, repeat;
+    int32_t *ids; /* random, as many as the longest test feeds at once */
+    json_t *json; /* NULL: text */
+};
+
+static enum hth_status feed(struct bench *bench, int count, enum hth_outputs outputs)
+{
+    struct hth_feed one = {.ids = bench->ids, .count = count, .outputs = outputs};
+    return hth_session_feed(bench->session, &one, 1);
+}
+
+/* One run of a test from the depth on: a prompt at once, an answer token by token. */
+static enum hth_status run_once(struct bench *bench, bool prompt, int n, uint64_t *time_ns)
+{
+    /* what is cut to a page's beginning is filled up again, untimed */
+    int have = hth_session_truncate(bench->session, 0, bench->depth);
+    enum hth_status status = HTH_OK;
+    while (status == HTH_OK && have < bench->depth) {
+        int count = bench->depth - have < bench->n_batch ? bench->depth - have : bench->n_batch;
+        status = feed(bench, count, HTH_OUTPUT_NONE);
+        have += count;
+    }
+    uint64_t began = os_time_ns();
+    if (prompt && status == HTH_OK)
+        status = feed(bench, n, HTH_OUTPUT_LAST);
+    for (int i = 0; !prompt && i < n && status == HTH_OK; i++)
+        status = feed(bench, 1, HTH_OUTPUT_LAST);
+    *time_ns = os_time_ns() - began;
+    return status;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Weight bytes that a test reads in all, and the kernels it runs. */
+static enum hth_status count_bytes(struct bench *bench, bool prompt, int n, uint64_t *bytes,
+                                   struct step_info *info)
+{
+    int batch = prompt ? (n < bench->n_batch ? n : bench->n_batch) : 1;
+    enum hth_status status = session_step_info(bench->session, batch, info);
+    *bytes = info->weight_bytes * (uint64_t)(prompt ? n / batch : n);
+    int rest = n % batch;
+    if (status == HTH_OK && rest) {
+        struct step_info last;
+        status = session_step_info(bench->session, rest, &last);
+        *bytes += last.weight_bytes;
+    }
+    return status;
+}
+
+static void report(struct bench *bench, const char *name, double tokens_per_s, double gb_per_s,
+                   const struct step_info *info)
+{
+    if (!bench->json) {
+        out_printf("%-10s %12.2f tokens/s %10.2f GB/s of weights\n", name, tokens_per_s, gb_per_s);
+        out_flush();
+        return;
+    }
+    json_t *rows = json_array();
+    for (int i = 0; i < info->n_rows; i++)
+        json_array_append_new(rows, json_string(info->rows[i]));
+    json_array_append_new(
+        bench->json,
+        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name, "tokens_per_s",
+                  tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
+                  json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
+                  json_count(bench->info.weight_bytes_file), "rows", rows, "depth", bench->depth,
+                  "repeats", bench->repeat, "device", bench->info.device));
+}
+
+static enum hth_status measure(struct bench *bench, bool prompt, int n)
+{
+    char name[32];
+    uint64_t unmeasured, bytes, *times = mem_calloc((size_t)bench->repeat, sizeof *times);
+    struct step_info info;
+    snprintf(name, sizeof name, "%s%d", prompt ? "pp" : "tg", n);
+    if (!times)
+        return log_fail_memory(talk_log(), "times", (size_t)bench->repeat * sizeof *times);
+    enum hth_status status = run_once(bench, prompt, prompt ? n : 2, &unmeasured);
+    for (int r = 0; r < bench->repeat && status == HTH_OK; r++) {
+        talk_progress(name, (uint64_t)r, (uint64_t)bench->repeat);
+        status = run_once(bench, prompt, n, &times[r]);
+        if (interrupted())
+            status = HTH_ERROR_CANCELLED;
+    }
+    talk_progress("", 1, 1);
+    if (status == HTH_OK)
+        status = count_bytes(bench, prompt, n, &bytes, &info);
+    if (status == HTH_OK) {
+        size_t middle = (size_t)bench->repeat / 2;
+        qsort(times, (size_t)bench->repeat, sizeof *times, compare_times);
+        double ns = bench->repeat % 2 ? (double)times[middle]
+                                      : (double)(times[middle - 1] + times[middle]) / 2;
+        report(bench, name, n / ns * 1e9, (double)bytes / ns, &info);
+    }
+    mem_free(times);
+    return status;
+}
+
+struct lengths {
+    int32_t *prompts, *answers;
+    int n_prompts, n_answers, longest;
+};
+
+static bool read_lengths(const struct args *args, struct lengths *lengths)
+{
+    if (!args_list(args, "prompt", 0, MAX_LENGTH, &lengths->prompts, &lengths->n_prompts) ||
+        !args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers, &lengths->n_answers))
+        return false;
+    lengths->longest = 2; /* of the run that is not measured */
+    for (int i = 0; i < lengths->n_prompts; i++)
+        if (lengths->prompts[i] > lengths->longest)
+            lengths->longest = lengths->prompts[i];
+    for (int i = 0; i < lengths->n_answers; i++)
+        if (lengths->answers[i] > lengths->longest)
+            lengths->longest = lengths->answers[i];
+    return true;
+}
+
+static enum hth_status open_bench(const struct args *args, struct bench *bench, int longest)
+{
+    struct hth_session_options wanted = session_options(args);
+    bench->info = hth_model_get_info(bench->model);
+    bench->depth = args_int(args, "depth");
+    bench->repeat = args_int(args, "repeat");
+    if (wanted.n_ctx == 0)
+        wanted.n_ctx = bench->depth + longest;
+    int most = longest > wanted.n_batch ? longest : wanted.n_batch;
+    bench->ids = mem_calloc((size_t)most, sizeof *bench->ids);
+    if (!bench->ids)
+        return log_fail_memory(talk_log(), "tokens", (size_t)most * sizeof *bench->ids);
+    struct rng rng = rng_seed(1);
+    for (int i = 0; i < most; i++)
+        bench->ids[i] = (int32_t)rng_below(&rng, (uint32_t)bench->info.n_vocab);
+    enum hth_status status = hth_session_open(&bench->session, bench->model, &wanted);
+    if (status == HTH_OK)
+        bench->n_batch = hth_session_get_info(bench->session).n_batch;
+    return status;
+}
+
+static enum hth_status measure_all(struct bench *bench, const struct lengths *lengths)
+{
+    enum hth_status status = HTH_OK;
+    if (!bench->json)
+        out_printf("%s, %.1f MB of weights in the file, %.1f MB resident\n", bench->info.device,
+                   (double)bench->info.weight_bytes_file / 1e6,
+                   (double)bench->info.weight_bytes_resident / 1e6);
+    watch_interrupt(bench->session);
+    for (int i = 0; i < lengths->n_prompts && status == HTH_OK; i++)
+        if (lengths->prompts[i])
+            status = measure(bench, true, lengths->prompts[i]);
+    for (int i = 0; i < lengths->n_answers && status == HTH_OK; i++)
+        if (lengths->answers[i])
+            status = measure(bench, false, lengths->answers[i]);
+    unwatch_interrupt();
+    return status;
+}
+
+static int run(const struct args *args)
+{
+    struct lengths lengths = {0};
+    struct bench bench = {0};
+    int code = read_lengths(args, &lengths) ? EXIT_OK : EXIT_USAGE;
+    if (code == EXIT_OK)
+        code = open_model(args, args_word(args, 0), &bench.model);
+    if (code == EXIT_OK)
+        code = exit_of(open_bench(args, &bench, lengths.longest));
+    if (code == EXIT_OK) {
+        bench.json = args_flag(args, "json") ? json_array() : NULL;
+        code = exit_of(measure_all(&bench, &lengths));
+    }
+    if (code == EXIT_OK && bench.json)
+        code = json_print(json_incref(bench.json));
+    json_decref(bench.json);
+    hth_session_close(bench.session);
+    hth_model_close(bench.model);
+    mem_free(bench.ids);
+    mem_free(lengths.prompts);
+    mem_free(lengths.answers);
+    return code;
+}
+
+static void more_help(void)
+{
+    out_printf("MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
+               "the bytes\n"
+               "of weights that must be read, once per batch.\n");
+}
+
+static const struct option_group *const groups[] = {
+    &bench_options, &options_session, &options_device, &options_test, NULL,
+};
+
+const struct command command_bench = {
+    .name = "bench",
+    .summary = "measures how fast a model reads and writes here",
+    .usage = "MODEL [-p 512,64] [-n 64] [-d DEPTH] [-r 3] [--json]",
+    .groups = groups,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run,
+    .more_help = more_help,
+};

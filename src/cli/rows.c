@@ -1,0 +1,102 @@
+#include "engine/rows.h"
+
+#include "cli/command.h"
+#include "cli/json_out.h"
+#include "cli/options.h"
+#include "cli/talk.h"
+
+/* clang-format off */
+static const struct option options[] = {
+    {.name = "stats", .type = OPTION_FLAG, .help = "with what the driver's compiler says of each"},
+    {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
+    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
+     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    {.name = "float", .type = OPTION_FLAG, .help = "no integer activations, no fp16 arithmetic"},
+    {0},
+};
+/* clang-format on */
+static const struct option_group rows_options = {"What to show", options};
+
+static void add_json(void *user, const struct row_item *item)
+{
+    json_t *specs = json_object(), *stats = json_object();
+    const struct shader_blob *blob = item->choice ? item->choice->blob : NULL;
+    for (uint32_t i = 0; blob && i < blob->n_specs; i++)
+        json_object_set_new(specs, blob->specs[i].name, json_count(item->choice->spec[i]));
+    for (int i = 0; i < item->n_stats; i++)
+        json_object_set_new(stats, item->stats[i].name, json_number(item->stats[i].value));
+    json_t *json = json_pack("{s:s, s:o, s:o, s:o}", "row", item->row, "blob",
+                             blob ? json_string(blob->name) : json_null(), "specialization", specs,
+                             "stats", stats);
+    if (item->choice)
+        json_object_set_new(json, "subgroup_demanded", json_count(item->choice->subgroup_size));
+    if (item->executable[0]) {
+        json_object_set_new(json, "executable", json_text(str_of(item->executable)));
+        json_object_set_new(json, "subgroup_size", json_count(item->subgroup_size));
+    }
+    json_array_append_new(user, json);
+}
+
+static void print_item(void *user, const struct row_item *item)
+{
+    (void)user;
+    const struct shader_blob *blob = item->choice ? item->choice->blob : NULL;
+    out_printf("%-28s %-28s", item->row, blob ? blob->name : "");
+    for (uint32_t i = 0; blob && i < blob->n_specs; i++)
+        out_printf(" %s=%u", blob->specs[i].name, item->choice->spec[i]);
+    if (item->choice && item->choice->subgroup_size)
+        out_printf(" subgroup=%u", item->choice->subgroup_size);
+    out_printf("\n");
+    if (!item->executable[0])
+        return;
+    out_printf("    ");
+    out_text(str_of(item->executable));
+    out_printf(", subgroups of %u:", item->subgroup_size);
+    for (int i = 0; i < item->n_stats; i++) {
+        out_printf("%s ", i ? ";" : "");
+        out_text(str_of(item->stats[i].name));
+        out_printf(" %.15g", item->stats[i].value);
+    }
+    out_printf("\n");
+}
+
+static int run(const struct args *args)
+{
+    struct rows_options wanted = {
+        .model = args_word(args, 0),
+        .device = model_options(args),
+        .kv = kv_option(args),
+        .float_only = args_flag(args, "float"),
+        .stats = args_flag(args, "stats"),
+    };
+    if (!args_flag(args, "json"))
+        return exit_of(rows_list(&wanted, print_item, NULL));
+    json_t *list = json_array();
+    int code = exit_of(rows_list(&wanted, add_json, list)), printed = json_print(list);
+    return code ? code : printed;
+}
+
+static void more_help(void)
+{
+    out_printf(
+        "Compiles for 1 to 16, 32 and 512 tokens what the device's rows are chosen to be; nothing\n"
+        "is loaded, nothing runs. Without MODEL: of every architecture and format. Each line is\n"
+        "a pipeline: row, shader, specialization; a driver may make several programs of one.\n");
+}
+
+static const struct option_group *const groups[] = {
+    &rows_options,
+    &options_device,
+    &options_test,
+    NULL,
+};
+
+const struct command command_rows = {
+    .name = "rows",
+    .summary = "lists the kernels that a model would run with here",
+    .usage = "[MODEL] [--stats] [--json]",
+    .groups = groups,
+    .max_words = 1,
+    .run = run,
+    .more_help = more_help,
+};

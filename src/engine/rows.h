@@ -1,0 +1,65 @@
+/*
+ * rows.h — which kernels a model runs with: listed without running it, and counted for
+ * measurements.
+ *
+ * Owns nothing that outlives a call. Like engine.h, for tools of hearth's own. One thread.
+ */
+#ifndef ENGINE_ROWS_H
+#define ENGINE_ROWS_H
+
+#include "engine/engine.h"
+
+enum { MAX_ROW_STATS = 64 };
+
+/* A number that the driver's compiler says about a pipeline, in the driver's own words. */
+struct row_stat {
+    char name[64];
+    double value;
+};
+
+/* One machine program of one pipeline that selection picks. */
+struct row_item {
+    const char *row; /* of the row, or of a helper dispatch beside it */
+    const struct row_choice *choice;
+    char executable[64];    /* the driver's name for it; "" without statistics */
+    uint32_t subgroup_size; /* as compiled; 0 without statistics */
+    struct row_stat stats[MAX_ROW_STATS];
+    int n_stats;
+};
+
+typedef void row_item_fn(void *user, const struct row_item *item);
+
+struct rows_options {
+    const char *model; /* a path or synth:SHAPE:QUANT; NULL: made ones of every architecture and
+                        * format, too small to be of use but of the usual proportions */
+    struct hth_model_options device; /* where; the log too */
+    enum hth_kv_type kv;
+    bool float_only;
+    bool stats; /* what the driver's compiler says; nothing then comes from the cache on disk */
+};
+
+/* Compiles for every bucket that matters (1 … 16, 32, 512 tokens) every pipeline that selection
+ * picks on the device, each once, and calls fn for it. No weights are placed, nothing runs. With no
+ * Vulkan device asked for it lists the CPU's kernels. Errors: those of opening the device and the
+ * model; HTH_ERROR_UNSUPPORTED naming an op that no row fits and HTH_ERROR_DEVICE for a pipeline
+ * that cannot be compiled, in both cases after all others were listed. */
+HTH_MUST_CHECK rows_list(const struct rows_options *options, row_item_fn *fn, void *user);
+
+/* Tools: the file of a made model of an architecture (arch.h) appended to `out`: zeroed weights,
+ * Q4_0 matrices, no vocabulary. `moe`: with experts, if it can. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK rows_model(struct strbuf *out, const struct arch *arch, bool moe, int head_dim,
+                          const struct log *log);
+/* Does an architecture come without experts (or with them)? */
+bool rows_arch_has(const struct arch *arch, bool moe);
+
+enum { MAX_STEP_ROWS = 96 };
+
+/* What one batch of a session takes. */
+struct step_info {
+    uint64_t weight_bytes; /* read, each weight once, of experts as many as tokens can choose */
+    const char *rows[MAX_STEP_ROWS]; /* names of its kernels, each once, in order of first use */
+    int n_rows;
+};
+HTH_MUST_CHECK session_step_info(struct hth_session *session, int n_tokens, struct step_info *out);
+
+#endif
