@@ -161,6 +161,19 @@ TEST(weights_have_the_right_scale)
     unmake(&made);
 }
 
+/* What is made in one go must not come again: 8 pieces of 16 × 1024 blocks. */
+TEST(large_matrices_do_not_repeat)
+{
+    struct made made = make("tiny-moe", "q4_0");
+    const struct gguf_tensor *tensor = gguf_tensor_find(made.gguf, "blk.0.ffn_up_exps.weight");
+    const char *bytes = tensor->data;
+    size_t slice = 1024 * 18, n_slices = (size_t)tensor->size_bytes / slice;
+    assert_int_equal(n_slices, 128);
+    for (size_t i = 1; i < n_slices; i++)
+        assert_memory_not_equal(bytes, bytes + i * slice, slice);
+    unmake(&made);
+}
+
 /* As the field's quantizer makes them (files compared tensor by tensor). */
 TEST(mixes_put_better_types_where_the_field_does)
 {
@@ -231,7 +244,7 @@ TEST(vocabularies_work)
         assert_int_equal(tokenizer_n_vocab(tokenizer), i ? 2048 : 4096);
         check_round_trip(tokenizer,
                          STR("Why is the sky blue?\n\n  In 1905, perhaps; \xc3\xa9t\xc3\xa9 "
-                             "\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x8c\x8d\tend"));
+                             "\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x8c\x8d\tend\xc2\xad\x7f."));
         for (int round = 0; round < 200; round++) { /* printable, so that spaces stay inside */
             char text[64];
             for (size_t k = 0; k < sizeof text; k++)
