@@ -135,7 +135,7 @@ enum hth_status vk_cache_open(struct vk *vk)
         all->cache_loaded = true;
     }
     VkResult result = vk->f.vkCreatePipelineCache(vk->device, &info, NULL, &all->cache);
-    if (result != VK_SUCCESS && all->cache_loaded) {
+    if (result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST && all->cache_loaded) {
         log_warning(&vk->log,
                     "the driver refuses the pipeline cache on disk (%s); shaders are "
                     "compiled anew",

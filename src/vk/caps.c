@@ -220,7 +220,8 @@ static void read_properties(struct vk_gpu *gpu)
     if (subgroup.maxSubgroupSize) {
         caps->subgroup_min = subgroup.minSubgroupSize;
         caps->subgroup_max = subgroup.maxSubgroupSize;
-        caps->subgroup_control = subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
+        gpu->sets_subgroup = subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
+        caps->subgroup_control = gpu->sets_subgroup || caps->subgroup_min == caps->subgroup_max;
     }
     caps->int_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
 }
@@ -358,8 +359,6 @@ enum hth_status vk_gpu_read(struct vk_gpu *gpu, VkPhysicalDevice handle, const s
     if (status != HTH_OK)
         return status;
     vk_quirks_apply(gpu, log);
-    if (gpu->caps.unified) /* copies there have nowhere to go, and a second queue costs memory */
-        gpu->transfer_family = VK_NO_FAMILY;
     gpu->caps.transfer_queue = gpu->transfer_family != VK_NO_FAMILY;
     return HTH_OK;
 }

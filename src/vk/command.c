@@ -158,7 +158,8 @@ void vk_cmd_destroy(struct vk *vk, struct vk_cmd *cmd)
     if (!cmd)
         return;
     enum hth_status status = settle(vk, cmd);
-    (void)status; /* lost: nothing runs any more */
+    if (status != HTH_OK) /* said already; the list must be out of use all the same */
+        vk->f.vkDeviceWaitIdle(vk->device);
     vk->f.vkDestroyQueryPool(vk->device, cmd->queries, NULL);
     vk->f.vkDestroyCommandPool(vk->device, cmd->pool, NULL);
     mem_free(cmd);
@@ -177,8 +178,11 @@ void vk_cmd_begin(struct vk_cmd *cmd)
     if (cmd->status != HTH_OK)
         return;
     VkResult result = vk->f.vkResetCommandPool(vk->device, cmd->pool, 0);
-    if (result == VK_SUCCESS)
-        result = vk->f.vkBeginCommandBuffer(cmd->commands, &info);
+    if (result != VK_SUCCESS) {
+        cmd->status = vk_fail(vk, result, "vkResetCommandPool");
+        return;
+    }
+    result = vk->f.vkBeginCommandBuffer(cmd->commands, &info);
     if (result != VK_SUCCESS) {
         cmd->status = vk_fail(vk, result, "vkBeginCommandBuffer");
         return;

@@ -238,8 +238,10 @@ enum hth_status vk_open(struct vk **out, const struct vk_options *options, const
     if (log)
         vk->log = *log;
     enum hth_status status = pick(vk);
-    if (status == HTH_OK && options->discrete)
+    if (options->discrete)
         vk->gpu.caps.unified = false;
+    if (vk->gpu.caps.unified) /* nothing to copy, and a second queue costs memory */
+        vk->gpu.transfer_family = VK_NO_FAMILY;
     if (status == HTH_OK)
         shape_caps(vk, &vk->gpu.caps);
     if (status == HTH_OK)

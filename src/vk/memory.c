@@ -57,9 +57,10 @@ static enum hth_status no_room(struct vk *vk, VkResult result, uint64_t size_byt
     vk_gpu_read_heaps(&vk->gpu, &now);
     return log_fail(
         &vk->log, HTH_ERROR_MEMORY,
-        "out of memory: %s has no room for %llu MiB (%s): of heap %u's %llu MiB, %llu may "
-        "be used and %llu are; use less, or close other programs that use the GPU",
-        now.name, (unsigned long long)(size_bytes >> 20), vk_result_name(result), heap,
+        "out of memory: vkAllocateMemory found no room for %llu MiB on %s (%s): of heap "
+        "%u's %llu MiB, %llu may be used and %llu are; use less, or close other "
+        "programs that use the GPU",
+        (unsigned long long)(size_bytes >> 20), now.name, vk_result_name(result), heap,
         (unsigned long long)(now.heaps[heap].size_bytes >> 20),
         (unsigned long long)(now.heaps[heap].budget_bytes >> 20),
         (unsigned long long)(now.heaps[heap].used_bytes >> 20));
@@ -217,7 +218,8 @@ void vk_chunk_destroy(struct vk *vk, uint32_t chunk)
     enum hth_status status = vk_transfer_wait(vk);
     if (status == HTH_OK)
         status = vk_wait_all(vk);
-    (void)status; /* lost: nothing runs any more */
+    if (status != HTH_OK) /* said already; the memory must be out of use all the same */
+        vk->f.vkDeviceWaitIdle(vk->device);
     vk->allocated[vk->chunks[chunk].kind] -= vk->chunks[chunk].buffer.size_bytes;
     vk_buffer_destroy(vk, &vk->chunks[chunk].buffer);
     vk->generation++;

@@ -60,7 +60,8 @@ static enum hth_status set_subgroups(const struct vk *vk, const struct vk_pipeli
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
         .requiredSubgroupSize = size,
     };
-    recipe->stage_next = &recipe->subgroup;
+    if (vk->gpu.sets_subgroup) /* some drivers of devices with one size take no demand for it */
+        recipe->stage_next = &recipe->subgroup;
     recipe->stage_flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
     return HTH_OK;
 }

@@ -78,7 +78,8 @@ struct vk_gpu {
     uint32_t compute_family,
         transfer_family; /* the latter VK_NO_FAMILY if there is none of its own */
     uint32_t timestamp_bits;
-    bool stats; /* pipeline statistics can be had */
+    bool stats;         /* pipeline statistics can be had */
+    bool sets_subgroup; /* a size must be named to be had; else there is only one, if any control */
 };
 
 /* Asks a device for everything. */
