@@ -64,6 +64,8 @@ TEST(rope_factors)
     rope(&params, 64, 2, true);
     params.kind = ROPE_NEOX;
     rope(&params, 96, 2, true);
+    params.n_rot = 250; /* more pairs than kernels may treat at a time */
+    rope(&params, 256, 2, true);
 }
 
 TEST(rope_linear)

@@ -180,12 +180,15 @@ TEST(expert_sum)
     all(build_expert_sum);
 }
 
+static float logit_scale = 1;
+
 static void route(const struct router_params *params, int n_expert, bool bias)
 {
     for (size_t b = 0; b < ARRAY_LEN(batches); b++) {
         struct op_test t;
         op_test_begin(&t, &batches[b]);
         struct tensor *ids, *b0 = NULL;
+        t.scale = logit_scale;
         if (bias)
             b0 = op_test_weight(&t, "bias", &dtype_f32, n_expert, 1, 1);
         op_router(&t.graph, "weights", input(&t, "logits", n_expert), b0, params, &ids);
@@ -207,6 +210,10 @@ TEST(router_sigmoid)
 {
     route(&(struct router_params){ROUTER_SIGMOID, 8, true, 2.5f}, 256, true);
     route(&(struct router_params){ROUTER_SIGMOID, 4, false, 1}, 32, false);
+    /* Probabilities so small that their sum is not what normalises them. */
+    logit_scale = -25;
+    route(&(struct router_params){ROUTER_SIGMOID, 4, true, 1}, 32, true);
+    logit_scale = 1;
 }
 
 TEST(router_softmax_of_chosen)

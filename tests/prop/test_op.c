@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cpu/cpu_check.h"
 #include "cpu/cpu_exec.h"
 #include "harness/test.h"
 
@@ -259,6 +260,32 @@ TEST(check_mode)
     f.float_only = true;
     run(&f, 0, 71, 5, 8, whole);
     end(&f);
+}
+
+TEST(check_names_what_differs)
+{
+    struct graph g;
+    test_log_clear();
+    graph_init(&g, 2, 1, test_log());
+    const int64_t ne[OP_MAX_DIMS] = {3, 2, 1, 1};
+    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
+    g.layer = 4;
+    struct tensor *y = op_add(&g, "sum", x, x);
+    float in[6] = {1, 2, 3, 4, 5, 6}, out[6] = {2, 4, 6, 8, 10, 12};
+    struct batch batch = {.n_tokens = 2};
+    struct op_call call = {.op = g.ops[0], .batch = &batch};
+    call.in[0] = call.in[1] = view_of(x, in);
+    call.out[0] = view_of(y, out);
+    assert_int_equal(cpu_check(&call, true, test_log()), HTH_OK);
+    out[4] = 10.5f;
+    assert_int_equal(cpu_check(&call, true, test_log()), HTH_ERROR_DEVICE);
+    assert_logged("blk.4.sum (add) differs from its reference");
+    assert_logged("most at element 4, 10.5 instead of 10");
+    batch.n_tokens = 1; /* the row is not there */
+    assert_int_equal(cpu_check(&call, true, test_log()), HTH_OK);
+    out[0] = NAN;
+    assert_int_equal(cpu_check(&call, true, test_log()), HTH_ERROR_DEVICE);
+    graph_free(&g);
 }
 
 TEST(bad_batches)
