@@ -80,12 +80,20 @@ static bool bind(struct jinja *j, const struct jinja_row *row, struct args *args
     return true;
 }
 
-bool jinja_call_row(struct jinja *j, const struct jinja_row *row, const char *what,
-                    struct value self, struct args *args, struct value *out)
+static const char *kind_of_row(const struct jinja_row *row)
+{
+    struct str name = str_of(row->name);
+    return jinja_filter_find(name) == row                 ? "filter"
+           : jinja_row_find(jinja_functions, name) == row ? "function"
+                                                          : "method";
+}
+
+bool jinja_call_row(struct jinja *j, const struct jinja_row *row, struct value self,
+                    struct args *args, struct value *out)
 {
     if (!row->fn)
-        return jinja_fail_status(j, HTH_ERROR_UNSUPPORTED, "hearth has no %s named '%s'", what,
-                                 row->name);
+        return jinja_fail_status(j, HTH_ERROR_UNSUPPORTED, "hearth has no %s named '%s'",
+                                 kind_of_row(row), row->name);
     if (row->params[0] != '*' && !bind(j, row, args))
         return false;
     return row->fn(j, self, args, out);
@@ -216,9 +224,8 @@ bool jinja_call(struct jinja *j, struct value callee, struct args *args, struct 
         return false;
     switch ((enum value_kind)callee.kind) {
     case VALUE_UNDEFINED: return jinja_fail_undefined(j, callee);
-    case VALUE_FUNCTION: return jinja_call_row(j, callee.function, "function", callee, args, out);
-    case VALUE_METHOD:
-        return jinja_call_row(j, callee.method->row, "method", callee.method->self, args, out);
+    case VALUE_FUNCTION: return jinja_call_row(j, callee.function, callee, args, out);
+    case VALUE_METHOD: return jinja_call_row(j, callee.method->row, callee.method->self, args, out);
     case VALUE_MACRO: return run_macro_call(j, callee.macro, args, out);
     case VALUE_LOOP: return run_loop_call(j, callee.loop, args, out);
     case VALUE_JOINER: /* nothing the first time, then its separator */

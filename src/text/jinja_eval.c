@@ -161,47 +161,55 @@ static bool eval_lone_slice(struct jinja *j, struct scope *scope, const struct n
     return jinja_fail(j, "a slice among several subscripts");
 }
 
-static bool add_keyword(struct jinja *j, struct args *args, size_t *capacity, struct value name,
-                        struct value v)
+/* Arguments being gathered. */
+struct gathered {
+    struct list *list;
+    struct keyword *keywords;
+    size_t count, capacity;
+};
+
+static bool add_keyword(struct jinja *j, struct gathered *args, struct value name, struct value v)
 {
     if (name.kind != VALUE_STRING)
         return jinja_fail(j, "keywords must be strings");
-    for (size_t i = 0; i < args->n_keywords; i++) {
+    for (size_t i = 0; i < args->count; i++) {
         const struct text *known = args->keywords[i].name;
+        if (!jinja_step(j))
+            return false;
         if (str_equal((struct str){known->ptr, known->len}, value_str(name)))
             return jinja_fail(j, "multiple values for the keyword argument '%.*s'",
                               (int)(known->len < 100 ? known->len : 100), known->ptr);
     }
-    if (args->n_keywords == *capacity) {
-        size_t wanted = *capacity ? *capacity * 2 : 4;
+    if (args->count == args->capacity) {
+        size_t wanted = args->capacity ? args->capacity * 2 : 4;
         struct keyword *keywords = jinja_alloc(j, wanted, sizeof *keywords);
         if (!keywords)
             return false;
-        if (args->n_keywords)
-            memcpy(keywords, args->keywords, args->n_keywords * sizeof *keywords);
+        if (args->count)
+            memcpy(keywords, args->keywords, args->count * sizeof *keywords);
         args->keywords = keywords;
-        *capacity = wanted;
+        args->capacity = wanted;
     }
-    args->keywords[args->n_keywords++] = (struct keyword){name.text, v};
+    args->keywords[args->count++] = (struct keyword){name.text, v};
     return true;
 }
 
-static bool add_starred(struct jinja *j, const struct node *node, struct value v, struct list *list,
-                        struct args *args, size_t *capacity)
+static bool add_starred(struct jinja *j, const struct node *node, struct value v,
+                        struct gathered *args)
 {
     if (node->kind == NODE_STAR) {
         struct list *more;
         if (!jinja_to_list(j, v, &more))
             return false;
         for (size_t i = 0; i < more->count; i++)
-            if (!jinja_list_append(j, list, more->items[i]))
+            if (!jinja_list_append(j, args->list, more->items[i]))
                 return false;
         return true;
     }
     if (v.kind != VALUE_DICT)
         return jinja_fail(j, "argument after ** must be a mapping, not %s", value_type_name(v));
     for (size_t i = 0; i < v.dict->count; i++)
-        if (!add_keyword(j, args, capacity, v.dict->entries[i].key, v.dict->entries[i].value))
+        if (!add_keyword(j, args, v.dict->entries[i].key, v.dict->entries[i].value))
             return false;
     return true;
 }
@@ -209,27 +217,29 @@ static bool add_starred(struct jinja *j, const struct node *node, struct value v
 bool run_arguments(struct jinja *j, struct scope *scope, const struct node *nodes,
                    struct args *args)
 {
+    struct gathered gathered = {0};
+    struct value v;
     *args = (struct args){0};
     if (!nodes)
         return true;
-    struct list *list = jinja_list_new(j, 0);
-    size_t capacity = 0;
-    struct value v;
-    if (!list)
+    gathered.list = jinja_list_new(j, 0);
+    if (!gathered.list)
         return false;
     for (const struct node *node = nodes; node; node = node->next) {
         bool wrapped =
             node->kind == NODE_KEYWORD || node->kind == NODE_STAR || node->kind == NODE_STARSTAR;
         if (!run_eval(j, scope, wrapped ? node->a : node, &v))
             return false;
-        bool ok = !wrapped                     ? jinja_list_append(j, list, v)
-                  : node->kind == NODE_KEYWORD ? add_keyword(j, args, &capacity, node->value, v)
-                                               : add_starred(j, node, v, list, args, &capacity);
+        bool ok = !wrapped                     ? jinja_list_append(j, gathered.list, v)
+                  : node->kind == NODE_KEYWORD ? add_keyword(j, &gathered, node->value, v)
+                                               : add_starred(j, node, v, &gathered);
         if (!ok)
             return false;
     }
-    args->items = list->items;
-    args->count = list->count;
+    args->items = gathered.list->items;
+    args->count = gathered.list->count;
+    args->keywords = gathered.keywords;
+    args->n_keywords = gathered.count;
     return true;
 }
 
@@ -268,7 +278,7 @@ bool run_filter(struct jinja *j, struct scope *scope, const struct node *filter,
     j->line = filter->line;
     if (!filter->row)
         return missing_row(j, filter);
-    return jinja_call_row(j, filter->row, "filter", input, &args, out);
+    return jinja_call_row(j, filter->row, input, &args, out);
 }
 
 static bool eval_row(struct jinja *j, struct scope *scope, const struct node *node,
@@ -281,8 +291,7 @@ static bool eval_row(struct jinja *j, struct scope *scope, const struct node *no
     j->line = node->line;
     if (!node->row)
         return missing_row(j, node);
-    return jinja_call_row(j, node->row, node->kind == NODE_FILTER ? "filter" : "test", input, &args,
-                          out);
+    return jinja_call_row(j, node->row, input, &args, out);
 }
 
 static bool eval_not(struct jinja *j, struct scope *scope, const struct node *node,

@@ -369,7 +369,7 @@ const struct jinja_row jinja_misc_filters[] = {
     {"tojson", filter_tojson, "ensure_ascii indent separators sort_keys", 0},
     {"urlencode", filter_urlencode, "", 0},
     {"urlize", NULL, "*", 0},
-    {"wordwrap", NULL, "*", 0},
+    {"wordwrap", jinja_wordwrap, "width break_long_words wrapstring break_on_hyphens", 0},
     {"xmlattr", filter_xmlattr, "autospace", 0},
     {0},
 };

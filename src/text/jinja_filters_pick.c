@@ -34,15 +34,19 @@ static bool named_row(struct jinja *j, struct value name, bool filter, const str
                                      what, (int)(text.len < 100 ? text.len : 100), text.ptr);
 }
 
-/* Calls a row with a fresh copy of the arguments from `skip` on. */
-static bool apply(struct jinja *j, const struct jinja_row *row, struct value item,
-                  const struct args *given, size_t skip, struct value *out)
+/* The arguments from `skip` on. */
+static struct args rest_of(const struct args *given, size_t skip)
 {
-    struct args args = {.items = given->items + skip,
-                        .count = given->count - skip,
-                        .keywords = given->keywords,
-                        .n_keywords = given->n_keywords};
-    bool ok = jinja_enter(j) && jinja_call_row(j, row, "filter", item, &args, out);
+    return (struct args){.items = given->items + skip,
+                         .count = given->count - skip,
+                         .keywords = given->keywords,
+                         .n_keywords = given->n_keywords};
+}
+
+static bool apply(struct jinja *j, const struct jinja_row *row, struct args args, struct value item,
+                  struct value *out)
+{
+    bool ok = jinja_enter(j) && jinja_call_row(j, row, item, &args, out);
     jinja_leave(j);
     return ok;
 }
@@ -89,7 +93,7 @@ static bool map_filter(struct jinja *j, struct value self, struct args *args, st
             return false;
         if (!more)
             return true;
-        if (!apply(j, row, item, args, 1, &item) || !jinja_list_append(j, list, item))
+        if (!apply(j, row, rest_of(args, 1), item, &item) || !jinja_list_append(j, list, item))
             return false;
     }
 }
@@ -136,7 +140,7 @@ static bool choose(struct jinja *j, struct value self, struct args *args, struct
         if (choice.by_attribute && !jinja_path(j, item, args->items[0], none, &key))
             return false;
         verdict = key;
-        if (row && !apply(j, row, key, args, at + 1, &verdict))
+        if (row && !apply(j, row, rest_of(args, at + 1), key, &verdict))
             return false;
         if (value_truth(verdict) != choice.reject && !jinja_list_append(j, list, item))
             return false;

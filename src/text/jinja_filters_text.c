@@ -37,8 +37,8 @@ static bool filter_capitalize(struct jinja *j, struct value self, struct args *a
 {
     struct value text;
     return jinja_to_text(j, self, &text) &&
-           jinja_call_row(j, jinja_row_find(jinja_string_methods, STR("capitalize")), "method",
-                          text, args, out);
+           jinja_call_row(j, jinja_row_find(jinja_string_methods, STR("capitalize")), text, args,
+                          out);
 }
 
 /* Words begin after whitespace and after any of - ( { [ <. */
@@ -72,8 +72,8 @@ static bool filter_center(struct jinja *j, struct value self, struct args *args,
         width = args->slots[0];
     struct args inner = {.items = &width, .count = 1};
     return jinja_to_text(j, self, &text) &&
-           jinja_call_row(j, jinja_row_find(jinja_string_methods, STR("center")), "method", text,
-                          &inner, out);
+           jinja_call_row(j, jinja_row_find(jinja_string_methods, STR("center")), text, &inner,
+                          out);
 }
 
 static bool escape(struct jinja *j, struct value self, bool again, struct value *out)

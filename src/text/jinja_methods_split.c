@@ -47,20 +47,26 @@ static bool split_spaces(struct jinja *j, struct value self, int64_t max, bool f
     return true;
 }
 
-static bool split_by(struct jinja *j, struct value self, struct str by, int64_t max,
-                     bool from_right, struct list *list)
+/* How many times to cut (-1: wherever possible), and from which end. */
+struct cut {
+    int64_t max;
+    bool from_right;
+};
+
+static bool split_by(struct jinja *j, struct value self, struct str by, struct cut cut,
+                     struct list *list)
 {
     struct str rest = value_str(self);
-    for (; max != 0; max--) {
+    for (; cut.max != 0; cut.max--) {
         size_t at;
-        if (!(from_right ? jinja_find_last(j, rest, by, &at) : jinja_find(j, rest, by, 0, &at)))
+        if (!(cut.from_right ? jinja_find_last(j, rest, by, &at) : jinja_find(j, rest, by, 0, &at)))
             return false;
         if (at == SIZE_MAX)
             break;
         struct str before = str_slice(rest, 0, at), after = str_slice(rest, at + by.len, rest.len);
-        if (!add_part(j, self, list, from_right ? after : before))
+        if (!add_part(j, self, list, cut.from_right ? after : before))
             return false;
-        rest = from_right ? before : after;
+        rest = cut.from_right ? before : after;
     }
     return add_part(j, self, list, rest);
 }
@@ -85,7 +91,7 @@ static bool split(struct jinja *j, struct value self, struct args *args, bool fr
             return false;
         if (by.len == 0)
             return jinja_fail(j, "empty separator");
-        ok = split_by(j, self, by, max, from_right, list);
+        ok = split_by(j, self, by, (struct cut){max, from_right}, list);
     }
     if (from_right)
         reverse(list);

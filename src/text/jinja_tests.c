@@ -81,8 +81,7 @@ static bool has_case(struct jinja *j, struct value v, const char *method, struct
     struct args none = {0};
     struct value text;
     return jinja_to_text(j, v, &text) &&
-           jinja_call_row(j, jinja_row_find(jinja_string_tests, str_of(method)), "method", text,
-                          &none, out);
+           jinja_call_row(j, jinja_row_find(jinja_string_tests, str_of(method)), text, &none, out);
 }
 
 static bool test_lower(struct jinja *j, struct value v, struct args *args, struct value *out)

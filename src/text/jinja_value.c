@@ -207,9 +207,11 @@ bool jinja_cursor(struct jinja *j, struct value v, struct cursor *cursor)
     return value_is_iterable(v) || jinja_fail(j, "'%s' object is not iterable", value_type_name(v));
 }
 
-static bool next_of_dict(struct jinja *j, struct cursor *c, const struct dict *dict,
-                         enum view_kind kind, struct value *out, bool *more)
+static bool next_of_dict(struct jinja *j, struct cursor *c, struct value *out, bool *more)
 {
+    bool view = c->v.kind == VALUE_VIEW;
+    const struct dict *dict = view ? c->v.view->dict : c->v.dict;
+    enum view_kind kind = view ? c->v.view->kind : VIEW_KEYS;
     if (dict->count != c->size_at_start)
         return jinja_fail(j, "dictionary changed size during iteration");
     *more = c->at < dict->count;
@@ -258,8 +260,8 @@ bool jinja_next(struct jinja *j, struct cursor *c, struct value *out, bool *more
             *out = value_int(v.range->start + (int64_t)c->at++ * v.range->step);
         return true;
     case VALUE_STRING: return next_of_string(j, c, out, more);
-    case VALUE_DICT: return next_of_dict(j, c, v.dict, VIEW_KEYS, out, more);
-    case VALUE_VIEW: return next_of_dict(j, c, v.view->dict, v.view->kind, out, more);
+    case VALUE_DICT:
+    case VALUE_VIEW: return next_of_dict(j, c, out, more);
     default: return true;
     }
 }

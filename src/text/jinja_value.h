@@ -384,8 +384,8 @@ bool jinja_slice_range(struct jinja *j, const struct value bounds[3], int64_t n,
  */
 
 bool jinja_call(struct jinja *j, struct value callee, struct args *args, struct value *out);
-bool jinja_call_row(struct jinja *j, const struct jinja_row *row, const char *what,
-                    struct value self, struct args *args, struct value *out);
+bool jinja_call_row(struct jinja *j, const struct jinja_row *row, struct value self,
+                    struct args *args, struct value *out);
 const struct jinja_row *jinja_row_find(const struct jinja_row *rows, struct str name);
 
 extern const struct jinja_row jinja_text_filters[], jinja_list_filters[], jinja_pick_filters[],
@@ -433,6 +433,8 @@ bool jinja_percent_put(struct jinja *j, struct str format, struct value args);
 bool jinja_format(struct jinja *j, struct value format, struct args *args, struct value *out);
 /* One value by a format specification (">10.2f"), put at the end of the output. */
 bool jinja_put_formatted(struct jinja *j, struct value v, struct str spec);
+
+jinja_fn jinja_wordwrap; /* the filter */
 
 struct json_style {
     struct str item_separator, key_separator;
