@@ -160,6 +160,14 @@ TEST(unsupported_is_named)
     check_text("{% if false %}{{ 1|bogus }}{% endif %}ok", "{}", "ok");
 }
 
+/* Jinja2 prints "missing" here, an accident of how it compiles loops; ours keeps what each saw. */
+TEST(macros_keep_their_iteration)
+{
+    check_text("{% set ns = namespace(f=[]) %}{% for i in l %}{% macro m() %}{{ i }}{% endmacro %}"
+               "{% set _ = ns.f.append(m) %}{% endfor %}{% for f in ns.f %}{{ f() }}{% endfor %}",
+               "{\"l\":[3,1,2]}", "312");
+}
+
 TEST(raise_exception)
 {
     json_t *context = json_object();
