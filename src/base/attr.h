@@ -1,7 +1,7 @@
 /*
  * attr.h — the only place that knows compiler extensions.
  *
- * Owns nothing; macros only.
+ * Owns nothing; macros only, so that threads do not matter.
  */
 #ifndef BASE_ATTR_H
 #define BASE_ATTR_H

@@ -1,8 +1,8 @@
 /*
  * half.h — 16-bit floats: IEEE binary16 and bfloat16, to and from float.
  *
- * Owns nothing. Conversions round to nearest even; NaN stays NaN; exact in the widening direction.
- * Formulas: IEEE 754-2019, binary interchange formats.
+ * Owns nothing; any thread. Conversions round to nearest even; NaN stays NaN; exact in the widening
+ * direction. Formulas: IEEE 754-2019, binary interchange formats.
  */
 #ifndef BASE_HALF_H
 #define BASE_HALF_H

@@ -2,8 +2,8 @@
  * os.h — what differs between systems: threads, clock, mappings, folders, shared libraries.
  *
  * Implemented by os_posix.c and os_win32.c, the only files that name a system's interface. Paths
- * are UTF-8 with '/' (Windows accepts it). Functions that fail set a text for `os_error_text`,
- * which is per thread.
+ * are UTF-8 with '/' (Windows accepts it). Owns no memory beyond what each function says. Any
+ * thread: functions that fail set a text for `os_error_text`, which is per thread.
  */
 #ifndef BASE_OS_H
 #define BASE_OS_H
@@ -23,8 +23,10 @@ struct os_mutex {
 struct os_cond {
     void *state; /* CONDITION_VARIABLE */
 };
+/* clang-format off */
 #define OS_MUTEX_INIT {0}
 #define OS_COND_INIT  {0}
+/* clang-format on */
 #else
 #include <pthread.h>
 struct os_mutex {
@@ -33,8 +35,10 @@ struct os_mutex {
 struct os_cond {
     pthread_cond_t state;
 };
+/* clang-format off */
 #define OS_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
 #define OS_COND_INIT  {PTHREAD_COND_INITIALIZER}
+/* clang-format on */
 #endif
 
 void os_mutex_init(struct os_mutex *mutex);

@@ -2,8 +2,8 @@
  * rng.h — a small random generator for tests, synthetic models and sampling.
  *
  * PCG-XSH-RR 64/32 (O'Neill 2014, "PCG: A Family of Simple Fast Space-Efficient Statistically Good
- * Algorithms for Random Number Generation"). Same seed, same numbers, on every system. A value; one
- * thread at a time.
+ * Algorithms for Random Number Generation"). Same seed, same numbers, on every system. A value that
+ * owns nothing; one thread at a time.
  */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H

@@ -1,7 +1,7 @@
 /*
  * cpu_check.h — comparing an op that has just run with its reference.
  *
- * Owns nothing after it returns. Private to cpu/.
+ * Owns nothing after it returns. The thread that runs the op. Private to cpu/.
  */
 #ifndef CPU_CPU_CHECK_H
 #define CPU_CPU_CHECK_H

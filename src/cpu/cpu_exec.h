@@ -24,7 +24,8 @@ HTH_MUST_CHECK cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
                                const struct cpu_exec_options *options, const struct log *log);
 void cpu_exec_destroy(struct cpu_exec *exec);
 
-/* Runs all ops; logits of the batch's outputs are then at `cpu_exec_logits`, [n_vocab, n_outputs]. */
+/* Runs all ops; logits of the batch's outputs, [n_vocab, n_outputs], are then at
+ * `cpu_exec_logits`. */
 HTH_MUST_CHECK cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
                             void *const *kv_pages);
 const float *cpu_exec_logits(const struct cpu_exec *exec);

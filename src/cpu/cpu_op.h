@@ -16,7 +16,7 @@ enum cpu_level { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_NEON };
 /* What a kernel may use while it runs. */
 struct cpu_scratch {
     struct pool *pool;
-    void *bytes; /* as many as `scratch_bytes` asked for, aligned to 64 */
+    void *bytes;     /* as many as `scratch_bytes` asked for, aligned to 64 */
     bool float_only; /* no integer activations */
 };
 
@@ -24,7 +24,7 @@ struct cpu_op {
     const char *name; /* "matmul_scalar" */
     enum op_kind kind;
     enum cpu_level level;
-    bool (*fits)(const struct op *op); /* NULL: always */
+    bool (*fits)(const struct op *op);                           /* NULL: always */
     size_t (*scratch_bytes)(const struct op *op, int n_threads); /* NULL: none */
     void (*run)(const struct op_call *call, const struct cpu_scratch *scratch);
 };

@@ -21,7 +21,8 @@
 #include "base/str.h"
 #include "quant/dtype.h"
 
-enum gguf_type { /* numbers as in the file */
+/* Numbers as in the file. */
+enum gguf_type {
     GGUF_U8 = 0,
     GGUF_I8,
     GGUF_U16,

@@ -2,7 +2,8 @@
  * synth_part.h — what the files of synth share; nothing for others.
  *
  * synth_shape.c: the sizes of published models; synth_mix.c: which type a matrix has in a mix;
- * synth_vocab.c: tokens; synth_bank.c: encoded random elements; synth.c: keys and tensors.
+ * synth_vocab.c: tokens; synth_bank.c: encoded random elements; synth.c: keys and tensors. Owns
+ * nothing but each bank its rows. One thread per model made.
  */
 #ifndef MODEL_SYNTH_PART_H
 #define MODEL_SYNTH_PART_H

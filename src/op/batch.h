@@ -1,7 +1,8 @@
 /*
  * batch.h — what changes with every token: which tokens, where they stand, where their cache is.
  *
- * Owns nothing; filled by the engine for one step, read by every executor. Plain values.
+ * Owns nothing; filled by the engine for one step, read by every executor. Plain values: any
+ * thread.
  */
 #ifndef OP_BATCH_H
 #define OP_BATCH_H
@@ -12,7 +13,7 @@ struct batch {
     int n_tokens;
     const int32_t *ids; /* token of each row */
     const int32_t *pos; /* its position in its sequence */
-    const int32_t *seq; /* its row of the page table; tokens of a sequence stand together, ascending */
+    const int32_t *seq; /* its row of the page table; those of a sequence together, ascending */
     int n_outputs;
     const int32_t *outputs; /* rows whose logits are wanted, ascending */
     /* page_table[seq × table_stride + pos / KV_PAGE] is the number of a page of the cache. */

@@ -1,8 +1,8 @@
 /*
  * fuse.h — rewrites of a graph for one device: several ops become one that the device does at once.
  *
- * Owns nothing. A fused op keeps its parts, and the tensors between them stay in the graph if anyone
- * else reads them. Deterministic. One thread per graph.
+ * Owns nothing. A fused op keeps its parts, and the tensors between them stay in the graph if
+ * anyone else reads them. Deterministic. One thread per graph.
  */
 #ifndef OP_FUSE_H
 #define OP_FUSE_H

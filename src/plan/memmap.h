@@ -15,8 +15,8 @@ struct memmap {
     uint64_t size_bytes; /* of the whole area */
 };
 
-/* Places the activations of `graph`, each aligned to `align` bytes (a power of two). The logits stay
- * alive past the end. With `keep_all`, nothing is reused (for checking step by step). */
+/* Places the activations of `graph`, each aligned to `align` bytes (a power of two). The logits
+ * stay alive past the end. With `keep_all`, nothing is reused (for checking step by step). */
 HTH_MUST_CHECK memmap_create(struct memmap *out, const struct graph *graph, uint64_t align,
                              bool keep_all, const struct log *log);
 void memmap_free(struct memmap *map);

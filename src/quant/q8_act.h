@@ -1,9 +1,10 @@
 /*
  * q8_act.h — activations in blocks of 32 signed bytes, the input of integer dot products.
  *
- * A value is d × q with d = max|x| / 127 of its block and q rounded to nearest (ties away from zero,
- * as roundf); `sum` is d × Σq, which formats with an offset need. Shared by the CPU and, in the same
- * numbers, by the shaders (shaders/quantize). A plain struct: no ownership, any thread.
+ * A value is d × q with d = max|x| / 127 of its block and q rounded to nearest (ties away from
+ * zero, as roundf); `sum` is d × Σq, which formats with an offset need. Shared by the CPU and, in
+ * the same numbers, by the shaders (shaders/matmul/quantize.comp). A plain struct: no ownership,
+ * any thread.
  */
 #ifndef QUANT_Q8_ACT_H
 #define QUANT_Q8_ACT_H

@@ -23,11 +23,11 @@ HTH_MUST_CHECK template_parse(struct template **out, struct str source, const ch
                               const struct log *log);
 void template_free(struct template *tmpl);
 
-struct template_limits { /* zero means the default in brackets */
-    uint64_t max_steps;  /* expressions and statements evaluated [20 million] */
-    size_t max_output;   /* bytes [64 MiB] */
-    size_t max_memory;   /* bytes of values made on the way [256 MiB] */
-    int max_depth;       /* nested calls and values [200] */
+struct template_limits {  /* zero means the default in brackets */
+    uint64_t max_steps;   /* expressions and statements evaluated [20 million] */
+    size_t max_output;    /* bytes [64 MiB] */
+    size_t max_memory;    /* bytes of values made on the way [256 MiB] */
+    int max_depth;        /* nested calls and values [200] */
     uint32_t max_time_ms; /* wall clock [1000] */
 };
 

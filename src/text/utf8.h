@@ -19,7 +19,7 @@ size_t utf8_decode(struct str text, size_t at, uint32_t *codepoint);
 
 bool utf8_valid(struct str text);
 
-/* Appends `text` with every maximal ill-formed subpart replaced by U+FFFD (as WHATWG and Python). */
+/* Appends `text`, every maximal ill-formed subpart of it as U+FFFD (like WHATWG and Python). */
 void utf8_append_lossy(struct strbuf *out, struct str text);
 
 /* Holds back the beginning of a character until its end has come. Zero is an empty stream. */
