@@ -15,10 +15,16 @@ static void row_shape(const struct row_env *env, const struct op *op, struct row
     choice_set(choice, "GROUP", group);
 }
 
-static enum hth_status emit(struct compile *c, const struct tensor *x, const struct tensor *add,
-                            const struct tensor *sum, const struct tensor *w,
-                            const struct tensor *y, float eps, const struct row_choice *choice)
+/* y = norm(x + add) × w, sum = x + add; NULL: without. */
+struct parts {
+    const struct tensor *x, *add, *sum, *w, *y;
+    float eps;
+};
+
+static enum hth_status emit(struct compile *c, const struct parts *p,
+                            const struct row_choice *choice)
 {
+    const struct tensor *x = p->x, *add = p->add, *sum = p->sum, *y = p->y;
     uint32_t rows = (uint32_t)tensor_rows(x);
     struct norm_args a = {
         .batch = compile_batch_ref(c),
@@ -28,13 +34,13 @@ static enum hth_status emit(struct compile *c, const struct tensor *x, const str
         .x = compile_ref(c, x),
         .add = compile_ref(c, add),
         .sum = compile_ref(c, sum),
-        .w = compile_vector(c, w),
+        .w = compile_vector(c, p->w),
         .y = compile_ref(c, y),
         .x_stride = compile_stride(x),
         .add_stride = add ? compile_stride(add) : 0,
         .sum_stride = sum ? compile_stride(sum) : 0,
         .y_stride = compile_stride(y),
-        .eps = eps,
+        .eps = p->eps,
     };
     struct dispatch d = {
         .choice = *choice, .args = &a, .args_bytes = sizeof a, .groups = {rows, 1, 1}};
@@ -48,16 +54,18 @@ static enum hth_status emit(struct compile *c, const struct tensor *x, const str
 static enum hth_status rms_norm_emit(struct compile *c, const struct op *op,
                                      const struct row_choice *choice)
 {
-    if (op->kind == OP_ADD_RMS_NORM)
-        return emit(c, op->in[0], op->in[1], op->out[0], op->in[2], op->out[1], op->p.rms_norm.eps,
-                    choice);
-    return emit(c, op->in[0], NULL, NULL, op->in[1], op->out[0], op->p.rms_norm.eps, choice);
+    struct parts p = {.x = op->in[0], .w = op->in[1], .y = op->out[0], .eps = op->p.rms_norm.eps};
+    if (op->kind == OP_ADD_RMS_NORM) {
+        p.add = op->in[1], p.sum = op->out[0];
+        p.w = op->in[2], p.y = op->out[1];
+    }
+    return emit(c, &p, choice);
 }
 
 static enum hth_status softmax_emit(struct compile *c, const struct op *op,
                                     const struct row_choice *choice)
 {
-    return emit(c, op->in[0], NULL, NULL, NULL, op->out[0], 0, choice);
+    return emit(c, &(struct parts){.x = op->in[0], .y = op->out[0]}, choice);
 }
 
 static const struct row norm_rows[] = {

@@ -17,13 +17,12 @@ struct tensor *block_linear(struct graph *g, const char *label, const struct wei
     return op_matmul(g, label, graph_weight(g, weight), x, graph_weight(g, bias));
 }
 
-/* x [dim × n, T] → [dim, n, T], with a norm per head where the file has one, and turned by position
- * but where `rope` is NULL. */
+/* x [dim, n, T]: a norm per head where the file has one, and turned by position but where `rope` is
+ * NULL. */
 static struct tensor *heads(const struct model *model, struct graph *g, const char *const labels[2],
-                            struct tensor *x, int n_head, const struct weight *norm,
+                            struct tensor *x, const struct weight *norm,
                             const struct rope_params *rope)
 {
-    x = graph_reshape(g, x, model->hp.head_dim_k, n_head, g->n_tokens);
     if (norm)
         x = block_norm(model, g, labels[0], x, norm);
     if (rope)
@@ -44,9 +43,11 @@ struct tensor *block_attention(const struct model *model, struct graph *g,
     struct tensor *q = block_linear(g, "attn_q", layer->attn_q, x, layer->attn_q_bias);
     struct tensor *k = block_linear(g, "attn_k", layer->attn_k, x, layer->attn_k_bias);
     struct tensor *v = block_linear(g, "attn_v", layer->attn_v, x, layer->attn_v_bias);
-    q = heads(model, g, q_labels, q, hp->n_head, layer->attn_q_norm, rope);
-    k = heads(model, g, k_labels, k, hp->n_head_kv, layer->attn_k_norm, rope);
+    q = graph_reshape(g, q, hp->head_dim_k, hp->n_head, g->n_tokens);
+    k = graph_reshape(g, k, hp->head_dim_k, hp->n_head_kv, g->n_tokens);
     v = graph_reshape(g, v, hp->head_dim_v, hp->n_head_kv, g->n_tokens);
+    q = heads(model, g, q_labels, q, layer->attn_q_norm, rope);
+    k = heads(model, g, k_labels, k, layer->attn_k_norm, rope);
     if (hp->temperature_scale != 0.0f) {
         const struct scale_params scale = {1.0f, hp->temperature_scale, hp->temperature_length};
         q = op_scale(g, "q_temperature", q, &scale);

@@ -32,14 +32,17 @@ float fit_normalize(const float *x, size_t n, float *out)
     return amax;
 }
 
+struct rounding {
+    float inverse, low, q_min, q_max;
+};
+
 /* (v − low) × inverse, rounded and clamped: fit_nearest, but the integers stay floats. */
-static void round_all(const float *v, size_t n, float inverse, float low, float q_min, float q_max,
-                      float *q)
+static void round_all(const float *v, size_t n, struct rounding to, float *q)
 {
     for (size_t i = 0; i < n; i++) {
-        float t = (v[i] - low) * inverse;
-        t = t > q_min ? t : q_min;
-        t = t < q_max ? t : q_max;
+        float t = (v[i] - to.low) * to.inverse;
+        t = t > to.q_min ? t : to.q_min;
+        t = t < to.q_max ? t : to.q_max;
         q[i] = (t + 12582912.0f) - 12582912.0f;
     }
 }
@@ -65,7 +68,7 @@ float fit_scale(const float *x, size_t n, int q_min, int q_max)
         if (t >= TRIALS)
             inverse = -inverse;
         float q[FIT_MAX];
-        round_all(v, n, inverse, 0, (float)q_min, (float)q_max, q);
+        round_all(v, n, (struct rounding){inverse, 0, (float)q_min, (float)q_max}, q);
         float sum_vq = fit_dot(v, q, n), sum_qq = fit_dot(q, q, n);
         /* With the best d = Σvq / Σqq the squared error is Σvv − (Σvq)² / Σqq. */
         if (sum_qq > 0 && sum_vq * sum_vq > best_gain * sum_qq) {
@@ -83,7 +86,7 @@ struct sums {
 static struct sums sums_of(const float *v, size_t n, float inverse, float low, int q_max)
 {
     float q[FIT_MAX];
-    round_all(v, n, inverse, low, 0, (float)q_max, q);
+    round_all(v, n, (struct rounding){inverse, low, 0, (float)q_max}, q);
     return (struct sums){.q = total(q, n), .qq = fit_dot(q, q, n), .vq = fit_dot(v, q, n)};
 }
 

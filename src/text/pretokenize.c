@@ -144,28 +144,37 @@ static bool cut_thirds(struct pre_cuts *cuts, struct str text, size_t from, size
     return true;
 }
 
+/* A rule at work. */
+struct pass {
+    const struct compiled_rule *rule;
+    pcre2_match_data *match;
+    pcre2_match_context *limits;
+    struct str text;
+    struct pre_cuts *cuts;
+};
+
 /* Applies a rule to the piece text[from, to), which it sees as if it were all there is. */
-static enum hth_status apply_to_piece(const struct pretokenizer *pretokenizer,
-                                      const struct compiled_rule *rule, pcre2_match_data *match,
-                                      struct str text, size_t from, size_t to,
-                                      struct pre_cuts *cuts)
+static enum hth_status apply_to_piece(const struct pass *pass, size_t from, size_t to)
 {
-    PCRE2_SPTR subject = (PCRE2_SPTR)text.ptr + from;
+    const struct compiled_rule *rule = pass->rule;
+    pcre2_match_data *match = pass->match;
+    struct pre_cuts *cuts = pass->cuts;
+    PCRE2_SPTR subject = (PCRE2_SPTR)pass->text.ptr + from;
     size_t len = to - from, at = 0;
     while (at < len) {
         int rc = pcre2_match(rule->code, subject, len, at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
-                             match, pretokenizer->limits);
+                             match, pass->limits);
         if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
             rc = pcre2_match(rule->code, subject, len, at,
                              PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | PCRE2_NO_JIT, match,
-                             pretokenizer->limits);
+                             pass->limits);
         if (rc == PCRE2_ERROR_NOMEMORY)
             return HTH_ERROR_MEMORY;
         if (rc < 0)
             break; /* no match, or a limit: the rest stays whole */
         const PCRE2_SIZE *place = pcre2_get_ovector_pointer(match);
         if (!cut(cuts, from + place[0]) ||
-            (rule->thirds && !cut_thirds(cuts, text, from + place[0], from + place[1])) ||
+            (rule->thirds && !cut_thirds(cuts, pass->text, from + place[0], from + place[1])) ||
             !cut(cuts, from + place[1]))
             return HTH_ERROR_MEMORY;
         at = place[1];
@@ -185,9 +194,9 @@ enum hth_status pretokenize(const struct pretokenizer *pretokenizer, struct str 
     status = HTH_OK;
     for (size_t r = 0; r < pretokenizer->n_rules && status == HTH_OK; r++) {
         next.count = 0;
+        struct pass pass = {&pretokenizer->rules[r], match, pretokenizer->limits, text, &next};
         for (size_t i = 0, from = 0; i < cuts->count && status == HTH_OK; i++) {
-            status = apply_to_piece(pretokenizer, &pretokenizer->rules[r], match, text, from,
-                                    cuts->ends[i], &next);
+            status = apply_to_piece(&pass, from, cuts->ends[i]);
             from = cuts->ends[i];
         }
         struct pre_cuts swap = *cuts;
