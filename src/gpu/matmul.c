@@ -335,14 +335,17 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
     return status;
 }
 
+/* Where the device has no instruction for it, only when asked for by name. */
 static bool matmul_int_fits(const struct row_env *env, const struct op *op)
 {
-    return env->caps->int_dot && matmul_fits(env, op);
+    return (env->caps->int_dot || (env->forced && env->caps->int_dot_any)) && matmul_fits(env, op);
 }
 
+/* A matrix that its file keeps in F32 (a router, above all: rounding would choose other experts for
+ * a prompt than token by token) is multiplied in float. */
 static bool matmul_half_fits(const struct row_env *env, const struct op *op)
 {
-    return env->caps->fp16 && matmul_fits(env, op);
+    return env->caps->fp16 && matmul_fits(env, op) && parts_of(op).w[0]->dtype != &dtype_f32;
 }
 
 static const struct row rows[] = {

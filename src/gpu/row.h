@@ -15,7 +15,9 @@
 struct row_env {
     const struct vk_caps *caps;
     bool float_only;    /* no integer activations, no fp16 arithmetic */
-    const char *forced; /* only rows whose name is this, or begins with this and '_'; NULL: any */
+    /* Only rows whose name is this, or begins with this and '_', for ops that such rows have a blob
+     * for; NULL: any. */
+    const char *forced;
     int n_seqs;         /* sequences that a batch may hold at most */
     bool addresses;     /* tests: only blobs in the address form */
 };

@@ -55,12 +55,23 @@ static const struct shader_blob *row_blob(const struct row_env *env, const struc
     return n > 0 && (size_t)n < sizeof name ? shader_blob_find(name) : NULL;
 }
 
-static bool forced_out(const struct row_env *env, const struct row *row)
+static bool has_forced_name(const struct row_env *env, const struct row *row)
 {
-    if (!env->forced)
-        return false;
     size_t n = strlen(env->forced);
-    return strncmp(row->name, env->forced, n) != 0 || (row->name[n] != '\0' && row->name[n] != '_');
+    return strncmp(row->name, env->forced, n) == 0 && (row->name[n] == '\0' || row->name[n] == '_');
+}
+
+/* A forced name binds the ops that some row of this name has a blob for, whether it fits or not;
+ * the others are chosen as ever (the F32 router beside matrices whose rows are forced). */
+static bool forced_out(const struct row_env *env, const struct row_family *family,
+                       const struct row *row, const struct op *op)
+{
+    if (!env->forced || has_forced_name(env, row))
+        return false;
+    for (int r = 0; r < family->n_rows; r++)
+        if (has_forced_name(env, &family->rows[r]) && row_blob(env, &family->rows[r], op))
+            return true;
+    return false;
 }
 
 bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
@@ -90,7 +101,8 @@ const struct row *row_select(const struct row_env *env, const struct op *op,
         for (int k = 0; k < family->n_kinds; k++)
             same_kind |= family->kinds[k] == op->kind;
         for (int r = 0; same_kind && r < family->n_rows; r++)
-            if (!forced_out(env, &family->rows[r]) && row_fits(env, &family->rows[r], op, choice))
+            if (!forced_out(env, family, &family->rows[r], op) &&
+                row_fits(env, &family->rows[r], op, choice))
                 return &family->rows[r];
     }
     return NULL;
