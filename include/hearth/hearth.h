@@ -141,6 +141,7 @@ struct hth_feed {
     const int32_t *ids;
     int count;
     enum hth_outputs outputs; /* of which positions logits are wanted */
+    int n_last;               /* with HTH_OUTPUT_LAST: of the last how many; 0: of one */
 };
 
 /* Computes tokens of one or several sequences (each at most once per call), in as few batches as

@@ -91,15 +91,13 @@ static enum hth_status make_logits(void *user, const struct gguf_tensor *tensor,
         struct hth_feed feed = {
             .ids = eval->ids + at,
             .count = n,
-            .outputs = skip >= n       ? HTH_OUTPUT_NONE
-                       : skip == n - 1 ? HTH_OUTPUT_LAST
-                                       : HTH_OUTPUT_ALL,
+            .outputs = skip >= n ? HTH_OUTPUT_NONE : HTH_OUTPUT_LAST,
+            .n_last = n - skip,
         };
         enum hth_status status = hth_session_feed(eval->session, &feed, 1);
         if (status)
             return status;
-        int n_rows = hth_session_n_logits(eval->session), n_wanted = n - skip;
-        for (int row = n_rows - n_wanted; n_wanted > 0 && row < n_rows; row++)
+        for (int row = 0; row < hth_session_n_logits(eval->session); row++)
             gguf_emit(writer, hth_session_logits(eval->session, row),
                       (size_t)eval->n_vocab * sizeof(float));
         at += n;

@@ -55,6 +55,7 @@ struct hth_session {
     unsigned char *cpu_kv; /* all pages */
     void **cpu_pages;
     int32_t *ids, *pos, *seq, *outputs; /* of a batch, n_batch each */
+    int *before;                        /* [n_seqs]: lengths when a feed began */
     float *logits;                      /* of the last feed */
     size_t n_logits, cap_logits;
     struct batch last;

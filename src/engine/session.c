@@ -31,6 +31,36 @@ static const struct dtype *kv_dtype(enum hth_kv_type type)
     return type == HTH_KV_F32 ? &dtype_f32 : type == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
 }
 
+/* CPU kernels look at the rows that are there, so few sizes do: one token, a few, a whole batch;
+ * with one output or many. */
+static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int n_outputs,
+                                  struct cpu_bucket **out)
+{
+    int n_batch = session->opt.n_batch;
+    n_tokens = n_tokens <= 1 ? 1 : n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
+    n_outputs = n_outputs <= 1 ? 1 : n_tokens;
+    struct cpu_bucket *bucket = NULL;
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
+        bucket = &session->cpu[i];
+        if (!bucket->exec)
+            break;
+        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
+            *out = bucket;
+            return HTH_OK;
+        }
+    }
+    graph_free(&bucket->graph);
+    enum hth_status status = build_graph(session, &bucket->graph, n_tokens, n_outputs);
+    struct cpu_exec_options options = {.pool = session->model->pool,
+                                       .float_only = session->opt.float_only};
+    if (status == HTH_OK)
+        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
+    bucket->n_tokens = n_tokens;
+    bucket->n_outputs = n_outputs;
+    *out = bucket;
+    return status;
+}
+
 static enum hth_status open_cpu(struct hth_session *session)
 {
     uint64_t n_pages = (uint64_t)kv_n_pages(session->kv), bytes;
@@ -46,7 +76,9 @@ static enum hth_status open_cpu(struct hth_session *session)
             session->opt.n_ctx * session->opt.n_seqs, (unsigned long long)(bytes >> 20));
     for (uint64_t i = 0; i < n_pages; i++)
         session->cpu_pages[i] = session->cpu_kv + i * session->kv_page_bytes;
-    return HTH_OK;
+    struct cpu_bucket *bucket;
+    enum hth_status status = cpu_bucket(session, session->opt.n_batch, 1, &bucket);
+    return status ? status : cpu_bucket(session, 1, 1, &bucket);
 }
 
 static enum hth_status open_gpu(struct hth_session *session)
@@ -79,8 +111,13 @@ static enum hth_status open_parts(struct hth_session *session)
     session->kv_geom = mem_calloc((size_t)n_layer, sizeof *session->kv_geom);
     int32_t *lists = mem_calloc(4 * n_batch, sizeof *lists);
     session->ids = lists;
-    if (!session->kv_geom || !lists)
-        return log_fail_memory(log, "the session", 4 * n_batch * sizeof *lists);
+    session->before = mem_calloc((size_t)session->opt.n_seqs, sizeof *session->before);
+    /* A token for each sequence allocates nothing later. */
+    size_t n_logits = (size_t)session->opt.n_seqs * (size_t)model->model->hp.n_vocab;
+    session->logits = mem_grow(NULL, &session->cap_logits, n_logits, sizeof *session->logits);
+    if (!session->kv_geom || !lists || !session->before || !session->logits)
+        return log_fail_memory(log, "the session",
+                               4 * n_batch * sizeof *lists + n_logits * sizeof *session->logits);
     session->pos = lists + n_batch;
     session->seq = lists + 2 * n_batch;
     session->outputs = lists + 3 * n_batch;
@@ -130,6 +167,7 @@ void hth_session_close(struct hth_session *session)
     kv_destroy(session->kv);
     mem_free(session->kv_geom);
     mem_free(session->ids);
+    mem_free(session->before);
     mem_free(session->logits);
     mem_free(session);
 }
@@ -137,43 +175,13 @@ void hth_session_close(struct hth_session *session)
 /* --- running a batch
  * -------------------------------------------------------------------------------- */
 
-/* CPU kernels look at the rows that are there, so few sizes do: one token, a few, a whole batch;
- * with one output or many. */
-static enum hth_status cpu_bucket(struct hth_session *session, const struct batch *batch,
-                                  struct cpu_bucket **out)
-{
-    int n_batch = session->opt.n_batch;
-    int n_tokens = batch->n_tokens <= 1 ? 1 : batch->n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
-    int n_outputs = batch->n_outputs <= 1 ? 1 : n_tokens;
-    struct cpu_bucket *bucket = NULL;
-    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
-        bucket = &session->cpu[i];
-        if (!bucket->exec)
-            break;
-        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
-            *out = bucket;
-            return HTH_OK;
-        }
-    }
-    graph_free(&bucket->graph);
-    enum hth_status status = build_graph(session, &bucket->graph, n_tokens, n_outputs);
-    struct cpu_exec_options options = {.pool = session->model->pool,
-                                       .float_only = session->opt.float_only};
-    if (status == HTH_OK)
-        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
-    bucket->n_tokens = n_tokens;
-    bucket->n_outputs = n_outputs;
-    *out = bucket;
-    return status;
-}
-
 static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
                                  const float **logits)
 {
     if (session->gpu)
         return gpu_exec_run(session->gpu, batch, logits);
     struct cpu_bucket *bucket;
-    enum hth_status status = cpu_bucket(session, batch, &bucket);
+    enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
     if (status == HTH_OK)
         status = cpu_exec_run(bucket->exec, batch, session->cpu_pages);
     *logits = status == HTH_OK ? cpu_exec_logits(bucket->exec) : NULL;
@@ -225,8 +233,9 @@ static enum hth_status check_feeds(const struct hth_session *session, const stru
 
 static bool is_output(const struct hth_feed *feed, int i)
 {
+    int n_last = feed->n_last > 0 ? feed->n_last : 1;
     return feed->outputs == HTH_OUTPUT_ALL ||
-           (feed->outputs == HTH_OUTPUT_LAST && i == feed->count - 1);
+           (feed->outputs == HTH_OUTPUT_LAST && i >= feed->count - n_last);
 }
 
 /* Takes tokens into the session's batch, from (*feed, *at) on, until it is full. */
@@ -294,16 +303,12 @@ enum hth_status hth_session_feed(struct hth_session *session, const struct hth_f
     enum hth_status status = check_feeds(session, feeds, n_feeds);
     if (status)
         return status;
-    int *before = mem_calloc((size_t)n_feeds + 1, sizeof *before);
-    if (!before)
-        return log_fail_memory(&session->model->log, "a feed", (size_t)n_feeds * sizeof *before);
     for (int f = 0; f < n_feeds; f++)
-        before[f] = kv_length(session->kv, feeds[f].seq);
+        session->before[f] = kv_length(session->kv, feeds[f].seq);
     session->n_logits = 0;
     status = feed_all(session, feeds, n_feeds);
     for (int f = 0; f < n_feeds && status && status != HTH_ERROR_CANCELLED; f++)
-        kv_truncate(session->kv, feeds[f].seq, before[f]);
-    mem_free(before);
+        kv_truncate(session->kv, feeds[f].seq, session->before[f]);
     return status;
 }
 
@@ -326,13 +331,14 @@ int hth_session_length(const struct hth_session *session, int seq)
 
 int hth_session_truncate(struct hth_session *session, int seq, int length)
 {
-    return seq >= 0 && seq < session->opt.n_seqs ? kv_truncate(session->kv, seq, length) : 0;
+    bool valid = seq >= 0 && seq < session->opt.n_seqs;
+    return valid ? kv_truncate(session->kv, seq, length > 0 ? length : 0) : 0;
 }
 
 int hth_session_share(struct hth_session *session, int to, int from, int length)
 {
     bool valid = to >= 0 && to < session->opt.n_seqs && from >= 0 && from < session->opt.n_seqs;
-    return valid && to != from ? kv_share(session->kv, to, from, length) : 0;
+    return valid && to != from ? kv_share(session->kv, to, from, length > 0 ? length : 0) : 0;
 }
 
 void hth_session_cancel(struct hth_session *session)

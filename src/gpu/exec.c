@@ -25,6 +25,7 @@ struct bucket {
     int n_segments;
     uint64_t generation; /* of the recording; 0: not recorded */
     bool timed;          /* segments were cut by measured time */
+    uint64_t used;       /* gpu_exec.clock when it was last asked for */
 };
 
 struct gpu_exec {
@@ -32,6 +33,7 @@ struct gpu_exec {
     const struct log *log;
     struct bucket buckets[MAX_PROGRAMS];
     int n_buckets;
+    uint64_t clock; /* counts askings for buckets */
     uint32_t *kv_chunks;
     size_t n_kv_chunks;
     uint32_t *page_refs;
@@ -131,6 +133,14 @@ static struct row_env row_env_of(const struct gpu_exec *exec)
                             .n_seqs = exec->opt.n_seqs};
 }
 
+static void empty_bucket(struct gpu_exec *exec, struct bucket *bucket)
+{
+    for (int s = 0; s < MAX_SEGMENTS; s++)
+        vk_cmd_destroy(exec->opt.vk, bucket->segments[s].cmd);
+    program_free(&bucket->program);
+    *bucket = (struct bucket){0};
+}
+
 /* Chunk numbers stand in the steps' arguments, so buffers must exist before: the first compile only
  * learns the sizes. */
 static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct bucket *bucket,
@@ -162,15 +172,9 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
             return HTH_OK;
         program_free(&bucket->program);
         /* programs of other buckets name the old chunks: they are compiled anew when next used */
-        for (int i = 0; i < exec->n_buckets; i++) {
-            struct bucket *other = &exec->buckets[i];
-            if (other == bucket || other->n_tokens == 0)
-                continue;
-            for (int s = 0; s < other->n_segments; s++)
-                vk_cmd_destroy(exec->opt.vk, other->segments[s].cmd);
-            program_free(&other->program);
-            *other = (struct bucket){0};
-        }
+        for (int i = 0; i < exec->n_buckets; i++)
+            if (&exec->buckets[i] != bucket)
+                empty_bucket(exec, &exec->buckets[i]);
     }
     return log_fail(exec->log, HTH_ERROR_DEVICE, "the buffers of a batch did not settle");
 }
@@ -195,27 +199,37 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
     return HTH_OK;
 }
 
+/* A bucket that holds nothing; where all hold something, the one not used for longest gives way. */
+static struct bucket *take_bucket(struct gpu_exec *exec)
+{
+    struct bucket *oldest = &exec->buckets[0];
+    for (int i = 0; i < exec->n_buckets; i++) {
+        if (exec->buckets[i].n_tokens == 0)
+            return &exec->buckets[i];
+        if (exec->buckets[i].used < oldest->used)
+            oldest = &exec->buckets[i];
+    }
+    if (exec->n_buckets < MAX_PROGRAMS)
+        return &exec->buckets[exec->n_buckets++];
+    empty_bucket(exec, oldest);
+    return oldest;
+}
+
 static enum hth_status find_bucket(struct gpu_exec *exec, int n_tokens, int n_outputs,
                                    struct bucket **out)
 {
-    struct bucket *free_one = NULL;
-    for (int i = 0; i < exec->n_buckets; i++) {
-        struct bucket *bucket = &exec->buckets[i];
-        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
-            *out = bucket;
-            return HTH_OK;
-        }
-        if (bucket->n_tokens == 0)
-            free_one = bucket;
+    struct bucket *bucket = NULL;
+    for (int i = 0; i < exec->n_buckets && !bucket; i++)
+        if (exec->buckets[i].n_tokens == n_tokens && exec->buckets[i].n_outputs == n_outputs)
+            bucket = &exec->buckets[i];
+    enum hth_status status = HTH_OK;
+    if (!bucket) {
+        bucket = take_bucket(exec);
+        status = create_bucket(exec, bucket, n_tokens, n_outputs);
     }
-    if (!free_one) {
-        if (exec->n_buckets == MAX_PROGRAMS)
-            return log_fail(exec->log, HTH_ERROR_LIMIT, "more than %d sizes of batches",
-                            MAX_PROGRAMS);
-        free_one = &exec->buckets[exec->n_buckets++];
-    }
-    *out = free_one;
-    return create_bucket(exec, free_one, n_tokens, n_outputs);
+    bucket->used = ++exec->clock;
+    *out = bucket;
+    return status;
 }
 
 /* Few outputs keep their number; a batch that wants most of its rows gets room for all. */
@@ -330,8 +344,8 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
         status = record(exec, bucket);
     if (status)
         return status;
-    batch_fill(&bucket->program.batch, batch, exec->page_refs,
-               (uint32_t)exec->opt.n_kv_pages, vk_chunk_data(exec->opt.vk, exec->batch_upload));
+    batch_fill(&bucket->program.batch, batch, exec->page_refs, (uint32_t)exec->opt.n_kv_pages,
+               vk_chunk_data(exec->opt.vk, exec->batch_upload));
     uint64_t ticket = 0;
     for (int i = 0; i < bucket->n_segments && status == HTH_OK; i++)
         status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);
@@ -384,11 +398,14 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
     exec->opt = *options;
     exec->log = log;
     const struct program *program;
+    struct bucket *one = NULL;
     enum hth_status status = create_pages(exec);
     if (status == HTH_OK)
         status = gpu_exec_program(exec, options->max_tokens, 1, &program);
     if (status == HTH_OK)
-        status = gpu_exec_program(exec, 1, 1, &program);
+        status = find_bucket(exec, 1, 1, &one);
+    if (status == HTH_OK)
+        status = record(exec, one); /* so that running it allocates nothing */
     if (status) {
         gpu_exec_destroy(exec);
         return status;
@@ -402,11 +419,8 @@ void gpu_exec_destroy(struct gpu_exec *exec)
     if (!exec)
         return;
     struct vk *vk = exec->opt.vk;
-    for (int i = 0; i < exec->n_buckets; i++) {
-        for (int s = 0; s < MAX_SEGMENTS; s++)
-            vk_cmd_destroy(vk, exec->buckets[i].segments[s].cmd);
-        program_free(&exec->buckets[i].program);
-    }
+    for (int i = 0; i < exec->n_buckets; i++)
+        empty_bucket(exec, &exec->buckets[i]);
     for (size_t i = 0; i < exec->n_kv_chunks; i++)
         vk_chunk_destroy(vk, exec->kv_chunks[i]);
     const uint32_t chunks[] = {exec->activations, exec->batch_upload, exec->batch_device,
