@@ -29,6 +29,8 @@ json_t *json_count(uint64_t value)
 
 json_t *json_number(double value)
 {
+    if (value == floor(value) && fabs(value) < 9e15)
+        return json_integer((json_int_t)value);
     if (isfinite(value))
         return json_real(value);
     return json_string(isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");

@@ -7,9 +7,9 @@
 
 static int unknown_command(const char *name)
 {
-    const char *names[64] = {0};
-    for (size_t i = 0; command_list[i] && i + 1 < ARRAY_LEN(names); i++)
-        names[i] = command_list[i]->name;
+    const char *names[64] = {"help", "--help", "--version"};
+    for (size_t i = 0; command_list[i] && i + 4 < ARRAY_LEN(names); i++)
+        names[i + 3] = command_list[i]->name;
     const char *near = nearest_name(name, names);
     return usage_error(NULL, "no such %s \"%s\"%s%s%s", name[0] == '-' ? "option" : "command", name,
                        near ? ": did you mean " : "", near ? near : "", near ? "?" : "");

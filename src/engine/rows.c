@@ -24,6 +24,7 @@ struct lister {
     struct vk *vk; /* NULL: the CPU */
     struct seen *seen;
     size_t n_seen, cap_seen;
+    bool no_stats;         /* the driver gives none */
     enum hth_status worst; /* the first failure that does not end the listing */
 };
 
@@ -79,8 +80,13 @@ static enum hth_status list_step(struct lister *l, const struct step *step)
     struct stats stats = {.lister = l, .executable = -1};
     stats.item.row = step->name;
     stats.item.choice = &step->choice;
-    if (status == HTH_OK && l->options->stats)
+    if (status == HTH_OK && l->options->stats && !l->no_stats) {
         status = vk_pipeline_stats(l->vk, step->pipeline, take_stat, &stats);
+        if (status == HTH_ERROR_UNSUPPORTED) { /* said, once is enough */
+            l->no_stats = true;
+            status = HTH_OK;
+        }
+    }
     if (status == HTH_OK)
         l->fn(l->user, &stats.item);
     return status;

@@ -35,7 +35,8 @@ struct rows_options {
     struct hth_model_options device; /* where; the log too */
     enum hth_kv_type kv;
     bool float_only;
-    bool stats; /* what the driver's compiler says; nothing then comes from the cache on disk */
+    bool stats; /* what the driver's compiler says; nothing then comes from the cache on disk;
+                 * a driver that says nothing is a line in the log, no error */
 };
 
 /* Compiles for every bucket that matters (1 … 16, 32, 512 tokens) every pipeline that selection

@@ -1,0 +1,185 @@
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/os.h"
+
+enum { MAX_ARGS = 40, MAX_RESULT = 64 << 20, MAX_SECONDS = 300 };
+
+const char *spawn_temp(const char *name)
+{
+    static char paths[32][1024];
+    static unsigned next;
+    char *path = paths[next++ % ARRAY_LEN(paths)];
+    snprintf(path, sizeof paths[0], "%s", test_temp_path("%s", name));
+    return path;
+}
+
+static int open_or_die(const char *path, int flags)
+{
+    int fd = open(path, flags, 0600);
+    if (fd < 0)
+        _exit(126);
+    return fd;
+}
+
+/* In the child: its three streams, its environment, and the program. */
+static void become(const struct spawn *spawn, const char *const *args, const char *in,
+                   const char *out, const char *err)
+{
+    const char *list[MAX_ARGS + 3];
+    size_t n = 0;
+    dup2(open_or_die(in, O_RDONLY), 0);
+    if (spawn->closed_pipe) {
+        int ends[2];
+        if (pipe(ends))
+            _exit(126);
+        dup2(ends[1], 1);
+        close(ends[0]);
+        close(ends[1]);
+    } else {
+        dup2(open_or_die(out, O_WRONLY | O_CREAT), 1);
+    }
+    dup2(open_or_die(err, O_WRONLY | O_CREAT), 2);
+    for (size_t i = 0; i < ARRAY_LEN(spawn->env) && spawn->env[i]; i++)
+        putenv((char *)(uintptr_t)spawn->env[i]);
+    signal(SIGPIPE, SIG_DFL);
+    alarm(MAX_SECONDS);
+    const char *exec = getenv("HEARTH_EXEC");
+    if (exec && *exec)
+        list[n++] = exec;
+    list[n++] = spawn->program ? spawn->program : HEARTH_PROGRAM;
+    for (size_t i = 0; args[i] && n < MAX_ARGS + 2; i++)
+        list[n++] = args[i];
+    list[n] = NULL;
+    execv(list[0], (char *const *)(uintptr_t)list);
+    _exit(127);
+}
+
+/* Waits until stdout's file is long enough, then presses Ctrl-C. */
+static void interrupt_when(pid_t child, const char *out, size_t bytes)
+{
+    for (int i = 0; i < MAX_SECONDS * 100; i++) {
+        struct stat info;
+        if (stat(out, &info) == 0 && (size_t)info.st_size >= bytes)
+            break;
+        siginfo_t ended = {0};
+        if (waitid(P_PID, (id_t)child, &ended, WEXITED | WNOHANG | WNOWAIT) || ended.si_pid)
+            return;
+        usleep(10000);
+    }
+    kill(child, SIGINT);
+}
+
+static void read_result(struct strbuf *out, const char *path)
+{
+    strbuf_clear(out);
+    if (os_stat(path, NULL, NULL) == OS_FILE_REGULAR)
+        assert_int_equal(file_read(path, MAX_RESULT, out, NULL), HTH_OK);
+    strbuf_append(out, STR(""));
+    assert_false(out->failed);
+    remove(path);
+}
+
+void spawn_run(struct spawn *spawn, const char *const *args)
+{
+    static const char *in, *own_out, *err;
+    if (!in) { /* once: they are removed at exit, and there is room for some hundred names */
+        in = mem_strdup(spawn_temp("in"));
+        own_out = mem_strdup(spawn_temp("out"));
+        err = mem_strdup(spawn_temp("err"));
+    }
+    const char *out = spawn->out_path ? spawn->out_path : own_out;
+    FILE *file = fopen(in, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(spawn->input.ptr ? spawn->input.ptr : "", 1, spawn->input.len, file),
+                     spawn->input.len);
+    assert_int_equal(fclose(file), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        become(spawn, args, in, out, err);
+    if (spawn->interrupt_at)
+        interrupt_when(child, out, spawn->interrupt_at);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    spawn->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    read_result(&spawn->err, err);
+    if (spawn->out_path)
+        strbuf_append(&spawn->out, STR(""));
+    else
+        read_result(&spawn->out, out);
+    if (spawn->code == 126 || spawn->code == 127)
+        fail_msg("%s cannot be started", spawn->program ? spawn->program : HEARTH_PROGRAM);
+}
+
+void spawn_free(struct spawn *spawn)
+{
+    strbuf_free(&spawn->out);
+    strbuf_free(&spawn->err);
+}
+
+const char *spawn_last_line(const struct spawn *spawn)
+{
+    static char line[4096];
+    struct str text = strbuf_str(&spawn->err);
+    while (text.len && text.ptr[text.len - 1] == '\n')
+        text.len--;
+    size_t from = text.len;
+    while (from && text.ptr[from - 1] != '\n')
+        from--;
+    snprintf(line, sizeof line, "%.*s", (int)(text.len - from), text.ptr + from);
+    return line;
+}
+
+void spawn_assert_refused(const struct spawn *spawn, int code, const char *text)
+{
+    assert_code(spawn, code);
+    assert_contains(spawn->err.ptr, text);
+    if (strncmp(spawn->err.ptr, "hearth: ", 8) != 0)
+        fail_msg("stderr does not begin with \"hearth: \":\n%s", spawn->err.ptr);
+    const char *end = strchr(spawn->err.ptr, '\n');
+    if (!end || end[1])
+        fail_msg("not one line:\n%s", spawn->err.ptr);
+    assert_string_equal(spawn->out.ptr, "");
+}
+
+const char *spawn_tiny_model(void)
+{
+    static char path[1024];
+    if (!path[0]) {
+        struct spawn synth = {0};
+        snprintf(path, sizeof path, "%s", spawn_temp("tiny.gguf"));
+        RUN(&synth, "synth", "--like", "tiny-llama", "--quant", "q4_0", "-o", path);
+        assert_code(&synth, 0);
+        assert_string_equal(synth.out.ptr, "");
+        spawn_free(&synth);
+    }
+    return path;
+}
+
+const char *spawn_file(const char *name, const void *data, size_t size_bytes)
+{
+    const char *path = spawn_temp(name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, size_bytes, file), size_bytes);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+void spawn_need_device(void)
+{
+    const char *set = getenv("HEARTH_TEST_SOFTWARE");
+    if (!set || strcmp(set, "1") != 0)
+        test_skip("no software device: scripts/with-lavapipe shows it to tests");
+}

@@ -1,0 +1,14 @@
+# The programs that e2e tests start: hearth itself, and docs/example.c as a reader would compile it.
+add_executable(hearth_example ${CMAKE_SOURCE_DIR}/docs/example.c)
+target_link_libraries(hearth_example PRIVATE hearth_engine)
+
+file(GLOB e2e_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
+foreach(source ${e2e_sources})
+  get_filename_component(stem ${source} NAME_WE)
+  string(REGEX REPLACE "^test_" "" stem ${stem})
+  target_sources(e2e_${stem} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/spawn.c)
+  target_compile_definitions(e2e_${stem} PRIVATE
+    _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE
+    HEARTH_PROGRAM="$<TARGET_FILE:hearth>" HEARTH_EXAMPLE="$<TARGET_FILE:hearth_example>")
+  add_dependencies(e2e_${stem} hearth hearth_example)
+endforeach()
