@@ -21,53 +21,63 @@ layout(push_constant, std430) uniform Args { matvec_args a; };
 #include "common/reduce.glsl"
 #include "common/activation.glsl"
 
-// Each lane takes every GROUP-th unit of 32 columns, for all rows and columns of this workgroup.
+// One unit of all rows against all columns.
 //
 // One column: Σ d·q·x + m·Σx, so that scales are applied once per run. Several: weights are made first
 // (d·q + m) and used for all columns.
+void add_unit(Unit unit[MAX_ROWS], uint u, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
+{
+    uvec2 column = quant_columns(u) >> 2;
+    [[unroll]] for (uint run = 0u; run < 2u; run++) {
+        float s[MAX_ROWS], x_sum = 0.0;
+        [[unroll]] for (uint r = 0u; r < ROWS; r++)
+            s[r] = 0.0;
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            vec4 q[MAX_ROWS];
+            [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                q[r] = BEFORE_END(COLS == 1u ? unit[r].q[4u * run + i] : unit_weights(unit[r], run, i),
+                                  4u * (column[run] + i));
+            [[unroll]] for (uint c = 0u; c < COLS; c++) {
+                vec4 x = LOAD_F32X4(a.x, x_row[c] + column[run] + i);
+                x = BEFORE_END(x, 4u * (column[run] + i));
+#if QUANT_HAS_MIN
+                x_sum += x.x + x.y + x.z + x.w;
+#endif
+                [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+                    float product = dot(q[r], x);
+                    if (COLS == 1u)
+                        s[r] += product;
+                    else
+                        acc[r * COLS + c] += product;
+                }
+            }
+        }
+        [[unroll]] for (uint r = 0u; r < ROWS && COLS == 1u; r++) {
+#if QUANT_HAS_SCALE
+            s[r] *= unit[r].d[run];
+#endif
+#if QUANT_HAS_MIN
+            s[r] += unit[r].m[run] * x_sum;
+#endif
+            acc[r] += s[r];
+        }
+    }
+}
+
+// Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales).
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
     uint blocks = a.k / QUANT_ELEMS;
-    for (uint u = gl_LocalInvocationIndex; u < a.k + 31u >> 5; u += GROUP) {
-        Unit unit[MAX_ROWS];
-        [[unroll]] for (uint r = 0u; r < ROWS; r++)
-            unit[r] = quant_load(w, min(row + r, n - 1u) * blocks, u);
-        uvec2 column = quant_columns(u) >> 2;
-        [[unroll]] for (uint run = 0u; run < 2u; run++) {
-            float s[MAX_ROWS], x_sum = 0.0;
-            [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                s[r] = 0.0;
-            [[unroll]] for (uint i = 0u; i < 4u; i++) {
-                if (COLS == 1u) {
-                    vec4 x = LOAD_F32X4(a.x, x_row[0] + column[run] + i);
-                    x = BEFORE_END(x, 4u * (column[run] + i));
-#if QUANT_HAS_MIN
-                    x_sum += x.x + x.y + x.z + x.w;
-#endif
-                    [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                        s[r] += dot(BEFORE_END(unit[r].q[4u * run + i], 4u * (column[run] + i)), x);
-                } else {
-                    vec4 q[MAX_ROWS];
-                    [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                        q[r] = BEFORE_END(unit_weights(unit[r], run, i), 4u * (column[run] + i));
-                    [[unroll]] for (uint c = 0u; c < COLS; c++) {
-                        vec4 x = LOAD_F32X4(a.x, x_row[c] + column[run] + i);
-                        x = BEFORE_END(x, 4u * (column[run] + i));
-                        [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                            acc[r * COLS + c] += dot(q[r], x);
-                    }
-                }
-            }
-            [[unroll]] for (uint r = 0u; r < ROWS && COLS == 1u; r++) {
-#if QUANT_HAS_SCALE
-                s[r] *= unit[r].d[run];
-#endif
-#if QUANT_HAS_MIN
-                s[r] += unit[r].m[run] * x_sum;
-#endif
-                acc[r] += s[r];
-            }
+    for (uint s = gl_LocalInvocationIndex; s < (a.k + 32u * QUANT_STEP - 1u) / (32u * QUANT_STEP); s += GROUP) {
+        Unit unit[QUANT_STEP][MAX_ROWS];
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+            Unit units[QUANT_STEP];
+            quant_load_step(w, min(row + r, n - 1u) * blocks, s, units);
+            [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+                unit[i][r] = units[i];
         }
+        [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+            add_unit(unit[i], QUANT_STEP_UNIT(s, i), x_row, acc);
     }
 }
 

@@ -28,6 +28,25 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
     return r;
 }
 
+// Both units of a group of 64 have the same scales.
+#define QUANT_STEP 2
+#define QUANT_STEP_UNIT(s, i) (2u * (s) + (i))
+
+void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
+{
+    uint at = (block + (s >> 2)) * 9u, g = s & 3u;
+    k_scales(LOAD_U32X4(ref, at), g, units[0].d, units[0].m);
+    units[1].d = units[0].d;
+    units[1].m = units[0].m;
+    [[unroll]] for (uint h = 0u; h < 2u; h++) {
+        uvec4 w = LOAD_U32X4(ref, at + 1u + 2u * g + h);
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            units[h].q[i] = nibbles_low(w[i]);
+            units[h].q[4u + i] = nibbles_high(w[i]);
+        }
+    }
+}
+
 Unit quant_load(uint ref, uint block, uint u)
 {
     Unit r;

@@ -28,6 +28,27 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
     return r;
 }
 
+// Both units of a group of 64 have the same scales.
+#define QUANT_STEP 2
+#define QUANT_STEP_UNIT(s, i) (2u * (s) + (i))
+
+void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
+{
+    uint at = (block + (s >> 2)) * 11u, g = s & 3u;
+    k_scales(LOAD_U32X4(ref, at), g, units[0].d, units[0].m);
+    units[1].d = units[0].d;
+    units[1].m = units[0].m;
+    [[unroll]] for (uint h = 0u; h < 2u; h++) {
+        uvec4 fifth = LOAD_U32X4(ref, at + 1u + h) >> 2u * g;
+        uvec4 w = LOAD_U32X4(ref, at + 3u + 2u * g + h);
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            units[h].q[i] = unsigned_bytes((w[i] & 0x0f0f0f0fu) | (fifth[i] & 0x01010101u) << 4);
+            units[h].q[4u + i] =
+                unsigned_bytes((w[i] >> 4 & 0x0f0f0f0fu) | (fifth[i] >> 1 & 0x01010101u) << 4);
+        }
+    }
+}
+
 Unit quant_load(uint ref, uint block, uint u)
 {
     Unit r;

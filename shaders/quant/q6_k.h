@@ -24,23 +24,57 @@ uvec4 q6_k_bytes(uint ref, uint byte)
     return (byte & 2u) == 0u ? low : low >> 16 | high << 16;
 }
 
+// d × the scales h, h + 2, h + 4, h + 6 of the eight of a half: of the four weights that share a byte of
+// upper bits. Words only: 16-bit reads are slow on some devices.
+vec4 q6_k_scales(uint ref, uint byte, uint half_block, uint h)
+{
+    uint at = byte + 192u + 8u * half_block, odd = 8u * (at & 2u) + 8u * h;
+    uvec3 w = uvec3(LOAD_U32(ref, at >> 2), LOAD_U32(ref, (at >> 2) + 1u), LOAD_U32(ref, (at >> 2) + 2u));
+    // bytes 0 and 2 of (w >> odd) are scales h and h + 2; where that runs over, of the next word
+    uvec2 pair = odd == 0u ? w.xy : w.xy >> odd | w.yz << 32u - odd;
+    uint d_at = byte + 208u, d_word = LOAD_U32(ref, d_at >> 2);
+    float d = half_to_float((d_at & 2u) == 0u ? d_word & 0xffffu : d_word >> 16);
+    ivec2 signed_pair = ivec2(pair);
+    return d * vec4(signed_pair.x << 24 >> 24, signed_pair.x << 8 >> 24, signed_pair.y << 24 >> 24,
+                    signed_pair.y << 8 >> 24);
+}
+
 IntUnit quant_load_int(uint ref, uint block, uint u)
 {
     IntUnit r;
     uint byte = (block + (u >> 3)) * 210u, half_block = u >> 2 & 1u, j = u & 3u;
     uvec4 low = q6_k_bytes(ref, byte + 64u * half_block + 16u * j);
     uvec4 high = q6_k_bytes(ref, byte + 128u + 32u * half_block + 16u * (j & 1u)) >> (j & 2u);
-    // scale of run 0 is byte 8·half + j of 16, of run 1 four later; two bytes per 16-bit load
-    uint scale_at = (byte + 192u + 8u * half_block + (j & 2u)) >> 1, odd = 8u * (j & 1u);
-    int s0 = int(LOAD_U16(ref, scale_at) >> odd << 24) >> 24;
-    int s1 = int(LOAD_U16(ref, scale_at + 2u) >> odd << 24) >> 24;
-    r.d = half_to_float(LOAD_U16(ref, (byte + 208u) >> 1)) * vec2(s0, s1);
+    vec4 scales = q6_k_scales(ref, byte, half_block, j & 1u);
+    r.d = (j & 2u) == 0u ? scales.xz : scales.yw;
     r.m = -32.0 * r.d;
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
         r.q[i] = int((low[i] & 0x0f0f0f0fu) | (high[i] << 4 & 0x30303030u));
         r.q[4u + i] = int((low[i] >> 4 & 0x0f0f0f0fu) | (high[i] & 0x30303030u));
     }
     return r;
+}
+
+// Units j and j + 2 of a half have the same upper bits.
+#define QUANT_STEP 2
+#define QUANT_STEP_UNIT(s, i) (((s) >> 1) * 4u + ((s)&1u) + 2u * (i))
+
+void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
+{
+    uint byte = (block + (s >> 2)) * 210u, half_block = s >> 1 & 1u, h = s & 1u;
+    uvec4 high = q6_k_bytes(ref, byte + 128u + 32u * half_block + 16u * h);
+    vec4 scales = q6_k_scales(ref, byte, half_block, h);
+    [[unroll]] for (uint i = 0u; i < 2u; i++) {
+        units[i].d = i == 0u ? scales.xz : scales.yw;
+        units[i].m = -32.0 * units[i].d;
+        uvec4 low = q6_k_bytes(ref, byte + 64u * half_block + 32u * i + 16u * h);
+        uvec4 upper = high >> 2u * i;
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+            units[i].q[j] = unsigned_bytes((low[j] & 0x0f0f0f0fu) | (upper[j] << 4 & 0x30303030u));
+            units[i].q[4u + j] =
+                unsigned_bytes((low[j] >> 4 & 0x0f0f0f0fu) | (upper[j] & 0x30303030u));
+        }
+    }
 }
 
 Unit quant_load(uint ref, uint block, uint u)

@@ -5,6 +5,8 @@
 //   uvec2 quant_columns(uint u)                      first columns of both runs of unit u of a row
 //   Unit quant_load(uint ref, uint block, uint u)    unit u of the row whose first block is `block`
 //   IntUnit quant_load_int(same)                     q as signed bytes, four to a word, run 0 first
+// A format whose neighbouring units share scales may define QUANT_STEP 2, QUANT_STEP_UNIT(s, i) (unit i
+// of step s) and quant_load_step(ref, block, s, out units), which loads both with fewer reads.
 #include "common/bytes.glsl"
 
 struct Unit {
@@ -19,6 +21,15 @@ struct IntUnit {
 
 // The header that is being compiled; the build says which.
 #include "quant_format.h"
+
+#ifndef QUANT_STEP
+#define QUANT_STEP 1
+#define QUANT_STEP_UNIT(s, i) (s)
+void quant_load_step(uint ref, uint block, uint s, out Unit units[1])
+{
+    units[0] = quant_load(ref, block, s);
+}
+#endif
 
 // Weights of columns 4 i … 4 i + 3 of a run.
 vec4 unit_weights(Unit unit, uint run, uint i)

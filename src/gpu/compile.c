@@ -113,12 +113,14 @@ enum hth_status compile_add(struct compile *c, const struct dispatch *d)
     struct step *step = &program->steps[program->n_steps];
     *step = (struct step){
         .row = d->name ? NULL : c->row,
-        .label = c->op->label,
+        .label = arena_strdup(&program->arena, c->op->label),
         .name = d->name ? d->name : c->row->name,
         .choice = d->choice,
         .args_bytes = d->args_bytes,
         .access = d->access,
     };
+    if (!step->label)
+        return log_fail_memory(c->log, "the list of steps", strlen(c->op->label));
     memcpy(step->args, d->args, d->args_bytes);
     memcpy(step->groups, d->groups, sizeof step->groups);
     const struct vk_caps *caps = vk_get_caps(c->vk);

@@ -8,7 +8,11 @@
 #include "matmul/quantize_args.h"
 #include "moe/moe_args.h"
 
-enum { MATVEC_MAX_COLS = 8, MATVEC_MAX_TOKENS = 16 };
+enum {
+    MATVEC_MAX_COLS = 8,
+    MATVEC_MAX_TOKENS = 16,
+    FEW_GROUPS = 256, /* workgroups that leave a card idle */
+};
 
 /* The matmuls inside an op, whatever its kind: up to three weights that share x. */
 struct parts {
@@ -69,8 +73,16 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
     return shapes_fit(&p) && tokens <= MATVEC_MAX_TOKENS;
 }
 
-/* Lanes of a workgroup share rows: as many as there are units in a row, up to 4 subgroups. Rows per
- * workgroup save loads of x; narrow subgroups have registers for more of them. */
+/* Rows per workgroup save loads of x, which every lane shares among its rows; narrow subgroups have
+ * registers for many, and several columns use them up. */
+static uint32_t matvec_rows(uint32_t lanes, uint32_t cols, bool glu)
+{
+    if (lanes < 16)
+        return cols == 1 ? 8 : cols <= 4 ? 4 : 2;
+    return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
+}
+
+/* One subgroup shares a row, so that no barrier is needed; more where rows are few and long. */
 static void matvec_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     struct parts p = parts_of(op);
@@ -78,13 +90,13 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
     uint32_t groups = (columns + MATVEC_MAX_COLS - 1) / MATVEC_MAX_COLS;
     uint32_t cols = (columns + groups - 1) / groups;
     choice->subgroup_size = row_subgroup(env->caps, 16);
-    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
-    uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), group = lanes;
-    while (group < 4 * lanes && group * 2 <= units)
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size), group = lanes;
+    uint32_t rows = matvec_rows(lanes, cols, p.glu != 0);
+    uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), n = 0;
+    for (int i = 0; i < (p.glu ? 1 : p.n); i++)
+        n += (uint32_t)p.w[i]->ne[1];
+    while (group < 4 * lanes && n / rows < FEW_GROUPS && group * 4 <= units)
         group *= 2;
-    uint32_t rows = lanes < 16 ? 4 : 2;
-    while (rows > 1 && (rows * cols > (lanes < 16 ? 16u : 4u) || (p.glu && rows > 2)))
-        rows /= 2;
     choice_set(choice, "GROUP", group);
     choice_set(choice, "ROWS", rows);
     choice_set(choice, "COLS", cols);
@@ -338,14 +350,20 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
 /* Where the device has no instruction for it, only when asked for by name. */
 static bool matmul_int_fits(const struct row_env *env, const struct op *op)
 {
-    return (env->caps->int_dot || (env->forced && env->caps->int_dot_any)) && matmul_fits(env, op);
+    return env->caps->int_dot_any && matmul_fits(env, op);
 }
 
-/* A matrix that its file keeps in F32 (a router, above all: rounding would choose other experts for
- * a prompt than token by token) is multiplied in float. */
 static bool matmul_half_fits(const struct row_env *env, const struct op *op)
 {
-    return env->caps->fp16 && matmul_fits(env, op) && parts_of(op).w[0]->dtype != &dtype_f32;
+    return env->caps->fp16 && matmul_fits(env, op);
+}
+
+/* Integer dot products where the device says that they are fast. Nothing says so of packed fp16, but
+ * every design with the one is known to have the other. */
+static bool packed_is_fast(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot;
 }
 
 static const struct row rows[] = {
@@ -360,6 +378,7 @@ static const struct row rows[] = {
      .by_format = true,
      .integer = true,
      .fits = matmul_int_fits,
+     .prefers = packed_is_fast,
      .shape = narrow_tile_shape,
      .emit = matmul_emit},
     {.name = "matmul_f16",
@@ -367,6 +386,7 @@ static const struct row rows[] = {
      .by_format = true,
      .half = true,
      .fits = matmul_half_fits,
+     .prefers = packed_is_fast,
      .shape = narrow_tile_shape,
      .emit = matmul_emit},
     {.name = "matmul_f32",

@@ -40,6 +40,8 @@ struct row {
     bool half;    /* multiplies in fp16 */
     /* NULL: always. The blob's existence and capabilities are checked besides. */
     bool (*fits)(const struct row_env *env, const struct op *op);
+    /* Is it the right one by default, where it fits? NULL: always. Forced rows are not asked. */
+    bool (*prefers)(const struct row_env *env, const struct op *op);
     /* Sets specialization constants (choice_set) and the subgroup size. NULL: defaults. */
     void (*shape)(const struct row_env *env, const struct op *op, struct row_choice *choice);
     /* Appends the dispatches of an op (compile.h). */

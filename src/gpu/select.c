@@ -92,6 +92,15 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
     return true;
 }
 
+/* By default what a row itself prefers; with a forced name, what has it. */
+static bool wanted(const struct row_env *env, const struct row_family *family,
+                   const struct row *row, const struct op *op)
+{
+    if (forced_out(env, family, row, op))
+        return false;
+    return env->forced || !row->prefers || row->prefers(env, op);
+}
+
 const struct row *row_select(const struct row_env *env, const struct op *op,
                              struct row_choice *choice)
 {
@@ -101,7 +110,7 @@ const struct row *row_select(const struct row_env *env, const struct op *op,
         for (int k = 0; k < family->n_kinds; k++)
             same_kind |= family->kinds[k] == op->kind;
         for (int r = 0; same_kind && r < family->n_rows; r++)
-            if (!forced_out(env, family, &family->rows[r], op) &&
+            if (wanted(env, family, &family->rows[r], op) &&
                 row_fits(env, &family->rows[r], op, choice))
                 return &family->rows[r];
     }
