@@ -265,36 +265,40 @@ const char *args_word(const struct args *args, int index)
     return index < args->n_words ? args->words[index] : NULL;
 }
 
-bool args_list(const struct args *args, const char *name, int64_t min, int64_t max, int32_t **list,
-               int *count)
+static bool append(struct number_list *list, size_t *capacity, long long number)
+{
+    int32_t *grown = mem_grow(list->items, capacity, (size_t)list->count + 1, sizeof *grown);
+    if (!grown)
+        return false;
+    list->items = grown;
+    grown[list->count++] = (int32_t)number;
+    return true;
+}
+
+bool args_list(const struct args *args, const char *name, int64_t min, int64_t max,
+               struct number_list *list)
 {
     const char *at = args_text(args, name);
     size_t capacity = 0;
-    *list = NULL;
-    *count = 0;
+    *list = (struct number_list){0};
     while (at && *at) {
         char *end;
         errno = 0;
         long long number = strtoll(at, &end, 10);
         bool good = end != at && (*end == ',' || *end == '\0') && errno == 0;
-        if (!good || number < min || number > max || (*end == ',' && !end[1])) {
+        bool whole = good && number >= min && number <= max && !(*end == ',' && !end[1]);
+        if (!whole)
             usage_error(args->command,
                         "--%s wants numbers from %lld to %lld with commas between them, not \"%s\"",
                         name, (long long)min, (long long)max, at);
-            mem_free(*list);
-            *list = NULL;
-            return false;
-        }
-        int32_t *grown = mem_grow(*list, &capacity, (size_t)*count + 1, sizeof **list);
-        if (!grown) {
+        else if (append(list, &capacity, number)) {
+            at = *end ? end + 1 : end;
+            continue;
+        } else
             talk_error("out of memory: --%s is too long", name);
-            mem_free(*list);
-            *list = NULL;
-            return false;
-        }
-        *list = grown;
-        grown[(*count)++] = (int32_t)number;
-        at = *end ? end + 1 : end;
+        mem_free(list->items);
+        *list = (struct number_list){0};
+        return false;
     }
     return true;
 }

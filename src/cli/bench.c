@@ -134,22 +134,24 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
 }
 
 struct lengths {
-    int32_t *prompts, *answers;
-    int n_prompts, n_answers, longest;
+    struct number_list prompts, answers;
+    int longest;
 };
+
+static int longest_of(const struct number_list *list, int longest)
+{
+    for (int i = 0; i < list->count; i++)
+        longest = list->items[i] > longest ? list->items[i] : longest;
+    return longest;
+}
 
 static bool read_lengths(const struct args *args, struct lengths *lengths)
 {
-    if (!args_list(args, "prompt", 0, MAX_LENGTH, &lengths->prompts, &lengths->n_prompts) ||
-        !args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers, &lengths->n_answers))
+    if (!args_list(args, "prompt", 0, MAX_LENGTH, &lengths->prompts) ||
+        !args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers))
         return false;
-    lengths->longest = 2; /* of the run that is not measured */
-    for (int i = 0; i < lengths->n_prompts; i++)
-        if (lengths->prompts[i] > lengths->longest)
-            lengths->longest = lengths->prompts[i];
-    for (int i = 0; i < lengths->n_answers; i++)
-        if (lengths->answers[i] > lengths->longest)
-            lengths->longest = lengths->answers[i];
+    enum { UNMEASURED = 2 }; /* the first run of an answer, measure() */
+    lengths->longest = longest_of(&lengths->prompts, longest_of(&lengths->answers, UNMEASURED));
     return true;
 }
 
@@ -182,12 +184,12 @@ static enum hth_status measure_all(struct bench *bench, const struct lengths *le
                    (double)bench->info.weight_bytes_file / 1e6,
                    (double)bench->info.weight_bytes_resident / 1e6);
     watch_interrupt(bench->session);
-    for (int i = 0; i < lengths->n_prompts && status == HTH_OK; i++)
-        if (lengths->prompts[i])
-            status = measure(bench, true, lengths->prompts[i]);
-    for (int i = 0; i < lengths->n_answers && status == HTH_OK; i++)
-        if (lengths->answers[i])
-            status = measure(bench, false, lengths->answers[i]);
+    for (int i = 0; i < lengths->prompts.count && status == HTH_OK; i++)
+        if (lengths->prompts.items[i])
+            status = measure(bench, true, lengths->prompts.items[i]);
+    for (int i = 0; i < lengths->answers.count && status == HTH_OK; i++)
+        if (lengths->answers.items[i])
+            status = measure(bench, false, lengths->answers.items[i]);
     unwatch_interrupt();
     return status;
 }
@@ -211,8 +213,8 @@ static int run(const struct args *args)
     hth_session_close(bench.session);
     hth_model_close(bench.model);
     mem_free(bench.ids);
-    mem_free(lengths.prompts);
-    mem_free(lengths.answers);
+    mem_free(lengths.prompts.items);
+    mem_free(lengths.answers.items);
     return code;
 }
 

@@ -46,8 +46,10 @@ static void drop_messages(struct chat *chat, size_t from, size_t count)
 {
     for (size_t i = from; i < from + count; i++)
         mem_free((void *)(uintptr_t)chat->messages[i].content);
-    memmove(chat->messages + from, chat->messages + from + count,
-            (chat->n_messages - from - count) * sizeof *chat->messages);
+    size_t left = chat->n_messages - from - count;
+    if (left)
+        memmove(chat->messages + from, chat->messages + from + count,
+                left * sizeof *chat->messages);
     chat->n_messages -= count;
 }
 

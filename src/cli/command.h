@@ -93,10 +93,16 @@ double args_real(const struct args *args, const char *name);
 /* The index-th word; NULL if there are fewer. */
 const char *args_word(const struct args *args, int index);
 
-/* Reads "1,2,3", each in [min, max], into a new list (mem_free). False after an error, which is
- * said. */
+/* A list of numbers, "1,2,3". Zero is an empty one. */
+struct number_list {
+    int32_t *items; /* mem_free */
+    int count;
+};
+
+/* Reads an option that is one, each number in [min, max]. False after an error, which is said; the
+ * list is empty then. */
 ATTR_WARN_UNUSED bool args_list(const struct args *args, const char *name, int64_t min, int64_t max,
-                                int32_t **list, int *count);
+                                struct number_list *list);
 
 /* Says what is wrong with the command line and where help is; returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *fmt, ...) ATTR_PRINTF(2, 3);
