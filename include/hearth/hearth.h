@@ -29,8 +29,7 @@ extern "C" {
 #define HTH_CHECKED enum hth_status
 #endif
 
-/* --- models
- * ----------------------------------------------------------------------------------------- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 struct hth_model;
 
@@ -73,8 +72,7 @@ struct hth_model_info {
 };
 struct hth_model_info hth_model_get_info(const struct hth_model *model);
 
-/* --- text
- * ------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 /* Token ids of `text` (`len` bytes of anything). Free *ids with hth_free. `bos`: put the
  * vocabulary's beginning-of-sequence token in front if it wants one. `special`: texts like
@@ -110,8 +108,7 @@ void hth_stream_destroy(struct hth_stream *stream);
 
 void hth_free(void *ptr);
 
-/* --- sessions
- * --------------------------------------------------------------------------------------- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 struct hth_session;
 
@@ -184,8 +181,7 @@ typedef void hth_profile_fn(void *user, const char *label, const char *row, uint
                             uint64_t bytes, uint64_t flops);
 HTH_CHECKED hth_session_profile(struct hth_session *session, hth_profile_fn *fn, void *user);
 
-/* --- sampling
- * --------------------------------------------------------------------------------------- */
+/* --- sampling --------------------------------------------------------------------------------- */
 
 /* All zero: greedy. */
 struct hth_sampler_options {

@@ -11,8 +11,7 @@
 #include "cli/options.h"
 #include "cli/talk.h"
 
-/* --- the table
- * ---------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static struct arg_value *find_value(const struct args *args, struct str name, char letter)
 {
@@ -48,8 +47,7 @@ static bool is_device(const char *text)
            (strncmp(text, "vulkan:", 7) == 0 && text[7]);
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* A number, perhaps with a unit of bytes: 6G, 512M, 1.5GiB. */
 static bool parse_number(const struct option *option, const char *text, double *out)
@@ -119,8 +117,7 @@ static bool set_value(struct args *args, struct arg_value *value, const char *te
     }
 }
 
-/* --- the command line
- * --------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 static void fill_table(struct args *args)
 {
@@ -219,8 +216,7 @@ bool args_parse(struct args *args, const struct command *command, int argc, char
     return true;
 }
 
-/* --- what was said
- * ------------------------------------------------------------------------------ */
+/* --- what was said ---------------------------------------------------------------------------- */
 
 static const struct arg_value *value_of(const struct args *args, const char *name)
 {

@@ -27,8 +27,7 @@ static const char *kind_name(enum vk_kind kind)
     }
 }
 
-/* --- JSON
- * ------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 static json_t *json_heaps(const struct vk_caps *device)
 {
@@ -108,8 +107,7 @@ static int show_json(const struct vk_caps *devices, uint32_t count)
     return json_print(list);
 }
 
-/* --- text
- * ------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static double gib(uint64_t bytes)
 {

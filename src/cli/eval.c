@@ -29,8 +29,7 @@ struct eval {
     int n_batch, n_vocab;
 };
 
-/* --- the tokens
- * --------------------------------------------------------------------------------- */
+/* --- the tokens ------------------------------------------------------------------------------- */
 
 static int read_tokens(const char *path, int32_t **ids, int *count)
 {
@@ -81,8 +80,7 @@ static int get_tokens(const struct args *args, const struct hth_model *model, in
     return code;
 }
 
-/* --- the logits
- * --------------------------------------------------------------------------------- */
+/* --- the logits ------------------------------------------------------------------------------- */
 
 /* Feeds piece by piece and hands the wanted rows on, so that no more than a piece's are held. */
 static enum hth_status make_logits(void *user, const struct gguf_tensor *tensor,

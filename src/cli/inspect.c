@@ -26,8 +26,7 @@ static int n_parts(const struct gguf *gguf)
     return n > 1 && n < 100000 ? (int)n : 1;
 }
 
-/* --- keys
- * --------------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static json_t *json_value(const struct gguf_key *key, uint64_t index)
 {
@@ -114,8 +113,7 @@ static void print_key(const struct gguf_key *key)
                gguf_type_name(key->type == GGUF_ARRAY ? key->elem : key->type));
 }
 
-/* --- tensors
- * ------------------------------------------------------------------------------------ */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static json_t *json_tensor(const struct gguf_tensor *tensor)
 {
@@ -254,8 +252,7 @@ static int show_tensor(const struct args *args, const struct gguf_tensor *tensor
     return EXIT_OK;
 }
 
-/* --- the file
- * ----------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static int show_json(const struct gguf *gguf)
 {

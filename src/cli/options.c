@@ -73,8 +73,7 @@ static const struct option test[] = {
 const struct option_group options_test = {NULL, test};
 /* clang-format on */
 
-/* --- Ctrl-C
- * ------------------------------------------------------------------------------------- */
+/* --- Ctrl-C ----------------------------------------------------------------------------------- */
 
 static atomic_bool was_interrupted;
 static _Atomic(struct hth_session *) watched;
@@ -106,8 +105,7 @@ void unwatch_interrupt(void)
     atomic_store(&watched, NULL);
 }
 
-/* --- models
- * ------------------------------------------------------------------------------------- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 static bool show_progress(void *user, uint64_t done, uint64_t total)
 {
@@ -187,8 +185,7 @@ int open_sampler(const struct args *args, const struct hth_model *model, struct 
     return exit_of(hth_sampler_create(out, model, &options));
 }
 
-/* --- text
- * --------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static int check_text(struct str text, const char *what)
 {

@@ -76,8 +76,7 @@ static size_t scratch_bytes(const struct op *op, int n_threads)
     return (size_t)lay_out(&job, op, n_threads, NULL);
 }
 
-/* --- one chunk of rows
- * ------------------------------------------------------------------------------ */
+/* --- one chunk of rows ------------------------------------------------------------------------ */
 
 static inline void put(const struct group *group, const struct column *column, int64_t row,
                        float value)
@@ -142,8 +141,7 @@ static void run_chunk(void *arg, int index, int thread)
                     job->decoded + (int64_t)thread * ROWS_AT_ONCE * job->w->ne[0]);
 }
 
-/* --- columns and groups
- * ----------------------------------------------------------------------------- */
+/* --- columns and groups ----------------------------------------------------------------------- */
 
 static struct column column_of(const struct op_call *call, const struct job *job, int64_t i)
 {

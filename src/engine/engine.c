@@ -71,8 +71,8 @@ static enum hth_status open_text(struct hth_model *model)
                             gguf_path(model->gguf));
         return HTH_OK; /* such a model can be evaluated by token ids */
     }
-    enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf,
-                                              needed ? &model->log : &demoted);
+    enum hth_status status =
+        tokenizer_create(&model->tokenizer, model->gguf, needed ? &model->log : &demoted);
     if (status == HTH_ERROR_UNSUPPORTED && !needed)
         return HTH_OK;
     if (status)

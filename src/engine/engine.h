@@ -22,8 +22,8 @@
 struct hth_model {
     struct hth_model_options opt;
     struct log log;
-    char *rows; /* copy of opt.rows */
-    char *name; /* general.name, or NULL */
+    char *rows;          /* copy of opt.rows */
+    char *name;          /* general.name, or NULL */
     struct strbuf synth; /* bytes of a made model */
     struct gguf *gguf;
     struct tokenizer *tokenizer;
@@ -63,8 +63,8 @@ struct hth_session {
 };
 
 /* Opens the Vulkan device that the options ask for: *vk is NULL when the CPU is to run the model.
- * `capture_stats`: its pipelines tell what the driver's compiler says of them (vk.h), and none comes
- * from the cache on disk. */
+ * `capture_stats`: its pipelines tell what the driver's compiler says of them (vk.h), and none
+ * comes from the cache on disk. */
 HTH_MUST_CHECK device_open(struct vk **vk, const struct hth_model_options *options,
                            bool capture_stats, const struct log *log);
 

@@ -8,8 +8,7 @@
 #include "model/arch.h"
 #include "op/fuse.h"
 
-/* --- listing
- * ------------------------------------------------------------------------------------ */
+/* --- listing ---------------------------------------------------------------------------------- */
 
 struct seen {
     const char *row;
@@ -190,8 +189,7 @@ static enum hth_status list_model(struct lister *l, const struct model *model)
     return status;
 }
 
-/* --- made models
- * ------------------------------------------------------------------------------ */
+/* --- made models ------------------------------------------------------------------------------ */
 
 /* Gives the matrices that are marked another type. Nobody reads their bytes. */
 static void set_format(struct model *model, const bool *is_matrix, const struct dtype *type)
@@ -298,8 +296,7 @@ enum hth_status rows_list(const struct rows_options *options, row_item_fn *fn, v
     return status ? status : l.worst;
 }
 
-/* --- a batch
- * ------------------------------------------------------------------------------------ */
+/* --- a batch ---------------------------------------------------------------------------------- */
 
 static void add_row(struct step_info *info, const char *name)
 {

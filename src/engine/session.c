@@ -11,8 +11,7 @@ static enum hth_status build_graph(void *user, struct graph *graph, int n_tokens
     return model_build(session->model->model, graph, n_tokens, n_outputs, session->kv_geom);
 }
 
-/* --- opening
- * ---------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void fill_defaults(struct hth_session_options *opt, const struct hparams *hp)
 {
@@ -172,8 +171,7 @@ void hth_session_close(struct hth_session *session)
     mem_free(session);
 }
 
-/* --- running a batch
- * -------------------------------------------------------------------------------- */
+/* --- running a batch -------------------------------------------------------------------------- */
 
 static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
                                  const float **logits)
@@ -201,8 +199,7 @@ static enum hth_status keep_logits(struct hth_session *session, const float *log
     return HTH_OK;
 }
 
-/* --- feeding
- * ---------------------------------------------------------------------------------------- */
+/* --- feeding ---------------------------------------------------------------------------------- */
 
 static enum hth_status check_feeds(const struct hth_session *session, const struct hth_feed *feeds,
                                    int n_feeds)
@@ -381,8 +378,7 @@ enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn 
     return status;
 }
 
-/* --- sampling
- * --------------------------------------------------------------------------------------- */
+/* --- sampling --------------------------------------------------------------------------------- */
 
 struct hth_sampler {
     struct sampler *chain;

@@ -69,4 +69,3 @@ void batch_fill(const struct batch_layout *layout, const struct batch *batch,
     }
     fill_ropes(layout, batch, (float *)words);
 }
-

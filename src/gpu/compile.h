@@ -93,7 +93,7 @@ HTH_MUST_CHECK compile_program(struct program *out, const struct graph *graph,
                                const struct compile_options *options, const struct log *log);
 void program_free(struct program *program);
 
-/* The same for tensors that are placed already; program->logits_* stay zero. For tests of one op. */
+/* The same for tensors that are placed already; program->logits_* stay zero. For op tests. */
 HTH_MUST_CHECK compile_placed(struct program *out, const struct graph *graph,
                               const struct memmap *map, const struct compile_options *options,
                               const struct log *log);
@@ -101,8 +101,7 @@ HTH_MUST_CHECK compile_placed(struct program *out, const struct graph *graph,
 /* One line per step: barrier or not, row, label, specialization, groups. */
 void program_print(const struct program *program, struct strbuf *out);
 
-/* --- for the rows' emit
- * ----------------------------------------------------------------------------- */
+/* --- for the rows' emit ----------------------------------------------------------------------- */
 
 /* The place of an activation, and its range; REF_NONE for NULL. A layer's cache, whose pages lie
  * anywhere, stands as a range of its own in chunk UINT32_MAX. */

@@ -51,8 +51,7 @@ int gpu_bucket(int n)
     return bucket;
 }
 
-/* --- memory
- * ----------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static enum hth_status create_pages(struct gpu_exec *exec)
 {
@@ -111,8 +110,7 @@ static enum hth_status grow_batch(struct gpu_exec *exec, uint64_t need)
     return status;
 }
 
-/* --- programs
- * --------------------------------------------------------------------------------------- */
+/* --- programs --------------------------------------------------------------------------------- */
 
 struct fuse_env {
     struct row_env env;
@@ -239,8 +237,7 @@ static int output_bucket(int n_outputs, int n_tokens)
     return bucket < n_tokens ? bucket : n_tokens;
 }
 
-/* --- recording
- * -------------------------------------------------------------------------------------- */
+/* --- recording -------------------------------------------------------------------------------- */
 
 static void record_segment(struct gpu_exec *exec, struct bucket *bucket, int index)
 {
@@ -330,8 +327,7 @@ static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
     bucket->generation = 0;
 }
 
-/* --- running
- * ---------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
 {

@@ -196,8 +196,7 @@ static enum hth_status matvec_emit(struct compile *c, const struct op *op,
     return status;
 }
 
-/* --- tiles
- * ------------------------------------------------------------------------------------------ */
+/* --- tiles ------------------------------------------------------------------------------------ */
 
 static bool matmul_fits(const struct row_env *env, const struct op *op)
 {
@@ -358,8 +357,8 @@ static bool matmul_half_fits(const struct row_env *env, const struct op *op)
     return env->caps->fp16 && matmul_fits(env, op);
 }
 
-/* Integer dot products where the device says that they are fast. Nothing says so of packed fp16, but
- * every design with the one is known to have the other. */
+/* Integer dot products where the device says that they are fast. Nothing says so of packed fp16,
+ * but every design with the one is known to have the other. */
 static bool packed_is_fast(const struct row_env *env, const struct op *op)
 {
     (void)op;

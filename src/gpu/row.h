@@ -14,12 +14,12 @@
 /* What choosing may look at, besides the op. */
 struct row_env {
     const struct vk_caps *caps;
-    bool float_only;    /* no integer activations, no fp16 arithmetic */
+    bool float_only; /* no integer activations, no fp16 arithmetic */
     /* Only rows whose name is this, or begins with this and '_', for ops that such rows have a blob
      * for; NULL: any. */
     const char *forced;
-    int n_seqs;         /* sequences that a batch may hold at most */
-    bool addresses;     /* tests: only blobs in the address form */
+    int n_seqs;     /* sequences that a batch may hold at most */
+    bool addresses; /* tests: only blobs in the address form */
 };
 
 /* How one pipeline is specialised. */

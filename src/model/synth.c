@@ -20,8 +20,7 @@ struct synth {
     size_t n_banks, cap_banks;
 };
 
-/* --- bytes
- * ------------------------------------------------------------------------------------------ */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 static struct synth_bank *find_bank(struct synth *synth, const struct dtype *type, float deviation)
 {
@@ -133,8 +132,7 @@ static enum hth_status emit(void *user, const struct gguf_tensor *tensor,
     return emit_matrix(synth, tensor, 1.0f / sqrtf((float)tensor->ne[0]), writer);
 }
 
-/* --- keys and tensors
- * ------------------------------------------------------------------------------- */
+/* --- keys and tensors ------------------------------------------------------------------------- */
 
 static const char *key(const struct synth_shape *shape, char *buf, size_t size, const char *suffix)
 {

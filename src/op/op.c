@@ -72,8 +72,7 @@ struct op_cost op_cost_elementwise(const struct op *op, int flops)
     return cost;
 }
 
-/* --- a fused op runs as its parts
- * ------------------------------------------------------------------ */
+/* --- a fused op runs as its parts ------------------------------------------------------------- */
 
 enum { MAX_BETWEEN = OP_MAX_PARTS * OP_MAX_OUT };
 

@@ -188,8 +188,7 @@ struct graph {
     struct tensor *logits;  /* the result, [n_vocab, n_outputs] */
 };
 
-/* --- building (graph.c)
- * --------------------------------------------------------------------------- */
+/* --- building (graph.c) ----------------------------------------------------------------------- */
 
 /* An empty graph for a bucket of batch sizes. */
 void graph_init(struct graph *graph, int n_tokens, int n_outputs, const struct log *log);

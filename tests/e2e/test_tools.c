@@ -37,8 +37,7 @@ static const char *text(const json_t *json, const char *key)
     return json_string_value(value);
 }
 
-/* --- inspect
- * ------------------------------------------------------------------------------------ */
+/* --- inspect ---------------------------------------------------------------------------------- */
 
 /* A file with a key of every kind and some tensors, of no architecture. */
 static const char *odd_file(void)
@@ -166,8 +165,7 @@ TEST(inspect_to_a_closed_pipe)
     spawn_free(&s);
 }
 
-/* --- tokenize
- * ----------------------------------------------------------------------------------- */
+/* --- tokenize --------------------------------------------------------------------------------- */
 
 /* The ids that the library gives, as the program prints them. */
 static void expect_ids(struct strbuf *out, struct str input, bool bos, bool special)
@@ -220,8 +218,7 @@ TEST(tokenize_nothing_is_an_empty_line)
     spawn_free(&file);
 }
 
-/* --- template
- * ----------------------------------------------------------------------------------- */
+/* --- template --------------------------------------------------------------------------------- */
 
 static void render(struct spawn *s, const char *source, const char *context, const char *now)
 {
@@ -275,8 +272,7 @@ TEST(template_errors)
     spawn_free(&s);
 }
 
-/* --- devices
- * ------------------------------------------------------------------------------------ */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 TEST(devices_lists_the_cpu_without_a_driver)
 {
@@ -315,8 +311,7 @@ TEST(devices_tells_what_a_device_can)
     spawn_free(&json);
 }
 
-/* --- synth
- * -------------------------------------------------------------------------------------- */
+/* --- synth ------------------------------------------------------------------------------------ */
 
 TEST(synth_makes_the_same_bytes_for_the_same_seed)
 {

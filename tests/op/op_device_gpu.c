@@ -81,7 +81,7 @@ static enum op_precision precision(size_t row, const struct op *op)
                                       : OP_PRECISION_F32;
 }
 
-/* --- one case --------------------------------------------------------------------------------------- */
+/* --- one case --------------------------------------------------------------------------------- */
 
 struct layout {
     const struct op_run *run;
@@ -127,8 +127,8 @@ static enum hth_status place_experts(struct layout *l, struct placed *placed,
     placed->table_offset = take(l, 4 * (uint64_t)n);
     enum hth_status status = HTH_OK;
     for (int e = 0; e < n && status == HTH_OK; e++) {
-        const char *bytes = view->experts ? view->experts[e]
-                                          : (const char *)view->data + (uint64_t)e * size;
+        const char *bytes =
+            view->experts ? view->experts[e] : (const char *)view->data + (uint64_t)e * size;
         table[e] = 0xffffffffu;
         if (!bytes)
             continue;
@@ -192,8 +192,8 @@ static enum hth_status execute(const struct layout *l, const struct program *pro
     for (size_t i = 0; i < program->n_steps && status == HTH_OK; i++)
         status = vk_pipeline_wait(vk, program->steps[i].pipeline);
     if (status == HTH_OK) {
-        batch_fill(&program->batch, l->run->call->batch, l->page_refs,
-                   (uint32_t)l->run->n_pages, vk_chunk_data(vk, upload_chunk));
+        batch_fill(&program->batch, l->run->call->batch, l->page_refs, (uint32_t)l->run->n_pages,
+                   vk_chunk_data(vk, upload_chunk));
         vk_cmd_begin(cmd);
         vk_cmd_copy(cmd, upload_chunk, 0, batch_chunk, 0, 4ull * program->batch.n_words);
         vk_cmd_barrier(cmd);
@@ -212,7 +212,8 @@ static enum hth_status execute(const struct layout *l, const struct program *pro
         status = vk_wait(vk, ticket);
     vk_cmd_destroy(vk, cmd);
     for (size_t i = 0; i < l->run->n_buffers && status == HTH_OK; i++)
-        status = vk_download(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
+        status =
+            vk_download(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
     return status;
 }
 
@@ -223,19 +224,26 @@ static enum hth_status run_row(size_t row, const struct op_run *run, bool addres
     l.placed = arena_calloc(&l.arena, run->graph->n_tensors + 1, sizeof *l.placed);
     enum hth_status status = lay_out(&l);
     struct op *ops[] = {(struct op *)(uintptr_t)run->call->op};
-    struct graph graph = {.ops = ops, .n_ops = 1, .n_tokens = run->graph->n_tokens,
+    struct graph graph = {.ops = ops,
+                          .n_ops = 1,
+                          .n_tokens = run->graph->n_tokens,
                           .n_outputs = run->graph->n_outputs};
-    struct memmap map = {.offsets = l.offsets, .n_tensors = run->graph->n_tensors, .size_bytes = l.end};
+    struct memmap map = {
+        .offsets = l.offsets, .n_tensors = run->graph->n_tensors, .size_bytes = l.end};
     struct place place = {.vk = vk, .weights = l.placed};
-    struct compile_options options = {.vk = vk, .env = env_of(addresses), .place = &place,
-                                      .activations = chunk, .batch_chunk = batch_chunk,
+    struct compile_options options = {.vk = vk,
+                                      .env = env_of(addresses),
+                                      .place = &place,
+                                      .activations = chunk,
+                                      .batch_chunk = batch_chunk,
                                       .table_stride = run->call->batch->table_stride};
     options.env.forced = row_at(row, NULL)->name;
     struct program program;
     if (status == HTH_OK)
         status = compile_placed(&program, &graph, &map, &options, test_log());
     if (status == HTH_OK) {
-        assert_true(program.activation_bytes <= CHUNK_BYTES && program.batch.n_words * 4 <= 1 << 20);
+        assert_true(program.activation_bytes <= CHUNK_BYTES &&
+                    program.batch.n_words * 4 <= 1 << 20);
         status = execute(&l, &program);
         program_free(&program);
     }
@@ -263,10 +271,10 @@ static enum hth_status run_address(size_t row, const struct op_run *run)
     return run_row(row, run, true);
 }
 
-static const struct op_device array_form = {"vulkan", open_gpu,  close_gpu,  n_rows,
+static const struct op_device array_form = {"vulkan", open_gpu,   close_gpu, n_rows,
                                             row_name, fits_array, precision, run_array};
-static const struct op_device address_form = {"vulkan-address", open_gpu,     close_gpu, n_rows,
-                                              row_name,         fits_address, precision, run_address};
+static const struct op_device address_form = {
+    "vulkan-address", open_gpu, close_gpu, n_rows, row_name, fits_address, precision, run_address};
 
 OP_DEVICE(array_form)
 __attribute__((constructor)) static void register_address_form(void)

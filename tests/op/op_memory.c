@@ -146,8 +146,7 @@ void op_memory_create(struct op_test *t, const struct op *op)
             allow_cache(t, &op->out[i]->kv);
 }
 
-/* --- filling
- * ---------------------------------------------------------------------------------------- */
+/* --- filling ---------------------------------------------------------------------------------- */
 
 /* Chooses distinct experts for each token and notes which are used at all. */
 static void fill_ids(struct op_test *t, const struct tensor *tensor, const struct view *view)

@@ -11,8 +11,7 @@ static const char *const kind_names[INPUT_KINDS] = {
     "uniform", "tiny", "huge", "denormal", "constant", "alternating", "spiky", "zero",
 };
 
-/* --- devices
- * ---------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 enum { MAX_DEVICES = 8 };
 
@@ -56,8 +55,7 @@ const struct op_device *op_device_at(size_t index)
     return index < n_opened ? opened[index] : NULL;
 }
 
-/* --- building a case
- * -------------------------------------------------------------------------------- */
+/* --- building a case -------------------------------------------------------------------------- */
 
 static void *must(void *ptr)
 {
@@ -141,8 +139,8 @@ struct tensor *op_test_weight(struct op_test *t, const char *name, const struct 
                               int64_t ne0, int64_t ne1, int64_t ne2)
 {
     struct weight *weight = must(arena_alloc(&t->graph.arena, sizeof *weight));
-    *weight = (struct weight){.name = name, .dtype = type, .ne = {ne0, ne1, ne2, 1},
-                              .index = (int)t->graph.n_tensors};
+    *weight = (struct weight){
+        .name = name, .dtype = type, .ne = {ne0, ne1, ne2, 1}, .index = (int)t->graph.n_tensors};
     weight->size_bytes = dtype_row_bytes(type, (uint64_t)(ne0 * ne1 * ne2));
     return graph_weight(&t->graph, weight);
 }
@@ -169,8 +167,7 @@ struct tensor *op_test_kv(struct op_test *t, int n_head_kv, int k_dim, int v_dim
     return graph_kv(&t->graph, "kv", &kv);
 }
 
-/* --- comparing
- * -------------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 /* Where and how a row went wrong; `text` is empty if it did not. */
 struct verdict {
@@ -310,8 +307,8 @@ static void run_row(struct op_test *t, const struct op_device *device, size_t ro
     struct op_memory *memory = t->memory;
     for (size_t i = 0; i < memory->n_buffers; i++)
         memcpy(memory->buffers[i].bytes, memory->areas[i].before, memory->buffers[i].size);
-    struct op_run run = {&memory->call, memory->buffers, memory->n_buffers, memory->n_pages,
-                         memory->page_bytes, &t->graph};
+    struct op_run run = {&memory->call,   memory->buffers,    memory->n_buffers,
+                         memory->n_pages, memory->page_bytes, &t->graph};
     enum hth_status status = device->run(row, &run);
     if (status != HTH_OK) {
         snprintf(verdict->text, sizeof verdict->text, "%s: %.400s", hth_status_name(status),

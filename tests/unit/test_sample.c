@@ -8,8 +8,7 @@
 
 enum { N_MAX = 1000 };
 
-/* --- an independent reference: sort everything, walk down
- * ------------------------------------------ */
+/* --- an independent reference: sort everything, walk down ------------------------------------- */
 
 struct entry {
     int id;

@@ -110,8 +110,7 @@ static bool inject(const char *name, VkResult *result)
     }
 FAILING(DEFINE)
 
-/* --- those that do more than fail
- * -------------------------------------------------------------------- */
+/* --- those that do more than fail ------------------------------------------------------------- */
 
 static PFN_vkGetInstanceProcAddr real_instance_proc;
 static PFN_vkGetDeviceProcAddr real_device_proc;
@@ -289,8 +288,7 @@ static int set_up(void)
     return found;
 }
 
-/* --- a life
- * ------------------------------------------------------------------------------------------- */
+/* --- a life ----------------------------------------------------------------------------------- */
 
 static const uint32_t plain[] = {1};
 static const struct shader_spec scale_specs[] = {
@@ -466,8 +464,7 @@ TEST(every_call_may_lose_the_device)
     check_failing(VK_ERROR_DEVICE_LOST, HTH_ERROR_DEVICE_LOST);
 }
 
-/* --- other devices
- * ------------------------------------------------------------------------------------- */
+/* --- other devices ---------------------------------------------------------------------------- */
 
 TEST(submits_wait_for_the_queue_of_copies)
 {
