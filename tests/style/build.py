@@ -58,7 +58,7 @@ def rule_format(tree, settings):
     if not found or found.group(1) != "14":
         raise style_tree.Skip("clang-format 14 is not installed" + (f" (but {found.group(1)})" if found else ""))
     wrong = []
-    paths = [p for p in tree.paths("src/*.[ch]", "include/*.h", "tests/*.[ch]", "tools/*.[ch]") if not p.startswith("tests/hw/")]
+    paths = [p for p in tree.paths("src/*.[ch]", "include/*.h", "tests/*.[ch]", "tools/*.[ch]", "bench/*.[ch]") if not p.startswith("tests/hw/")]
     plain = [p for p in paths if p not in tree.overlay]
     for path in tree.overlay:
         done = subprocess.run([tool, "--dry-run", "-Werror", "--assume-filename=" + path], input=tree.text(path).encode(),
