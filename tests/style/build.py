@@ -64,6 +64,8 @@ def rule_format(tree, settings):
         done = subprocess.run([tool, "--dry-run", "-Werror", "--assume-filename=" + path], input=tree.text(path).encode(),
                               capture_output=True, cwd=tree.root)
         wrong += [f"{path}: is not formatted"] if done.returncode else []
+    if not plain:
+        return wrong
     done = subprocess.run([tool, "--dry-run", "-Werror"] + plain, capture_output=True, text=True, cwd=tree.root)
     seen = set()
     for line in done.stderr.split("\n"):

@@ -15,10 +15,11 @@ class Skip(Exception):
 
 
 class Tree:
-    def __init__(self, root, overlay=None):
+    def __init__(self, root, overlay=None, alone=False):
+        """With `alone` the overlaid paths are all that is listed; what else exists can still be read."""
         self.root = root
         self.overlay = dict(overlay or {})
-        self._listed = None
+        self._listed = sorted(p for p, text in self.overlay.items() if text is not None) if alone else None
 
     def paths(self, *patterns):
         """Paths of all files that are or could be committed and match one of the patterns; `*` spans folders."""
