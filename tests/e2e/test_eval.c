@@ -137,6 +137,25 @@ TEST(eval_takes_text)
     spawn_free(&ids);
 }
 
+/* Templates write the BOS that the vocabulary puts in front anyway. */
+TEST(eval_of_text_has_one_bos)
+{
+    static const char *const texts[] = {"<s>Some text.", "Some text."};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct spawn s = {0};
+        RUN(&s, "eval", spawn_tiny_model(), "-f", spawn_file("text", texts[i], strlen(texts[i])),
+            "--logits", spawn_temp("text.gguf"), "--device", "cpu");
+        assert_code(&s, 0);
+        struct logits text = open_logits(spawn_temp("text.gguf"));
+        const int32_t *ids = text.tokens->data;
+        assert_true(text.tokens->ne[0] > 2);
+        assert_int_equal(ids[0], 1);
+        assert_int_not_equal(ids[1], 1);
+        gguf_close(text.gguf);
+        spawn_free(&s);
+    }
+}
+
 TEST(eval_refuses_tokens_that_are_none)
 {
     const char *path = spawn_temp("kept.gguf");

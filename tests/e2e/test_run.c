@@ -1,6 +1,7 @@
 /* hearth run and hearth chat, on a small made model. */
 #include "spawn.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -89,6 +90,19 @@ TEST(same_seed_same_text)
     assert_string_not_equal(s[0].out.ptr, s[2].out.ptr);
     for (int i = 0; i < 3; i++)
         spawn_free(&s[i]);
+}
+
+TEST(without_a_seed_each_text_is_another)
+{
+    struct spawn s[2] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        RUN(&s[i], "run", spawn_tiny_model(), "-p", "x", "-n", "24", "--temp", "5", "--device",
+            "cpu");
+        assert_code(&s[i], 0);
+    }
+    assert_string_not_equal(s[0].out.ptr, s[1].out.ptr);
+    spawn_free(&s[0]);
+    spawn_free(&s[1]);
 }
 
 TEST(a_full_context_is_said)
@@ -213,15 +227,70 @@ TEST(chat_remembers)
     spawn_free(&b);
 }
 
+/* What `run --raw` answers to a conversation that the template renders. */
+static void answer_of(struct spawn *s, const json_t *messages)
+{
+    const char *model = spawn_tiny_model();
+    json_t *context = json_pack("{s:O, s:b}", "messages", messages, "add_generation_prompt", 1);
+    char *text = json_dumps(context, 0);
+    struct spawn rendered = {0};
+    RUN(&rendered, "template", model, "--context", spawn_file("chat.json", text, strlen(text)));
+    assert_code(&rendered, 0);
+    RUN(s, "run", model, "--raw", "-f", spawn_file("chat.txt", rendered.out.ptr, rendered.out.len),
+        "-n", "20", "--device", "cpu");
+    assert_code(s, 0);
+    spawn_free(&rendered);
+    free(text);
+    json_decref(context);
+}
+
+/* The conversation of a chat: what was said, and the lines that came back. */
+static json_t *conversation(struct str said, struct str answers)
+{
+    json_t *list = json_array();
+    for (size_t s = 0, a = 0; s < said.len && a < answers.len;) {
+        size_t n_said = strcspn(said.ptr + s, "\n"), n_answer = strcspn(answers.ptr + a, "\n");
+        json_array_append_new(
+            list, json_pack("{s:s, s:s%}", "role", "user", "content", said.ptr + s, n_said));
+        json_array_append_new(list, json_pack("{s:s, s:s%}", "role", "assistant", "content",
+                                              answers.ptr + a, n_answer));
+        s += n_said + 1;
+        a += n_answer + 1;
+    }
+    return list;
+}
+
+/* Whatever of the conversation is kept, the cache holds just that: the last answer is the one that
+ * a fresh start gives to some end of the conversation, shorter than the whole. */
 TEST(chat_forgets_the_oldest)
 {
+    enum { N_LINES = 8 };
     struct strbuf lines = {0};
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < N_LINES; i++)
         strbuf_printf(&lines, "line %d of a conversation\n", i);
     struct spawn s = {.input = strbuf_str(&lines)};
-    RUN(&s, "chat", spawn_tiny_model(), "-n", "20", "--ctx", "200", "--device", "cpu");
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "20", "--ctx", "400", "--device", "cpu");
     assert_code(&s, 0);
     assert_contains(s.err.ptr, "the oldest messages are forgotten");
+    json_t *list = conversation(s.input, strbuf_str(&s.out));
+    assert_int_equal(json_array_size(list), 2 * N_LINES);
+    struct strbuf last = {0};
+    strbuf_append(&last, str_of(json_string_value(
+                             json_object_get(json_array_get(list, 2 * N_LINES - 1), "content"))));
+    strbuf_append(&last, STR("\n"));
+    json_array_remove(list, 2 * N_LINES - 1);
+    int n_equal = 0;
+    for (int dropped = 0; dropped < N_LINES; dropped++) {
+        struct spawn fresh = {0};
+        answer_of(&fresh, list);
+        n_equal += dropped > 0 && strcmp(fresh.out.ptr, last.ptr) == 0;
+        json_array_remove(list, 0);
+        json_array_remove(list, 0);
+        spawn_free(&fresh);
+    }
+    assert_true(n_equal >= 1);
+    strbuf_free(&last);
+    json_decref(list);
     spawn_free(&s);
     strbuf_free(&lines);
 }
