@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Tests of bench/peer and bench/formats with invented programs: what they start, how they judge, how they end."""
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import machine  # noqa: E402
+
+
+def load(name):
+    loader = importlib.machinery.SourceFileLoader("bench_" + name, os.path.join(HERE, name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+peer, formats = load("peer"), load("formats")
+
+# Each run of hearth and of the peer is slower than the one before, as on a machine that gets busy: only ratios are steady.
+FAKE = """#!{python}
+import json, os, sys
+count = {folder!r} + "/count"
+n = int(open(count).read()) if os.path.exists(count) else 0
+open(count, "w").write(str(n + 1))
+with open({folder!r} + "/log", "a") as log:
+    log.write(json.dumps([os.path.basename(sys.argv[0]), os.environ.get("LP_NATIVE_VECTOR_WIDTH")] + sys.argv[1:]) + "\\n")
+slow = 1.0 + n // 3
+option = lambda name: int(sys.argv[sys.argv.index(name) + 1])
+"""
+HEARTH = """
+if sys.argv[1] == "devices":
+    print(json.dumps([{"kind": "software", "name": "invented", "driver": "driver 1"}]))
+else:
+    print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "device": "invented", "rows": ["row"]}
+                      for t, o, s in (("pp", "-p", 60.0), ("tg", "-n", 30.0)) if option(o)]))
+"""
+PEER = """
+vulkan = sys.argv[1] == "--lavapipe"
+speeds = {"128": (20.0, 8.0), "256": (15.0, 10.0), None: (300.0, 100.0)}[os.environ.get("LP_NATIVE_VECTOR_WIDTH")]
+print(json.dumps([{"n_prompt": option("-p") if i == 0 else 0, "n_gen": option("-n") if i else 0, "gpu_info": "gpu", "cpu_info": "cpu",
+                   "backends": "Vulkan" if vulkan else "CPU", "build_number": 7, "build_commit": "abc", "n_threads": 2,
+                   "samples_ts": [speeds[i] / slow, speeds[i] / slow, 1000.0]} for i in (0, 1) if option("-n" if i else "-p")]))
+"""
+
+
+class Fakes(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="bench-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.program("hearth", HEARTH)
+        self.program("peer", PEER)
+        # the invented programs need no device
+        patch = mock.patch.object(machine, "on_device", lambda device, program, *args: [program, *args, "--device", device])
+        patch.start()
+        self.addCleanup(patch.stop)
+        for module in (peer, formats):
+            said = mock.patch.object(module.machine, "say", lambda text: None)
+            said.start()
+            self.addCleanup(said.stop)
+        driver = mock.patch.object(peer, "driver", lambda args: "driver 1")
+        driver.start()
+        self.addCleanup(driver.stop)
+        os.environ["LP_NATIVE_VECTOR_WIDTH"] = "512"
+        self.addCleanup(os.environ.pop, "LP_NATIVE_VECTOR_WIDTH", None)
+
+    def program(self, name, body, head=FAKE):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(head.format(python=sys.executable, folder=self.folder) + body)
+        os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
+        return path
+
+    def log(self):
+        with open(os.path.join(self.folder, "log"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def call(self, module, *argv):
+        """Exit code and report."""
+        path = os.path.join(self.folder, "report.md")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            code = module.main([*argv, "-o", path])
+        with open(path, encoding="utf-8") as file:
+            report = file.read()
+        self.assertEqual(printed.getvalue(), report)
+        return code, report
+
+    def peer(self, *argv):
+        return self.call(peer, "--peer", self.folder, "--hearth", os.path.join(self.folder, "hearth"), "--model", "m.gguf", *argv)
+
+
+class Peer(Fakes):
+    def test_better_width_of_each_test(self):
+        code, report = self.peer("--device", "software", "--pairs", "3")
+        self.assertEqual(code, 0)
+        self.assertRegex(report, r"prompt of 64 +\| +30\.00 \| +10\.00 \(width 128\)( \| +3\.000){3}")
+        self.assertRegex(report, r"answer of 16 +\| +15\.00 \| +5\.00 \(width 256\)( \| +3\.000){3}")
+
+    def test_turns(self):
+        self.peer("--device", "software", "--pairs", "2")
+        self.assertEqual([(who, width) for who, width, *_ in self.log()],
+                         [("hearth", None), ("peer", "128"), ("peer", "256"), ("peer", "256"), ("peer", "128"), ("hearth", None)])
+
+    def test_arguments(self):
+        self.peer("--device", "all", "--pairs", "1", "-r", "4")
+        hearth, first, _, on_cpu, peer_on_cpu = self.log()
+        self.assertEqual(hearth[2:], ["bench", "m.gguf", "-p", "64", "-n", "16", "-r", "4", "--json", "--device", "software"])
+        self.assertEqual(first[2:5], ["--lavapipe", "llama-bench", "-m"])
+        self.assertEqual(on_cpu[-2:], ["--device", "cpu"])
+        self.assertEqual(peer_on_cpu[1:3], [None, "llama-bench"])
+        self.assertIn("-fa", peer_on_cpu)
+
+    def test_below_what_is_wanted(self):
+        self.program("hearth", HEARTH.replace("30.0", "9.0"))
+        code, report = self.peer("--device", "software", "--pairs", "3")
+        self.assertEqual(code, 1)
+        self.assertRegex(report, r"(?m)^\| prompt.*2: reached \|$")
+        self.assertRegex(report, r"(?m)^\| answer.*2: NOT reached \|$")
+
+    def test_not_on_vulkan(self):
+        self.program("peer", PEER.replace('"Vulkan" if vulkan else "CPU"', '"CPU"'))
+        with self.assertRaisesRegex(machine.Failed, "not on Vulkan"):
+            self.peer("--device", "software", "--pairs", "1")
+
+    def test_failing_programs(self):
+        self.program("hearth", "sys.stderr.write('no such model'); sys.exit(3)")
+        with self.assertRaisesRegex(machine.Failed, "(?s)ended with 3:.*no such model"):
+            self.peer("--device", "cpu")
+        self.program("hearth", "print('talk')")
+        with self.assertRaisesRegex(machine.Failed, "did not print JSON"):
+            self.peer("--device", "cpu")
+        self.program("hearth", "print('[]')")
+        with self.assertRaisesRegex(machine.Failed, "did not measure tg16"):
+            self.peer("--device", "cpu")
+        os.remove(os.path.join(self.folder, "peer"))
+        with self.assertRaisesRegex(machine.Failed, "no executable `peer`"):
+            self.peer("--device", "cpu")
+
+
+class Formats(Fakes):
+    def formats(self, ratios, *argv):
+        cases = [{"format": f"F{i}", "row": "row", "n": 1, "k": 2, "columns": 3, "time_us": 1, "weights_per_s": 1e9, "gb_per_s": 1, "gflop_per_s": 1,
+                  "rounds": 3, "ratio": ratio} for i, ratio in enumerate(ratios)]
+        text = json.dumps({"device": "d", "driver": "v", "base": "Q4_1", "cases": cases})
+        path = self.program("opbench", f"print({text!r})", head="#!{python}\n")
+        return self.call(formats, "--opbench", path, *argv)
+
+    def test_reached(self):
+        code, report = self.formats([1.0, 0.6, None])
+        self.assertEqual(code, 0)
+        self.assertIn("Least: 0.60 (F1", report)
+        self.assertIn("reached", report)
+        self.assertTrue(re.search(r"F2 .*\| +- \|", report))
+
+    def test_below(self):
+        code, report = self.formats([1.0, 0.599, 0.4])
+        self.assertEqual(code, 1)
+        self.assertIn("Least: 0.40 (F2", report)
+        self.assertIn("2 of 3 are below", report)
+        self.assertEqual(self.formats([1.0, 0.599, 0.4], "--least", "0.3")[0], 0)
+
+    def test_nothing_compared(self):
+        self.assertEqual(self.formats([None])[0], 1)
+        with self.assertRaisesRegex(machine.Failed, "measured nothing"):
+            self.formats([])
+
+
+class Machine(unittest.TestCase):
+    def test_table(self):
+        self.assertEqual(machine.table(["a", "b"], [["x", "1.5"], ["yy", "22"]]),
+                         ["| a  |   b |", "|----|----:|", "| x  | 1.5 |", "| yy |  22 |"])
+
+    def test_environment(self):
+        with mock.patch.dict(os.environ, {"A": "1", "B": "2"}):
+            env = machine.environment(A=None, B="3", C="4")
+        self.assertEqual((env.get("A"), env["B"], env["C"]), (None, "3", "4"))
+
+    def test_report_goes_to_results(self):
+        with tempfile.TemporaryDirectory(prefix="bench-test-") as folder:
+            with mock.patch.object(machine, "RESULTS", folder), contextlib.redirect_stdout(io.StringIO()):
+                machine.publish(["a", "b"], "r.md")
+            with open(os.path.join(folder, "r.md"), encoding="utf-8") as file:
+                self.assertEqual(file.read(), "a\nb\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
