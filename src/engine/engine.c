@@ -42,12 +42,18 @@ static enum hth_status open_synth(struct hth_model *model, const char *spec)
     return gguf_open_memory(&model->gguf, model->synth.ptr, model->synth.len, "synth", &model->log);
 }
 
-static struct str token_text(const struct hth_model *model, int32_t id)
+/* A token as templates see it; empty where the vocabulary has none. */
+static enum hth_status token_text(const struct hth_model *model, int32_t id, struct str *out)
 {
     struct strbuf text = {0};
     if (id >= 0)
         tokenizer_piece(model->tokenizer, id, true, false, &text);
-    return text.failed ? (struct str){0} : strbuf_str(&text);
+    *out = strbuf_str(&text);
+    if (!text.failed)
+        return HTH_OK;
+    strbuf_free(&text);
+    *out = (struct str){0};
+    return log_fail_memory(&model->log, "the text of a token", 0);
 }
 
 /* What spoils reading and writing text leaves evaluating token ids: its errors become warnings. */
@@ -77,8 +83,11 @@ static enum hth_status open_text(struct hth_model *model)
         return HTH_OK;
     if (status)
         return status;
-    model->bos_text = token_text(model, tokenizer_bos(model->tokenizer));
-    model->eos_text = token_text(model, tokenizer_eos(model->tokenizer));
+    status = token_text(model, tokenizer_bos(model->tokenizer), &model->bos_text);
+    if (status == HTH_OK)
+        status = token_text(model, tokenizer_eos(model->tokenizer), &model->eos_text);
+    if (status)
+        return status;
     struct str source;
     if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
         return HTH_OK;
