@@ -1,0 +1,106 @@
+#include "logits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "vk/vk.h"
+
+void golden_open(struct golden *out, const char *path)
+{
+    *out = (struct golden){0};
+    test_log_clear();
+    if (gguf_open(&out->gguf, path, test_log()) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    const struct gguf_tensor *tokens = gguf_tensor_find(out->gguf, "tokens");
+    const struct gguf_tensor *logits = gguf_tensor_find(out->gguf, "logits");
+    assert_true(tokens && logits);
+    out->tokens = tokens->data;
+    out->logits = logits->data;
+    out->n_tokens = (int)tokens->ne[0];
+    out->n_vocab = (int)logits->ne[0];
+    out->n_rows = (int)logits->ne[1];
+    out->first = out->n_tokens - out->n_rows;
+    double nmse;
+    if (gguf_get_f64(gguf_key_find(out->gguf, "golden.nmse_f16_activations"), 0, &nmse))
+        out->nmse_f16 = nmse;
+}
+
+void golden_close(struct golden *golden)
+{
+    gguf_close(golden->gguf);
+    *golden = (struct golden){0};
+}
+
+struct hth_model *model_open(const char *path, struct hth_model_options options)
+{
+    struct hth_model *model;
+    options.log = test_log()->write;
+    options.log_user = test_log()->user;
+    options.log_level = HTH_LOG_WARNING;
+    test_log_clear();
+    if (hth_model_open(&model, path, &options) != HTH_OK)
+        fail_msg("%s: %s", path, test_log_text());
+    return model;
+}
+
+float *logits_compute(struct hth_model *model, const struct golden *golden,
+                      const struct logits_run *run)
+{
+    int piece = run->piece ? run->piece : golden->n_tokens;
+    size_t n_vocab = (size_t)golden->n_vocab;
+    float *out = mem_calloc((size_t)golden->n_rows * n_vocab, sizeof *out);
+    assert_non_null(out);
+    struct hth_session_options options = {
+        .n_ctx = golden->n_tokens, .n_batch = piece, .kv = run->kv, .float_only = run->float_only};
+    struct hth_session *session;
+    if (hth_session_open(&session, model, &options) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    assert_int_equal(hth_model_get_info(model).n_vocab, golden->n_vocab);
+    for (int at = 0; at < golden->n_tokens; at += piece) {
+        int n = golden->n_tokens - at < piece ? golden->n_tokens - at : piece;
+        int skip = golden->first > at ? golden->first - at : 0;
+        struct hth_feed feed = {.ids = golden->tokens + at,
+                                .count = n,
+                                .outputs = skip >= n ? HTH_OUTPUT_NONE : HTH_OUTPUT_LAST,
+                                .n_last = n - skip};
+        if (hth_session_feed(session, &feed, 1) != HTH_OK)
+            fail_msg("tokens from %d: %s", at, test_log_text());
+        assert_int_equal(hth_session_n_logits(session), skip >= n ? 0 : n - skip);
+        for (int i = 0; i < n - skip; i++)
+            memcpy(out + (size_t)(at + skip + i - golden->first) * n_vocab,
+                   hth_session_logits(session, i), n_vocab * sizeof *out);
+    }
+    hth_session_close(session);
+    return out;
+}
+
+static int first_software_device(void)
+{
+    struct vk_caps *devices;
+    uint32_t count;
+    const char *why;
+    assert_int_equal(vk_list(&devices, &count, &why, test_log()), HTH_OK);
+    int found = -1;
+    for (uint32_t i = 0; i < count && found < 0; i++)
+        if (devices[i].kind == VK_KIND_SOFTWARE)
+            found = (int)i;
+    mem_free(devices);
+    if (found < 0)
+        test_skip("no software device: %s", why ? why : "only others are there");
+    return found;
+}
+
+const char *test_device(void)
+{
+    static char name[32];
+    const char *number = getenv("HEARTH_TEST_DEVICE"), *software = getenv("HEARTH_TEST_SOFTWARE");
+    const char *nothing = getenv("HEARTH_TEST_NOTHING_RUNS");
+    if (nothing && strcmp(nothing, "1") == 0)
+        test_skip("the device computes nothing");
+    bool by_number = number && *number;
+    if (!by_number && (!software || strcmp(software, "1") != 0))
+        test_skip("no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
+    snprintf(name, sizeof name, "vulkan:%d", by_number ? atoi(number) : first_software_device());
+    return name;
+}

@@ -1,0 +1,31 @@
+# Tests of whole models share logits.c, whatever their kind.
+foreach(target golden_logits golden_real golden_wrong_models golden_resident prop_split_batches unit_engine unit_hazard)
+  if(TARGET ${target})
+    target_sources(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/logits.c)
+    target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR})
+  endif()
+endforeach()
+
+# On the software device with subgroups of 4, 8 and 16 (a real device does not look at the variable): the entries that there
+# are anyway run with 8, and have two sisters.
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_logits.c names REGEX "^TEST\\([a-z0-9_]+_vulkan\\)")
+foreach(line ${names})
+  string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
+  set_tests_properties(golden.logits.${name} PROPERTIES ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=256)
+  foreach(width 128 512)
+    set(entry golden.logits.${name}.w${width})
+    add_test(NAME ${entry} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:golden_logits> ${name})
+    set_tests_properties(${entry} PROPERTIES LABELS golden SKIP_RETURN_CODE 77 TIMEOUT 600
+      ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=${width})
+  endforeach()
+endforeach()
+
+# The long prompt takes half a minute to minutes: in the everyday tier once on the CPU and once on the device, under sanitizers
+# not at all.
+set(slow long_default long_sevens long_sevens_default long_default_vulkan long_sevens_vulkan long_sevens_default_vulkan)
+if(HEARTH_SANITIZE)
+  list(APPEND slow long)
+endif()
+foreach(name ${slow})
+  set_tests_properties(golden.real.${name} PROPERTIES LABELS "golden;tier-all")
+endforeach()
