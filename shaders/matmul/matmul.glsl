@@ -85,8 +85,12 @@ void main()
     uint tn = UNIFORM_COLUMNS ? gl_SubgroupID * gl_SubgroupSize / LANES_M : tid / LANES_M;
 
     float acc[4u * MAX_TN];
-    [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
-        acc[i] = 0.0;
+    [[unroll]] for (uint r = 0u; r < 4u; r++) {
+        uint i = min(row + 4u * tm + r, a.n - 1u);
+        float bias = a.bias != REF_NONE ? LOAD_F32(a.bias, columns.bias_first + a.y_first + i) : 0.0;
+        [[unroll]] for (uint c = 0u; c < TN; c++)
+            acc[4u * c + r] = bias;
+    }
     for (uint u = 0u; u < a.k + 31u >> 5; u += UNITS) {
         load_weights(columns.w, row, u, tid);
         load_columns(columns, u, tid);
@@ -104,12 +108,7 @@ void main()
             uint i = row + 4u * tm + r;
             if (i >= a.n)
                 continue;
-            float value = acc[4u * c + r];
-            if (a.bias != REF_NONE)
-                value += LOAD_F32(a.bias, columns.bias_first + a.y_first + i);
-            if (a.residual != REF_NONE)
-                value += LOAD_F32(a.residual, y + i);
-            STORE_F32(a.y, y + i, value);
+            STORE_F32(a.y, y + i, acc[4u * c + r]);
         }
     }
 }

@@ -19,7 +19,6 @@ struct matmul_args {
     u32 y_stride;   /* elements between columns of y */
     u32 y_first;    /* row of y that the first row of W makes */
     ref_t bias;     /* or REF_NONE */
-    ref_t residual; /* laid out as y; or REF_NONE */
     ref_t groups;   /* by expert: tiles and sorted slots (moe_args.h); or REF_NONE */
     ref_t table;    /* places of the experts */
     u32 n_used;     /* slots per column; 1 when not by expert */

@@ -64,11 +64,21 @@ void add_unit(Unit unit[MAX_ROWS], uint u, uint x_row[MAX_COLS], inout float acc
     }
 }
 
-// Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales).
+// Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales); with several
+// columns there are no registers for two units at once.
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
-    uint blocks = a.k / QUANT_ELEMS;
-    for (uint s = gl_LocalInvocationIndex; s < (a.k + 32u * QUANT_STEP - 1u) / (32u * QUANT_STEP); s += GROUP) {
+    uint blocks = a.k / QUANT_ELEMS, units = (a.k + 31u) >> 5, lane = gl_LocalInvocationIndex;
+    if (QUANT_STEP == 1 || COLS > 1u) {
+        for (uint u = lane; u < units; u += GROUP) {
+            Unit unit[MAX_ROWS];
+            [[unroll]] for (uint r = 0u; r < ROWS; r++)
+                unit[r] = quant_load(w, min(row + r, n - 1u) * blocks, u);
+            add_unit(unit, u, x_row, acc);
+        }
+        return;
+    }
+    for (uint s = lane; s < units / QUANT_STEP; s += GROUP) {
         Unit unit[QUANT_STEP][MAX_ROWS];
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             Unit units[QUANT_STEP];

@@ -36,7 +36,7 @@ void load_columns(Columns columns, uint u, uint tid)
 
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
-    for (uint k = 0u; k < UNITS * 32u; k++) {
+    [[dont_unroll]] for (uint k = 0u; k < UNITS * 32u; k++) {
         float w[4];
         [[unroll]] for (uint r = 0u; r < 4u; r++)
             w[r] = sw[k * BM + 4u * tm + r];
@@ -82,7 +82,7 @@ void load_columns(Columns columns, uint u, uint tid)
 
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
-    for (uint run = 0u; run < UNITS * 2u; run++) {
+    [[dont_unroll]] for (uint run = 0u; run < UNITS * 2u; run++) {
         f16vec2 part[4u * MAX_TN];
         [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
             part[i] = f16vec2(0.0);
@@ -140,7 +140,7 @@ void load_columns(Columns columns, uint u, uint tid)
 
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
-    for (uint run = 0u; run < UNITS * 2u; run++) {
+    [[dont_unroll]] for (uint run = 0u; run < UNITS * 2u; run++) {
         int part[4u * MAX_TN];
         [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
             part[i] = 0;

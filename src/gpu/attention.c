@@ -36,8 +36,8 @@ static uint32_t query_rows(const struct row_env *env, const struct op *op)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
     uint32_t heads = (uint32_t)(op->p.attention.n_head / kv->n_head_kv);
-    uint32_t limit = MAX_QR, lanes = row_subgroup_actual(env->caps, row_subgroup(env->caps, 16));
-    if (kv->v_dim > 128 || lanes == 16)
+    uint32_t limit = MAX_QR;
+    if (kv->v_dim > 128 || !row_has_many_registers(env->caps))
         limit = 8;
     if (kv->v_dim > 256)
         limit = 4;
@@ -49,7 +49,7 @@ static uint32_t query_rows(const struct row_env *env, const struct op *op)
 static void shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
-    choice->subgroup_size = row_subgroup(env->caps, 16);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
     choice_set(choice, "QR", query_rows(env, op));
     choice_set(choice, "HEAD_K", (uint32_t)kv->k_dim);
     choice_set(choice, "HEAD_V", (uint32_t)kv->v_dim);

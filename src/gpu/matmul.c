@@ -9,7 +9,7 @@
 #include "moe/moe_args.h"
 
 enum {
-    MATVEC_MAX_COLS = 8,
+    MATVEC_MAX_COLS = 4,
     MATVEC_MAX_TOKENS = 16,
     FEW_GROUPS = 256, /* workgroups that leave a card idle */
 };
@@ -73,13 +73,17 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
     return shapes_fit(&p) && tokens <= MATVEC_MAX_TOKENS;
 }
 
-/* Rows per workgroup save loads of x, which every lane shares among its rows; narrow subgroups have
- * registers for many, and several columns use them up. */
-static uint32_t matvec_rows(uint32_t lanes, uint32_t cols, bool glu)
+/* Rows per workgroup save loads of x, which every lane shares among its rows; several columns use
+ * the registers up, and so do superblocks of more than 5 bits, whose words come from several places. */
+static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type, uint32_t cols,
+                            bool glu)
 {
-    if (lanes < 16)
-        return cols == 1 ? 8 : cols <= 4 ? 4 : 2;
-    return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
+    if (env->caps->kind == VK_KIND_SOFTWARE)
+        return cols == 1 ? 8 : 4;
+    if (row_has_many_registers(env->caps))
+        return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
+    bool heavy = type->block_elems > 32 && type->block_bytes * 8 > 5 * type->block_elems;
+    return cols == 1 ? (heavy ? 2 : 4) : cols == 2 ? 2 : 1;
 }
 
 /* One subgroup shares a row, so that no barrier is needed; more where rows are few and long. */
@@ -89,9 +93,9 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
     uint32_t columns = p.ids ? 1 : (uint32_t)columns_of(&p);
     uint32_t groups = (columns + MATVEC_MAX_COLS - 1) / MATVEC_MAX_COLS;
     uint32_t cols = (columns + groups - 1) / groups;
-    choice->subgroup_size = row_subgroup(env->caps, 16);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size), group = lanes;
-    uint32_t rows = matvec_rows(lanes, cols, p.glu != 0);
+    uint32_t rows = matvec_rows(env, p.w[0]->dtype, cols, p.glu != 0);
     uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), n = 0;
     for (int i = 0; i < (p.glu ? 1 : p.n); i++)
         n += (uint32_t)p.w[i]->ne[1];
@@ -202,16 +206,16 @@ static bool matmul_fits(const struct row_env *env, const struct op *op)
 {
     (void)env;
     struct parts p = parts_of(op);
-    return op->kind == OP_MATMUL && shapes_fit(&p);
+    return op->kind == OP_MATMUL && !p.residual && shapes_fit(&p);
 }
 
-/* 128 rows by 32 columns; narrower per invocation where sums of halves or integers stand beside the
- * float ones, or where wide subgroups on few registers would spill. */
-static void tile_shape(const struct row_env *env, struct row_choice *choice, uint32_t tn)
+/* 128 rows by 32 columns; `tn` of them per invocation. */
+static void tile_shape(const struct row_env *env, struct row_choice *choice, uint32_t bm,
+                       uint32_t tn)
 {
-    choice->subgroup_size = row_subgroup(env->caps, 16);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
-    uint32_t bm = tn == 8 ? 128 : 64, bn = 32, group = bm / 4 * (bn / tn);
+    uint32_t bn = 32, group = bm / 4 * (bn / tn);
     choice_set(choice, "BM", bm);
     choice_set(choice, "BN", bn);
     choice_set(choice, "TN", tn);
@@ -223,15 +227,15 @@ static void float_tile_shape(const struct row_env *env, const struct op *op,
                              struct row_choice *choice)
 {
     (void)op;
-    tile_shape(env, choice,
-               row_subgroup_actual(env->caps, row_subgroup(env->caps, 16)) == 16 ? 4 : 8);
+    tile_shape(env, choice, 128, row_has_many_registers(env->caps) ? 8 : 4);
 }
 
+/* Sums of halves or integers stand beside the float ones. */
 static void narrow_tile_shape(const struct row_env *env, const struct op *op,
                               struct row_choice *choice)
 {
     (void)op;
-    tile_shape(env, choice, 4);
+    tile_shape(env, choice, 64, 4);
 }
 
 /* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
@@ -312,7 +316,6 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
         .y = compile_ref(c, p.y[0]),
         .y_stride = (uint32_t)p.y[0]->stride[1],
         .bias = compile_vector(c, p.bias[0]),
-        .residual = compile_ref(c, p.residual),
         .groups = REF_NONE,
         .table = REF_NONE,
         .n_used = p.ids ? (uint32_t)p.y[0]->ne[1] : 1,

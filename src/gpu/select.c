@@ -29,6 +29,11 @@ uint32_t row_subgroup(const struct vk_caps *caps, uint32_t wanted)
                                          : wanted;
 }
 
+bool row_has_many_registers(const struct vk_caps *caps)
+{
+    return caps->kind == VK_KIND_SOFTWARE || caps->subgroup_min >= 32;
+}
+
 uint32_t row_subgroup_actual(const struct vk_caps *caps, uint32_t demanded)
 {
     return demanded ? demanded : caps->subgroup_default;

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Holds every pipeline that selection picks on the stand-in GPUs against their compilers' statistics.
+
+usage: check_rows.py HW PROGRAM [GPU …]
+
+HW is the launcher that tests/hw/build makes, PROGRAM is hearth. For each GPU (default: all) `hearth devices` must name it, and
+each pipeline of `hearth rows --stats --json` must have no spills, no scratch memory, at least 10 instructions, and the subgroup
+size that was demanded. Prints a line per GPU and per fault; exit 1 if there was any.
+"""
+import json
+import subprocess
+import sys
+
+SPILLS = ("Spills", "Fills", "Spilled SGPRs", "Spilled VGPRs", "Spills to memory", "Fills from memory", "Spills to reg",
+          "Fills from reg", "Scratch Memory Size", "Scratch size", "SLM size", "Local memory")
+FREE = ("Spills to reg", "Fills from reg", "SLM size", "Local memory")  # not memory traffic, or not what it seems
+INSTRUCTIONS = ("Instructions", "Instruction Count", "Instruction count", "Instruction Size")
+
+
+def run(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
+
+
+def faults_of(pipeline):
+    stats = pipeline.get("stats") or {}
+    if not stats:
+        yield "no statistics"
+        return
+    for name in SPILLS:
+        if name not in FREE and stats.get(name, 0) != 0:
+            yield f"{name} {stats[name]:g}"
+    for name in INSTRUCTIONS:
+        if name in stats and stats[name] < 10:
+            yield f"emptied: {name} {stats[name]:g}"
+    if not any(name in stats for name in INSTRUCTIONS):
+        yield "no count of instructions among " + ", ".join(stats)
+    demanded, got = pipeline.get("subgroup_demanded", 0), pipeline.get("subgroup_size", 0)
+    if demanded and got and demanded != got:
+        yield f"subgroups of {got} instead of {demanded}"
+
+
+def check(hw, program, gpu):
+    devices = run(hw, gpu, program, "devices", "--json")
+    try:
+        found = [d["name"] for d in json.loads(devices.stdout) if d["id"].startswith("vulkan")]
+    except (ValueError, KeyError):
+        found = []
+    if not found:
+        print(f"{gpu}: hearth devices names no Vulkan device: {devices.stderr.strip()[-200:]}")
+        return 1
+    rows = run(hw, gpu, program, "rows", "--stats", "--json", "--device", "vulkan:0")
+    try:
+        pipelines = json.loads(rows.stdout)
+    except ValueError:
+        print(f"{gpu}: hearth rows failed ({rows.returncode}): {rows.stderr.strip()[-300:]}")
+        return 1
+    bad = 0
+    for pipeline in pipelines:
+        for fault in faults_of(pipeline):
+            bad += 1
+            print(f"{gpu}: {pipeline['blob']} {pipeline.get('specialization')} "
+                  f"subgroup {pipeline.get('subgroup_demanded', 0)}: {fault}")
+    print(f"{gpu}: {found[0]}: {len(pipelines)} pipelines, {bad} faults")
+    return bad + (0 if pipelines else 1)
+
+
+def main():
+    hw, program, gpus = sys.argv[1], sys.argv[2], sys.argv[3:]
+    gpus = gpus or [line.split()[0] for line in run(hw, "list").stdout.splitlines()]
+    bad = sum(check(hw, program, gpu) for gpu in gpus)
+    print(f"{len(gpus)} GPUs, {bad} faults")
+    return 1 if bad or not gpus else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
