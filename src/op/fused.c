@@ -99,7 +99,7 @@ const struct op_def op_def_add_rms_norm = {
     .reference = reference,
     .cost = cost,
     .tolerance_f32 = 1e-11,
-    .tolerance_f16 = 1e-6,
+    .tolerance_f16 = 4e-6,
     .tolerance_int = 1e-11,
 };
 
@@ -111,7 +111,7 @@ const struct op_def op_def_matmul_glu = {
     .reference = reference,
     .cost = cost,
     .tolerance_f32 = 4e-10,
-    .tolerance_f16 = 4e-6,
+    .tolerance_f16 = 8e-6,
     .tolerance_int = 2e-3,
 };
 
@@ -122,7 +122,7 @@ const struct op_def op_def_matmul_qkv = {
     .reference = reference,
     .cost = cost,
     .tolerance_f32 = 1e-10,
-    .tolerance_f16 = 1e-6,
+    .tolerance_f16 = 4e-6,
     .tolerance_int = 4e-4,
 };
 

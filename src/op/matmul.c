@@ -118,7 +118,7 @@ const struct op_def op_def_matmul = {
     .reference = reference,
     .cost = cost,
     .tolerance_f32 = 1e-10,
-    .tolerance_f16 = 1e-6,
+    .tolerance_f16 = 4e-6,
     .tolerance_int = 4e-4,
 };
 
