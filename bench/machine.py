@@ -120,7 +120,7 @@ def table(head, rows):
 
 def describe(lines):
     """A list of facts, with those of the machine in front."""
-    facts = [("machine", processor()), ("system", " ".join([platform.system()] + platform.release().split(".")[:2])),
+    facts = [("machine", processor()), ("system", platform.system() + " " + ".".join(platform.release().split(".")[:2])),
              ("hearth", f"sources of commit {commit()}"), ("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))]
     return [f"- {name}: {value}" for name, value in facts + lines]
 

@@ -329,9 +329,12 @@ enum hth_status trial_measure(struct trial *base, struct trial *trial,
     int n = 0;
     for (int round = -1; round < effort->rounds; round++) {
         double base_ns = 0, ns = 0;
-        enum hth_status status = base ? run_copies(base, &base_ns) : HTH_OK;
+        bool base_first = base && round % 2 == 0;
+        enum hth_status status = base_first ? run_copies(base, &base_ns) : HTH_OK;
         if (status == HTH_OK)
             status = run_copies(trial, &ns);
+        if (status == HTH_OK && base && !base_first)
+            status = run_copies(base, &base_ns);
         if (status)
             return status;
         if (round < 0) {

@@ -68,7 +68,8 @@ struct trial_times {
     int rounds;
 };
 
-/* Runs base and trial in turn, one round unmeasured. `base` may be NULL. Errors: the device's. */
+/* Runs base and trial in turn, every second round in reverse order; one round is not measured.
+ * `base` may be NULL. Errors: the device's. */
 HTH_MUST_CHECK trial_measure(struct trial *base, struct trial *trial,
                              const struct trial_effort *effort, struct trial_times *out);
 
