@@ -174,6 +174,28 @@ static double tolerance_int(const struct golden *golden)
     return 2 * golden->nmse_f16;
 }
 
+/* That the rows asked for by name are those that run: all matmuls but the F32 router's. */
+static void check_rows(struct hth_model *model, const char *name, int n_tokens)
+{
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
+    const struct program *program;
+    if (hth_session_open(&session, model, &options) != HTH_OK ||
+        gpu_exec_program(session->gpu, n_tokens, 1, &program) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    int n = 0;
+    for (size_t i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        bool is_matmul = !strncmp(step->name, "matmul", 6) || !strncmp(step->name, "matvec", 6);
+        if (!is_matmul || strstr(step->label, "router"))
+            continue;
+        assert_string_equal(step->name, name);
+        n++;
+    }
+    assert_true(n > 0);
+    hth_session_close(session);
+}
+
 /* The default, as it comes; and integer kernels by name, for every number of columns. */
 static void check_int(const char *path, struct hth_model *model, const struct golden *golden,
                       struct hth_model_options options)
@@ -185,6 +207,8 @@ static void check_int(const char *path, struct hth_model *model, const struct go
         return;
     options.rows = "matmul_int";
     struct hth_model *forced = model_open(path, options);
+    check_rows(forced, options.rows, 1);
+    check_rows(forced, options.rows, 48);
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
         struct logits_run run = {.kv = HTH_KV_F32, .piece = pieces[i]};
         check(forced, golden, &run, tolerance_int(golden));
