@@ -86,7 +86,7 @@ void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
         f16vec2 part[4u * MAX_TN];
         [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
             part[i] = f16vec2(0.0);
-        [[unroll]] for (uint k = 0u; k < 8u; k++) {
+        [[unroll]] for (uint k = 0u; k < 8u; k++) { // unrolled, narrow subgroups spill
             f16vec2 w[4];
             [[unroll]] for (uint r = 0u; r < 4u; r++)
                 w[r] = sw[(run * 8u + k) * BM + 4u * tm + r];

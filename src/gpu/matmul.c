@@ -230,12 +230,13 @@ static void float_tile_shape(const struct row_env *env, const struct op *op,
     tile_shape(env, choice, 128, row_has_many_registers(env->caps) ? 8 : 4);
 }
 
-/* Sums of halves or integers stand beside the float ones. */
+/* Sums of halves or integers stand beside the float ones; with 8 lanes, Intel's Xe-LP spills sooner
+ * than one would count. */
 static void narrow_tile_shape(const struct row_env *env, const struct op *op,
                               struct row_choice *choice)
 {
     (void)op;
-    tile_shape(env, choice, 64, 4);
+    tile_shape(env, choice, 64, env->caps->subgroup_min < 16 ? 2 : 4);
 }
 
 /* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
@@ -360,12 +361,19 @@ static bool matmul_half_fits(const struct row_env *env, const struct op *op)
     return env->caps->fp16 && matmul_fits(env, op);
 }
 
-/* Integer dot products where the device says that they are fast. Nothing says so of packed fp16,
- * but every design with the one is known to have the other. */
-static bool packed_is_fast(const struct row_env *env, const struct op *op)
+/* Integer dot products where the device says that they are fast. */
+static bool int_is_fast(const struct row_env *env, const struct op *op)
 {
     (void)op;
     return env->caps->int_dot;
+}
+
+/* Nothing says so of packed fp16, but every design with fast integer dot products is known to have it.
+ * Not with 8 lanes: Xe-LP's compiler spills there at any size of tile. */
+static bool half_is_fast(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot && env->caps->subgroup_min >= 16;
 }
 
 static const struct row rows[] = {
@@ -380,7 +388,7 @@ static const struct row rows[] = {
      .by_format = true,
      .integer = true,
      .fits = matmul_int_fits,
-     .prefers = packed_is_fast,
+     .prefers = int_is_fast,
      .shape = narrow_tile_shape,
      .emit = matmul_emit},
     {.name = "matmul_f16",
@@ -388,7 +396,7 @@ static const struct row rows[] = {
      .by_format = true,
      .half = true,
      .fits = matmul_half_fits,
-     .prefers = packed_is_fast,
+     .prefers = half_is_fast,
      .shape = narrow_tile_shape,
      .emit = matmul_emit},
     {.name = "matmul_f32",

@@ -1,0 +1,17 @@
+# The compilers of GPUs that are not here (scripts/stand-ins): an entry per card. Without them each is skipped.
+set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")
+set(hw_cards "")
+foreach(line ${hw_orders})
+  string(REGEX REPLACE "^[a-z]+_order='(.*)'$" "\\1" cards "${line}")
+  separate_arguments(cards UNIX_COMMAND "${cards}")
+  list(APPEND hw_cards ${cards})
+endforeach()
+find_package(Python3 COMPONENTS Interpreter)
+foreach(card ${hw_cards})
+  if(Python3_FOUND AND NOT HEARTH_SANITIZE)
+    add_test(NAME hw.rows.${card}
+      COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_rows.py ${hw_launcher} $<TARGET_FILE:hearth> ${card})
+    set_tests_properties(hw.rows.${card} PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900)
+  endif()
+endforeach()
