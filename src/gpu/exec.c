@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gpu/batch.h"
 #include "op/fuse.h"
+#include "op/partition.h"
 
 enum {
     MAX_PROGRAMS = 64,
@@ -182,11 +183,15 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
 {
     struct graph graph;
     enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
+    struct partition parts = {0};
     struct fuse_env fuse = {row_env_of(exec)};
     if (status == HTH_OK)
-        status = fuse_graph(&graph, FUSE_ALL, fused_fits, &fuse);
+        status = partition_graph(&parts, &graph, NULL, NULL);
     if (status == HTH_OK)
-        status = compile_bucket_program(exec, bucket, &graph);
+        status = fuse_graph(parts.graphs[0], FUSE_ALL, fused_fits, &fuse);
+    if (status == HTH_OK)
+        status = compile_bucket_program(exec, bucket, parts.graphs[0]);
+    partition_free(&parts);
     graph_free(&graph);
     if (status)
         return status;

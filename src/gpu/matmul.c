@@ -74,7 +74,8 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
 }
 
 /* Rows per workgroup save loads of x, which every lane shares among its rows; several columns use
- * the registers up, and so do superblocks of more than 5 bits, whose words come from several places. */
+ * the registers up, and so do superblocks of more than 5 bits, whose words come from several
+ * places. */
 static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type, uint32_t cols,
                             bool glu)
 {
@@ -356,9 +357,11 @@ static bool matmul_int_fits(const struct row_env *env, const struct op *op)
     return env->caps->int_dot_any && matmul_fits(env, op);
 }
 
+/* A matrix that its file keeps in F32 (a router, above all: rounding would choose other experts for
+ * a prompt than token by token) is multiplied in float. */
 static bool matmul_half_fits(const struct row_env *env, const struct op *op)
 {
-    return env->caps->fp16 && matmul_fits(env, op);
+    return env->caps->fp16 && matmul_fits(env, op) && parts_of(op).w[0]->dtype != &dtype_f32;
 }
 
 /* Integer dot products where the device says that they are fast. */
@@ -368,8 +371,8 @@ static bool int_is_fast(const struct row_env *env, const struct op *op)
     return env->caps->int_dot;
 }
 
-/* Nothing says so of packed fp16, but every design with fast integer dot products is known to have it.
- * Not with 8 lanes: Xe-LP's compiler spills there at any size of tile. */
+/* Nothing says so of packed fp16, but every design with fast integer dot products is known to have
+ * it. Not with 8 lanes: Xe-LP's compiler spills there at any size of tile. */
 static bool half_is_fast(const struct row_env *env, const struct op *op)
 {
     (void)op;

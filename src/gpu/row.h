@@ -74,12 +74,13 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
 void choice_set(struct row_choice *choice, const char *name, uint32_t value);
 uint32_t choice_get(const struct row_choice *choice, const char *name, uint32_t fallback);
 
-/* The subgroup size nearest to `wanted` that the device can be asked for; 0 if it cannot be asked. Kernels
- * that need many registers ask for 1, the narrowest: where widths differ, lanes share the registers. */
+/* The subgroup size nearest to `wanted` that the device can be asked for; 0 if it cannot be asked.
+ * Kernels that need many registers ask for 1, the narrowest: where widths differ, lanes share the
+ * registers. */
 uint32_t row_subgroup(const struct vk_caps *caps, uint32_t wanted);
 
-/* Can a lane keep about 100 values? True where the narrowest subgroup has 32 lanes or more (their register
- * files are made for it), and where registers are memory: on software devices. */
+/* Can a lane keep about 100 values? True where the narrowest subgroup has 32 lanes or more (their
+ * register files are made for it), and where registers are memory: on software devices. */
 bool row_has_many_registers(const struct vk_caps *caps);
 
 /* What the subgroup size will be when `demanded` (or 0) is asked for. */

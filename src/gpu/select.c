@@ -103,7 +103,7 @@ static bool wanted(const struct row_env *env, const struct row_family *family,
 {
     if (forced_out(env, family, row, op))
         return false;
-    return env->forced || !row->prefers || row->prefers(env, op);
+    return (env->forced && has_forced_name(env, row)) || !row->prefers || row->prefers(env, op);
 }
 
 const struct row *row_select(const struct row_env *env, const struct op *op,
