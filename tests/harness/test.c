@@ -9,7 +9,14 @@
 
 enum { MAX_TESTS = 2000, SKIPPED = 77 };
 
+/* What a test is registered with: cmocka hands it on as the test's state. */
+struct registered {
+    void (*fn)(void **state);
+};
+
 static struct CMUnitTest tests[MAX_TESTS];
+static struct registered registered[MAX_TESTS];
+static void (*before_each)(void), (*after_each)(void);
 static size_t n_tests;
 static bool any_skipped;
 static struct strbuf log_text;
@@ -17,11 +24,30 @@ static struct strbuf temp_folder;
 static unsigned n_temp_files;
 static char *temp_files[256];
 
+static void run_registered(void **state)
+{
+    const struct registered *test = *state;
+    if (before_each)
+        before_each();
+    test->fn(state);
+    if (after_each)
+        after_each();
+}
+
 void test_register(const char *name, void (*fn)(void **state))
 {
     if (n_tests == MAX_TESTS)
         abort();
-    tests[n_tests++] = (struct CMUnitTest){.name = name, .test_func = fn};
+    registered[n_tests].fn = fn;
+    tests[n_tests] = (struct CMUnitTest){
+        .name = name, .test_func = run_registered, .initial_state = &registered[n_tests]};
+    n_tests++;
+}
+
+void test_around_each(void (*before)(void), void (*after)(void))
+{
+    before_each = before;
+    after_each = after;
 }
 
 static const char *format_path(const char *folder, const char *fmt, va_list args)

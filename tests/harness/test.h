@@ -46,6 +46,10 @@ const char *test_temp_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 /* Skips the test with a reason (ctest counts it as skipped). */
 void test_skip(const char *why, ...) ATTR_PRINTF(1, 2);
 
+/* Calls `before` at the beginning of every test and `after` at the end of each that has neither
+ * failed nor skipped; `after` may do either. For code that tests of a folder share. */
+void test_around_each(void (*before)(void), void (*after)(void));
+
 /* A log that keeps its lines for `test_log_text` (all of them, joined by newlines). */
 const struct log *test_log(void);
 const char *test_log_text(void);

@@ -66,6 +66,9 @@ struct op_device {
     /* Runs the op once; its outputs are then in the buffers. Any status but HTH_OK fails the test;
      * what was logged to `test_log` is shown. */
     enum hth_status (*run)(size_t row, const struct op_run *run);
+
+    /* It has rows for fused ops: where it is there, a test of them of which no case ran fails. */
+    bool fuses;
 };
 
 void op_device_register(const struct op_device *device);

@@ -271,10 +271,14 @@ static enum hth_status run_address(size_t row, const struct op_run *run)
     return run_row(row, run, true);
 }
 
-static const struct op_device array_form = {"vulkan", open_gpu,   close_gpu, n_rows,
-                                            row_name, fits_array, precision, run_array};
-static const struct op_device address_form = {
-    "vulkan-address", open_gpu, close_gpu, n_rows, row_name, fits_address, precision, run_address};
+#define FORM(form_name, form_fits, form_run)                                                       \
+    {                                                                                              \
+        .name = form_name, .open = open_gpu, .close = close_gpu, .n_rows = n_rows,                 \
+        .row_name = row_name, .fits = form_fits, .precision = precision, .run = form_run,          \
+        .fuses = true                                                                              \
+    }
+static const struct op_device array_form = FORM("vulkan", fits_array, run_array);
+static const struct op_device address_form = FORM("vulkan-address", fits_address, run_address);
 
 OP_DEVICE(array_form)
 __attribute__((constructor)) static void register_address_form(void)

@@ -405,6 +405,50 @@ static const struct op *op_under_test(struct op_test *t)
     return op;
 }
 
+/* --- cases of a test -------------------------------------------------------------------------- */
+
+static struct {
+    int n_ran, n_left_out;
+    char first_left_out[1024];
+} cases;
+
+static bool is_narrowed(void)
+{
+    return getenv("HEARTH_OP_ROW") || getenv("HEARTH_OP_DEVICE");
+}
+
+static void leave_out(const char *what)
+{
+    if (cases.n_left_out++ == 0)
+        snprintf(cases.first_left_out, sizeof cases.first_left_out, "%s", what);
+}
+
+static void begin_cases(void)
+{
+    cases.n_ran = cases.n_left_out = 0;
+}
+
+static void judge_cases(void)
+{
+    if (cases.n_left_out == 0)
+        return;
+    bool must_run = false;
+    for (size_t d = 0; op_device_at(d); d++)
+        must_run |= op_device_at(d)->fuses && !is_narrowed();
+    if (cases.n_ran == 0 && must_run)
+        fail_msg("none of %d cases ran; the first that no row of any device fits:\n%s",
+                 cases.n_left_out, cases.first_left_out);
+    if (cases.n_ran == 0)
+        test_skip("no device here has a row for this: %s", cases.first_left_out);
+    printf("%d of %d cases ran; the first that no row of any device fits: %s\n", cases.n_ran,
+           cases.n_ran + cases.n_left_out, cases.first_left_out);
+}
+
+__attribute__((constructor)) static void watch_cases(void)
+{
+    test_around_each(begin_cases, judge_cases);
+}
+
 void op_test_run(struct op_test *t)
 {
     const struct op *op = op_under_test(t);
@@ -419,10 +463,11 @@ void op_test_run(struct op_test *t)
             }
     bool fused = op->n_parts > 0, ran = t->n_ran > 0;
     finish(t);
-    bool narrowed = getenv("HEARTH_OP_ROW") || getenv("HEARTH_OP_DEVICE");
-    if (!ran && (fused || narrowed))
-        test_skip("no device here has a row for this: %s", what);
-    if (!ran)
+    if (ran)
+        cases.n_ran++;
+    else if (fused || is_narrowed())
+        leave_out(what);
+    else
         fail_msg("no row of any device fits:\n%s", what);
 }
 

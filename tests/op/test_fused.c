@@ -1,8 +1,8 @@
 #include "op/fuse.h"
 #include "op_test.h"
 
-/* Fused ops, made as a device would get them: by rewriting a small graph. A device without rows for
- * them skips these. */
+/* Fused ops, made as a device would get them: by rewriting a small graph. Cases that no row
+ * of any device fits are left out, and counted. */
 
 static const struct op_batch batches[] = {
     {.bucket = 1, .n_seqs = 1, .seqs = {{7, 1}}},
