@@ -1,5 +1,6 @@
-// not-in: matmul_int matvec_int
-/* f32.h — plain floats. */
+// not-in: matmul_int matvec_int matmul_f16
+/* f32.h — plain floats. Not multiplied in fp16: what a file keeps in F32 is a router above all, and
+ * rounding would choose other experts for a prompt than token by token. */
 #define QUANT_ELEMS 1
 #define QUANT_BYTES 4
 #define QUANT_HAS_SCALE 0
