@@ -36,6 +36,28 @@ static void check_float(struct hth_model *model, const struct golden *golden)
     }
 }
 
+/* That the rows asked for by name are those that run: all matmuls but the F32 router's. */
+static void check_rows(struct hth_model *model, const char *name, int n_tokens)
+{
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
+    const struct program *program;
+    if (hth_session_open(&session, model, &options) != HTH_OK ||
+        gpu_exec_program(session->gpu, n_tokens, 1, &program) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    int n = 0;
+    for (size_t i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        bool is_matmul = !strncmp(step->name, "matmul", 6) || !strncmp(step->name, "matvec", 6);
+        if (!is_matmul || strstr(step->label, "router"))
+            continue;
+        assert_string_equal(step->name, name);
+        n++;
+    }
+    assert_true(n > 0);
+    hth_session_close(session);
+}
+
 /* --- rich: F16 matrices ------------------------------------------------------------------------
  */
 
@@ -52,7 +74,15 @@ static void check_rich(const char *name, struct hth_model_options options)
     for (size_t i = 0; i < ARRAY_LEN(half); i++)
         check(model, &golden, &half[i], tolerance_f16);
     printf("llama.cpp's own error with F16 activations: %.2e\n", golden.nmse_f16);
+    bool fp16 = model->vk && vk_get_caps(model->vk)->fp16;
     hth_model_close(model);
+    if (fp16) { /* products in half floats, whether this device prefers them or not */
+        options.rows = "matmul_f16";
+        model = model_open(test_golden_path("rich/models/%s.gguf", name), options);
+        check_rows(model, options.rows, 48);
+        check(model, &golden, &half[1], tolerance_f16);
+        hth_model_close(model);
+    }
     golden_close(&golden);
 }
 
@@ -172,28 +202,6 @@ static double tolerance_int(const struct golden *golden)
 {
     assert_true(golden->nmse_f16 > 0);
     return 2 * golden->nmse_f16;
-}
-
-/* That the rows asked for by name are those that run: all matmuls but the F32 router's. */
-static void check_rows(struct hth_model *model, const char *name, int n_tokens)
-{
-    struct hth_session *session;
-    struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
-    const struct program *program;
-    if (hth_session_open(&session, model, &options) != HTH_OK ||
-        gpu_exec_program(session->gpu, n_tokens, 1, &program) != HTH_OK)
-        fail_msg("%s", test_log_text());
-    int n = 0;
-    for (size_t i = 0; i < program->n_steps; i++) {
-        const struct step *step = &program->steps[i];
-        bool is_matmul = !strncmp(step->name, "matmul", 6) || !strncmp(step->name, "matvec", 6);
-        if (!is_matmul || strstr(step->label, "router"))
-            continue;
-        assert_string_equal(step->name, name);
-        n++;
-    }
-    assert_true(n > 0);
-    hth_session_close(session);
 }
 
 /* The default, as it comes; and integer kernels by name, for every number of columns. */
