@@ -3,7 +3,8 @@
 // Memory is reached only through the macros below. A place is `ref` = chunk << 24 | offset / 256, and an
 // index counts elements of the macro's type from there. Two forms: an array of storage buffers, one per
 // chunk (default), and 64-bit addresses (HTH_ADDRESSES), whose bases stand in a uniform buffer.
-// A chunk's number must be the same in a whole workgroup.
+// A chunk's number must be the same in a whole workgroup. The array is as long as the descriptors that the
+// device binds (vk.h fills max_chunks in by its name): most bind MAX_CHUNKS, a few drivers only 32 or 16.
 #define HTH_GLSL 1
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_shader_16bit_storage : require
@@ -50,15 +51,16 @@ uint64_t chunk_address(uint ref)
 #define STORE_U16(ref, i, v) PtrOutU16(chunk_address(ref)).d[i] = uint16_t(v)
 #define STORE_F32(ref, i, v) PtrOutF32(chunk_address(ref)).d[i] = (v)
 #else
-layout(set = 0, binding = 0, std430) readonly buffer MemU32 { uint d[]; } mem_u32[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) readonly buffer MemU32x2 { uvec2 d[]; } mem_u32x2[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) readonly buffer MemU32x4 { uvec4 d[]; } mem_u32x4[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) readonly buffer MemU16 { uint16_t d[]; } mem_u16[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) readonly buffer MemF32 { float d[]; } mem_f32[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) readonly buffer MemF32x4 { vec4 d[]; } mem_f32x4[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) writeonly buffer OutU32 { uint d[]; } out_u32[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) writeonly buffer OutU16 { uint16_t d[]; } out_u16[MAX_CHUNKS];
-layout(set = 0, binding = 0, std430) writeonly buffer OutF32 { float d[]; } out_f32[MAX_CHUNKS];
+layout(constant_id = 31) const uint max_chunks = MAX_CHUNKS;
+layout(set = 0, binding = 0, std430) readonly buffer MemU32 { uint d[]; } mem_u32[max_chunks];
+layout(set = 0, binding = 0, std430) readonly buffer MemU32x2 { uvec2 d[]; } mem_u32x2[max_chunks];
+layout(set = 0, binding = 0, std430) readonly buffer MemU32x4 { uvec4 d[]; } mem_u32x4[max_chunks];
+layout(set = 0, binding = 0, std430) readonly buffer MemU16 { uint16_t d[]; } mem_u16[max_chunks];
+layout(set = 0, binding = 0, std430) readonly buffer MemF32 { float d[]; } mem_f32[max_chunks];
+layout(set = 0, binding = 0, std430) readonly buffer MemF32x4 { vec4 d[]; } mem_f32x4[max_chunks];
+layout(set = 0, binding = 0, std430) writeonly buffer OutU32 { uint d[]; } out_u32[max_chunks];
+layout(set = 0, binding = 0, std430) writeonly buffer OutU16 { uint16_t d[]; } out_u16[max_chunks];
+layout(set = 0, binding = 0, std430) writeonly buffer OutF32 { float d[]; } out_f32[max_chunks];
 #define LOAD_U32(ref, i) mem_u32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)]
 #define LOAD_U32X2(ref, i) mem_u32x2[REF_CHUNK(ref)].d[REF_BASE(ref, 8u) + (i)]
 #define LOAD_U32X4(ref, i) mem_u32x4[REF_CHUNK(ref)].d[REF_BASE(ref, 16u) + (i)]

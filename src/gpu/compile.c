@@ -82,10 +82,22 @@ uint32_t compile_rope(struct compile *c, const struct rope_params *params,
     return table->at;
 }
 
+/* A range too many would leave a barrier out: it is counted, and compile_add refuses the step. */
 static void add_range(struct range *list, int *n, struct range range)
 {
     if (*n < HAZARD_MAX_RANGES)
-        list[(*n)++] = range;
+        list[*n] = range;
+    ++*n;
+}
+
+void dispatch_reads_range(struct dispatch *d, struct range range)
+{
+    add_range(d->access.reads, &d->access.n_reads, range);
+}
+
+void dispatch_writes_range(struct dispatch *d, struct range range)
+{
+    add_range(d->access.writes, &d->access.n_writes, range);
 }
 
 void dispatch_reads(struct dispatch *d, const struct compile *c, const struct tensor *tensor)
@@ -123,6 +135,9 @@ enum hth_status compile_add(struct compile *c, const struct dispatch *d)
         return log_fail_memory(c->log, "the list of steps", strlen(c->op->label));
     memcpy(step->args, d->args, d->args_bytes);
     memcpy(step->groups, d->groups, sizeof step->groups);
+    if (d->access.n_reads > HAZARD_MAX_RANGES || d->access.n_writes > HAZARD_MAX_RANGES)
+        return log_fail(c->log, HTH_ERROR_UNSUPPORTED, "%s: %s touches more than %d tensors",
+                        step->label, step->name, HAZARD_MAX_RANGES);
     const struct vk_caps *caps = vk_get_caps(c->vk);
     for (int i = 0; i < 3; i++)
         if (d->groups[i] == 0 || d->groups[i] > caps->max_groups[i])
@@ -315,7 +330,9 @@ void program_print(const struct program *program, struct strbuf *out)
         strbuf_printf(out, "%s %-24s %-24s", step->access.barrier ? "|" : " ", step->label,
                       step->name);
         for (uint32_t s = 0; s < step->choice.blob->n_specs; s++)
-            strbuf_printf(out, " %s=%u", step->choice.blob->specs[s].name, step->choice.spec[s]);
+            if (strcmp(step->choice.blob->specs[s].name, "max_chunks") != 0) /* the device's */
+                strbuf_printf(out, " %s=%u", step->choice.blob->specs[s].name,
+                              step->choice.spec[s]);
         strbuf_printf(out, " [%u %u %u]\n", step->groups[0], step->groups[1], step->groups[2]);
     }
 }

@@ -21,6 +21,19 @@ TEST(table_is_sorted_and_found)
     assert_null(shader_blob_find("no_such_blob"));
 }
 
+/* Or devices that bind fewer than 64 storage buffers would have no rows at all. */
+TEST(arrays_are_as_long_as_devices_bind)
+{
+    for (uint32_t i = 0; i < n_shader_blobs; i++) {
+        const struct shader_blob *blob = &shader_blobs[i];
+        bool follows = blob->uses_addresses;
+        for (uint32_t s = 0; s < blob->n_specs; s++)
+            follows |= strcmp(blob->specs[s].name, "max_chunks") == 0;
+        if (!follows)
+            fail_msg("%s: its array of chunks has a fixed length", blob->name);
+    }
+}
+
 TEST(blobs_keep_their_budget)
 {
     uint64_t bytes = 0;
