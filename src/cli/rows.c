@@ -20,16 +20,15 @@ static const struct option_group rows_options = {"What to show", options};
 static void add_json(void *user, const struct row_item *item)
 {
     json_t *specs = json_object(), *stats = json_object();
-    const struct shader_blob *blob = item->choice ? item->choice->blob : NULL;
-    for (uint32_t i = 0; blob && i < blob->n_specs; i++)
-        json_object_set_new(specs, blob->specs[i].name, json_count(item->choice->spec[i]));
+    for (int i = 0; i < item->n_specs; i++)
+        json_object_set_new(specs, item->specs[i].name, json_count(item->specs[i].value));
     for (int i = 0; i < item->n_stats; i++)
         json_object_set_new(stats, item->stats[i].name, json_number(item->stats[i].value));
     json_t *json = json_pack("{s:s, s:o, s:o, s:o}", "row", item->row, "blob",
-                             blob ? json_string(blob->name) : json_null(), "specialization", specs,
-                             "stats", stats);
-    if (item->choice)
-        json_object_set_new(json, "subgroup_demanded", json_count(item->choice->subgroup_size));
+                             item->blob ? json_string(item->blob) : json_null(), "specialization",
+                             specs, "stats", stats);
+    if (item->blob)
+        json_object_set_new(json, "subgroup_demanded", json_count(item->subgroup_demanded));
     if (item->executable[0]) {
         json_object_set_new(json, "executable", json_text(str_of(item->executable)));
         json_object_set_new(json, "subgroup_size", json_count(item->subgroup_size));
@@ -40,12 +39,11 @@ static void add_json(void *user, const struct row_item *item)
 static void print_item(void *user, const struct row_item *item)
 {
     (void)user;
-    const struct shader_blob *blob = item->choice ? item->choice->blob : NULL;
-    out_printf("%-28s %-28s", item->row, blob ? blob->name : "");
-    for (uint32_t i = 0; blob && i < blob->n_specs; i++)
-        out_printf(" %s=%u", blob->specs[i].name, item->choice->spec[i]);
-    if (item->choice && item->choice->subgroup_size)
-        out_printf(" subgroup=%u", item->choice->subgroup_size);
+    out_printf("%-28s %-28s", item->row, item->blob ? item->blob : "");
+    for (int i = 0; i < item->n_specs; i++)
+        out_printf(" %s=%u", item->specs[i].name, item->specs[i].value);
+    if (item->subgroup_demanded)
+        out_printf(" subgroup=%u", item->subgroup_demanded);
     out_printf("\n");
     if (!item->executable[0])
         return;

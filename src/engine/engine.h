@@ -16,6 +16,7 @@
 #include "hearth/hearth.h"
 #include "kv/kv.h"
 #include "model/model.h"
+#include "op/partition.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -38,7 +39,7 @@ struct hth_model {
 /* CPU executors are kept per bucket, as programs are on the GPU. */
 struct cpu_bucket {
     int n_tokens, n_outputs;
-    struct graph graph;
+    struct partition parts;
     struct cpu_exec *exec;
 };
 

@@ -5,7 +5,8 @@
 
 #include "base/mem.h"
 #include "cpu/cpu_op.h"
-#include "model/arch.h"
+#include "engine/engine.h"
+#include "engine/rows_part.h"
 #include "op/fuse.h"
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -69,6 +70,19 @@ static void take_stat(void *user, int executable, const char *executable_name,
     item->stats[item->n_stats++].value = value;
 }
 
+_Static_assert((int)MAX_ROW_SPECS >= (int)VK_MAX_SPECS, "what a pipeline is made with fits");
+
+static void describe_step(struct row_item *item, const struct step *step)
+{
+    const struct shader_blob *blob = step->choice.blob;
+    *item = (struct row_item){
+        .row = step->name, .blob = blob->name, .subgroup_demanded = step->choice.subgroup_size};
+    for (uint32_t i = 0; i < blob->n_specs && i < VK_MAX_SPECS; i++)
+        if (strcmp(blob->specs[i].name, "max_chunks") != 0)
+            item->specs[item->n_specs++] =
+                (struct row_spec){blob->specs[i].name, step->choice.spec[i]};
+}
+
 static enum hth_status list_step(struct lister *l, const struct step *step)
 {
     bool is_new;
@@ -77,8 +91,7 @@ static enum hth_status list_step(struct lister *l, const struct step *step)
         return status;
     status = vk_pipeline_wait(l->vk, step->pipeline);
     struct stats stats = {.lister = l, .executable = -1};
-    stats.item.row = step->name;
-    stats.item.choice = &step->choice;
+    describe_step(&stats.item, step);
     if (status == HTH_OK && l->options->stats && !l->no_stats) {
         status = vk_pipeline_stats(l->vk, step->pipeline, take_stat, &stats);
         if (status == HTH_ERROR_UNSUPPORTED) { /* said, once is enough */
@@ -174,8 +187,12 @@ static enum hth_status list_model(struct lister *l, const struct model *model)
     for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++) {
         struct graph graph;
         enum hth_status one = model_build(model, &graph, buckets[i], 1, kv);
+        struct partition parts = {0};
         if (one == HTH_OK)
-            one = l->vk ? list_program(l, &graph, &place) : list_cpu(l, &graph);
+            one = partition_graph(&parts, &graph, NULL, NULL);
+        if (one == HTH_OK)
+            one = l->vk ? list_program(l, parts.graphs[0], &place) : list_cpu(l, parts.graphs[0]);
+        partition_free(&parts);
         graph_free(&graph);
         if (one == HTH_ERROR_MEMORY || one == HTH_ERROR_DEVICE_LOST)
             status = one;

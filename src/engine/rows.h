@@ -2,14 +2,21 @@
  * rows.h — which kernels a model runs with: listed without running it, and counted for
  * measurements.
  *
- * Owns nothing that outlives a call. Like engine.h, for tools of hearth's own. One thread.
+ * Owns nothing that outlives a call. For tools of hearth's own; nothing of ops or devices is
+ * reached through it. One thread.
  */
 #ifndef ENGINE_ROWS_H
 #define ENGINE_ROWS_H
 
-#include "engine/engine.h"
+#include "hearth/hearth.h"
 
-enum { MAX_ROW_STATS = 64 };
+enum { MAX_ROW_STATS = 64, MAX_ROW_SPECS = 16 };
+
+/* A specialization constant of a shader, as the row sets it. */
+struct row_spec {
+    const char *name;
+    uint32_t value;
+};
 
 /* A number that the driver's compiler says about a pipeline, in the driver's own words. */
 struct row_stat {
@@ -19,10 +26,14 @@ struct row_stat {
 
 /* One machine program of one pipeline that selection picks. */
 struct row_item {
-    const char *row; /* of the row, or of a helper dispatch beside it */
-    const struct row_choice *choice;
-    char executable[64];    /* the driver's name for it; "" without statistics */
-    uint32_t subgroup_size; /* as compiled; 0 without statistics */
+    const char *row;  /* of the row, or of a helper dispatch beside it */
+    const char *blob; /* of the shader; NULL: a kernel of the CPU */
+    /* in the shader's order, without max_chunks, which is the device's, not the row's */
+    struct row_spec specs[MAX_ROW_SPECS];
+    int n_specs;
+    uint32_t subgroup_demanded; /* 0: any */
+    char executable[64];        /* the driver's name for it; "" without statistics */
+    uint32_t subgroup_size;     /* as compiled; 0 without statistics */
     struct row_stat stats[MAX_ROW_STATS];
     int n_stats;
 };
@@ -44,14 +55,7 @@ struct rows_options {
  * Vulkan device asked for it lists the CPU's kernels. Errors: those of opening the device and the
  * model; HTH_ERROR_UNSUPPORTED naming an op that no row fits and HTH_ERROR_DEVICE for a pipeline
  * that cannot be compiled, in both cases after all others were listed. */
-HTH_MUST_CHECK rows_list(const struct rows_options *options, row_item_fn *fn, void *user);
-
-/* Tools: the file of a made model of an architecture (arch.h) appended to `out`: zeroed weights,
- * Q4_0 matrices, no vocabulary. `moe`: with experts, if it can. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK rows_model(struct strbuf *out, const struct arch *arch, bool moe, int head_dim,
-                          const struct log *log);
-/* Does an architecture come without experts (or with them)? */
-bool rows_arch_has(const struct arch *arch, bool moe);
+HTH_CHECKED rows_list(const struct rows_options *options, row_item_fn *fn, void *user);
 
 enum { MAX_STEP_ROWS = 96 };
 
@@ -61,6 +65,6 @@ struct step_info {
     const char *rows[MAX_STEP_ROWS]; /* names of its kernels, each once, in order of first use */
     int n_rows;
 };
-HTH_MUST_CHECK session_step_info(struct hth_session *session, int n_tokens, struct step_info *out);
+HTH_CHECKED session_step_info(struct hth_session *session, int n_tokens, struct step_info *out);
 
 #endif

@@ -1,10 +1,10 @@
 /* Models with the usual proportions and nothing in them, from an architecture's own table. */
+#include "engine/rows_part.h"
+
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "engine/rows.h"
 #include "gguf/gguf_write.h"
-#include "model/arch.h"
 
 enum {
     N_LAYER = 4, /* so that every third or fourth layer may differ */

@@ -48,12 +48,17 @@ static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int
             return HTH_OK;
         }
     }
-    graph_free(&bucket->graph);
-    enum hth_status status = build_graph(session, &bucket->graph, n_tokens, n_outputs);
+    partition_free(&bucket->parts);
+    struct graph graph;
+    enum hth_status status = build_graph(session, &graph, n_tokens, n_outputs);
+    if (status == HTH_OK)
+        status = partition_graph(&bucket->parts, &graph, NULL, NULL);
     struct cpu_exec_options options = {.pool = session->model->pool,
                                        .float_only = session->opt.float_only};
     if (status == HTH_OK)
-        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
+        status =
+            cpu_exec_create(&bucket->exec, bucket->parts.graphs[0], &options, &session->model->log);
+    graph_free(&graph);
     bucket->n_tokens = n_tokens;
     bucket->n_outputs = n_outputs;
     *out = bucket;
@@ -159,7 +164,7 @@ void hth_session_close(struct hth_session *session)
     gpu_exec_destroy(session->gpu);
     for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
         cpu_exec_destroy(session->cpu[i].exec);
-        graph_free(&session->cpu[i].graph);
+        partition_free(&session->cpu[i].parts);
     }
     mem_free_aligned(session->cpu_kv);
     mem_free(session->cpu_pages);

@@ -5,6 +5,8 @@
 static int device_of_all(const struct graph *graph, int (*device_of)(void *, const struct op *),
                          void *user)
 {
+    if (!device_of)
+        return 0;
     int first = graph->n_ops ? device_of(user, graph->ops[0]) : 0;
     for (size_t i = 1; i < graph->n_ops; i++)
         if (device_of(user, graph->ops[i]) != first)

@@ -15,8 +15,9 @@ struct partition {
 };
 
 /* Moves the contents of `graph` into the parts (also on failure: it is left empty, the struct
- * itself stays the caller's). `device_of` says where an op runs. Errors: HTH_ERROR_UNSUPPORTED for
- * more than one device, HTH_ERROR_MEMORY, and what building the graph had failed with. */
+ * itself stays the caller's). `device_of` says where an op runs; NULL: all on device 0. Errors:
+ * HTH_ERROR_UNSUPPORTED for more than one device, HTH_ERROR_MEMORY, and what building the graph had
+ * failed with. */
 HTH_MUST_CHECK partition_graph(struct partition *out, struct graph *graph,
                                int (*device_of)(void *user, const struct op *op), void *user);
 void partition_free(struct partition *partition);

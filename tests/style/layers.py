@@ -78,6 +78,23 @@ def may_include(own, other, header):
     return other == own or any(allowed in (other, header) for allowed in MAY_INCLUDE[own])
 
 
+def _reach(tree, path, wanted):
+    """Headers that `path` gets by way of others, each with the header that brings it."""
+    seen, waiting = {path}, [path]
+    while waiting:
+        by = waiting.pop()
+        for _, name, _ in includes(tree, by):
+            target = name and resolve(tree, by, name)
+            if target and target not in seen:
+                seen.add(target)
+                waiting.append(target)
+                if by != path and folder_of(by) != folder_of(target) and wanted(target):
+                    yield target, by
+
+
+PROGRAMS = ("cli", "server")  # what they may not include they may not get through a header either
+
+
 def rule_layers(tree, _):
     """Every #include between folders is in the table; private headers stay in their folder."""
     wrong = []
@@ -105,6 +122,9 @@ def rule_layers(tree, _):
                 wrong.append(f"{where}: {own} may not include {name}")
             if name.startswith(".") or "/../" in name:
                 wrong.append(f'{where}: "{name}" is not written from the root of its tree')
+        if own in PROGRAMS:
+            foreign = lambda t, own=own: not may_include(own, folder_of(t), t.split("/", 1)[1])  # noqa: E731
+            wrong += [f"{path}: {own} reaches {target} through {by}" for target, by in _reach(tree, path, foreign)]
     return wrong
 
 

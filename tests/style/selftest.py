@@ -25,6 +25,8 @@ SAMPLES = {
         ({"src/plan/x.c": '#include "gpu/place.h"\n'}, "plan may not include"),
         ({"src/model/arch/x.c": '#include "gguf/gguf.h"\n'}, "model/arch may not include"),
         ({"src/cli/x.c": '#include "op/op.h"\n'}, "cli may not include"),
+        ({"src/cli/x.c": '#include "engine/rows.h"\n', "src/engine/rows.h": '#include "base/log.h"\n'}, None),
+        ({"src/cli/x.c": '#include "engine/rows.h"\n', "src/engine/rows.h": '#include "op/op.h"\n'}, "cli reaches src/op/op.h through src/engine/rows.h"),
         ({"src/engine/x.c": '#include "vk/vk_priv.h"\n'}, "private to its folder"),
         ({"src/gpu/x.c": '#include "nowhere.h"\n'}, "no file of this project"),
         ({"src/gpu/x.c": "#include <volk.h>\n"}, "<volk.h> is for vk only"),
