@@ -140,6 +140,8 @@ struct dispatch {
 };
 void dispatch_reads(struct dispatch *d, const struct compile *c, const struct tensor *tensor);
 void dispatch_writes(struct dispatch *d, const struct compile *c, const struct tensor *tensor);
+void dispatch_reads_range(struct dispatch *d, struct range range);
+void dispatch_writes_range(struct dispatch *d, struct range range);
 /* A dispatch with a name is a helper's; one without is the row's own. */
 HTH_MUST_CHECK compile_add(struct compile *c, const struct dispatch *d);
 

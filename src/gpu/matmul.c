@@ -258,7 +258,7 @@ static enum hth_status emit_groups(struct compile *c, const struct parts *p, uin
     bool there = c->grouped == p->ids && c->grouped_tile == tile;
     compile_side(c, SIDE_GROUPS, 4ull * (g.slots_at + slots), &g.groups, &range);
     a->groups = g.groups;
-    d->access.reads[d->access.n_reads++] = range;
+    dispatch_reads_range(d, range);
     if (there)
         return HTH_OK;
     struct dispatch group = {
@@ -266,7 +266,7 @@ static enum hth_status emit_groups(struct compile *c, const struct parts *p, uin
     if (!compile_helper(c, "group", &group.choice))
         return HTH_ERROR_UNSUPPORTED;
     dispatch_reads(&group, c, p->ids);
-    group.access.writes[group.access.n_writes++] = range;
+    dispatch_writes_range(&group, range);
     c->grouped = p->ids;
     c->grouped_tile = tile;
     return compile_add(c, &group);
@@ -298,7 +298,7 @@ static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
     if (!compile_helper(c, "quantize", &d.choice))
         return HTH_ERROR_UNSUPPORTED;
     dispatch_reads(&d, c, x);
-    d.access.writes[d.access.n_writes++] = *range;
+    dispatch_writes_range(&d, *range);
     c->quantized = x;
     return compile_add(c, &d);
 }
@@ -329,7 +329,7 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
         struct range range;
         status = emit_quantized(c, p.x, &a.x, &a.x_scales, &range);
         a.x_stride = a.k;
-        d.access.reads[d.access.n_reads++] = range;
+        dispatch_reads_range(&d, range);
     }
     d.groups[1] = ((uint32_t)columns_of(&p) + bn - 1) / bn;
     d.groups[2] = 1;
