@@ -7,3 +7,13 @@ foreach(source ${op_tests})
   target_sources(${target} PRIVATE ${op_shared})
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR})
 endforeach()
+
+# The same under the Vulkan validation layer: a message of its fails the program (op_device_gpu.c).
+if(HEARTH_TEST_LAUNCHER)
+  foreach(source ${op_tests})
+    get_filename_component(stem ${source} NAME_WE)
+    string(REGEX REPLACE "^test_" "" stem ${stem})
+    add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
+    set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 ENVIRONMENT HEARTH_TEST_VALIDATE=1)
+  endforeach()
+endif()
