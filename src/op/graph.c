@@ -31,6 +31,7 @@ void graph_init(struct graph *graph, int n_tokens, int n_outputs, const struct l
 void graph_free(struct graph *graph)
 {
     mem_free(graph->tensors);
+    mem_free(graph->by_index);
     mem_free(graph->ops);
     arena_free(&graph->arena);
     const struct log *log = graph->log;
@@ -133,16 +134,56 @@ static void fail_shape(struct graph *graph, const char *name, const int64_t ne[O
                (long long)ne[0], (long long)ne[1], (long long)ne[2], (long long)ne[3]);
 }
 
+/* Indices up to here are looked up in a table; a model's are positions in its list. */
+enum { MAX_INDEX = 1 << 20 };
+
+/* Where the table has this index; NULL after a failure. */
+static struct tensor **index_place(struct graph *graph, size_t index)
+{
+    if (graph->status != HTH_OK)
+        return NULL;
+    struct tensor **grown =
+        mem_grow(graph->by_index, &graph->cap_by_index, index + 1, sizeof *grown);
+    if (!grown) {
+        fail_memory(graph);
+        return NULL;
+    }
+    graph->by_index = grown;
+    for (; graph->n_by_index <= index; graph->n_by_index++)
+        grown[graph->n_by_index] = NULL;
+    return &grown[index];
+}
+
+/* For weights of no model's list, whose indices are what they happen to be. */
+static struct tensor *search_weight(const struct graph *graph, const struct weight *weight)
+{
+    for (size_t i = 0; i < graph->n_tensors; i++)
+        if (graph->tensors[i]->weight == weight)
+            return graph->tensors[i];
+    return NULL;
+}
+
 struct tensor *graph_weight(struct graph *graph, const struct weight *weight)
 {
     if (!weight)
         return NULL;
-    for (size_t i = 0; i < graph->n_tensors; i++)
-        if (graph->tensors[i]->weight == weight)
-            return graph->tensors[i];
+    struct tensor **place = NULL, *there = NULL;
+    if (weight->index >= 0 && weight->index < MAX_INDEX) {
+        place = index_place(graph, (size_t)weight->index);
+        if (!place)
+            return &graph->broken;
+        if (*place && (*place)->weight == weight)
+            return *place;
+    }
+    if (!place || *place)
+        there = search_weight(graph, weight);
+    if (there)
+        return there;
     struct tensor *tensor = add_tensor(graph);
     if (!tensor)
         return &graph->broken;
+    if (place && !*place)
+        *place = tensor;
     tensor->name = weight->name;
     tensor->kind = TENSOR_WEIGHT;
     tensor->dtype = weight->dtype;

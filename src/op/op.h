@@ -178,6 +178,8 @@ struct graph {
     struct arena arena;
     struct tensor **tensors;
     size_t n_tensors, cap_tensors;
+    struct tensor **by_index; /* of weights, by weight->index: the first that had it, or NULL */
+    size_t n_by_index, cap_by_index;
     struct op **ops;
     size_t n_ops, cap_ops;
     int n_tokens, n_outputs; /* the bucket */

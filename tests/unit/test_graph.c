@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <math.h>
 
 #include "harness/test.h"
@@ -107,6 +108,26 @@ TEST(one_tensor_per_weight)
     assert_ptr_equal(graph_weight(&g, &a), graph_weight(&g, &a));
     assert_ptr_not_equal(graph_weight(&g, &a), graph_weight(&g, &b));
     assert_null(graph_weight(&g, NULL));
+    graph_free(&g);
+}
+
+/* Positions in a model's list are looked up; whatever else an index is must do no harm. */
+TEST(weights_with_any_index)
+{
+    static const int indices[] = {0, 7, 7, 1, -1, -1, 40, INT_MAX, INT_MAX, INT_MIN, 7, 41};
+    struct weight weights[ARRAY_LEN(indices)];
+    struct tensor *tensors[ARRAY_LEN(indices)];
+    struct graph g;
+    begin(&g, 2);
+    for (size_t i = 0; i < ARRAY_LEN(indices); i++) {
+        weights[i] = weight_of("w", &dtype_f32, 3, 4);
+        weights[i].index = indices[i];
+        tensors[i] = graph_weight(&g, &weights[i]);
+        assert_ptr_equal(tensors[i]->weight, &weights[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(indices); i++)
+        assert_ptr_equal(graph_weight(&g, &weights[i]), tensors[i]);
+    assert_int_equal(g.n_tensors, ARRAY_LEN(indices));
     graph_free(&g);
 }
 
