@@ -50,11 +50,12 @@ struct hth_model_options {
     bool validate;          /* Vulkan's validation layer */
     bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
     uint64_t vram_bytes;    /* device memory to use at most; 0: what the driver grants */
-    const char *rows;       /* tests: only kernels of this name, or that begin with it */
+    const char *rows;       /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
 /* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. Errors:
- * HTH_ERROR_IO, _FORMAT, _UNSUPPORTED, _MEMORY, _DEVICE, _CANCELLED. */
+ * HTH_ERROR_IO, _FORMAT, _UNSUPPORTED, _MEMORY, _DEVICE, _CANCELLED; _ARGUMENT for an option that
+ * names a device or kernels that there are not. */
 HTH_CHECKED hth_model_open(struct hth_model **out, const char *path,
                            const struct hth_model_options *options);
 void hth_model_close(struct hth_model *model);

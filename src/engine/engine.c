@@ -106,6 +106,20 @@ static bool pass_progress(void *user, uint64_t done, uint64_t total)
     return model->opt.progress(model->opt.progress_user, done, total);
 }
 
+static enum hth_status check_rows(const struct hth_model *model)
+{
+    struct strbuf close = {0};
+    enum hth_status status = HTH_OK;
+    if (model->rows && !row_name_exists(model->rows, &close))
+        status = close.failed ? log_fail_memory(&model->log, "names of kernels", 0)
+                              : log_fail(&model->log, HTH_ERROR_ARGUMENT,
+                                         "no kernel has the name \"%s\" or begins with it and '_'; "
+                                         "close are: %s (hearth rows lists those of a model)",
+                                         model->rows, close.ptr ? close.ptr : "none");
+    strbuf_free(&close);
+    return status;
+}
+
 static enum hth_status open_device(struct hth_model *model)
 {
     enum hth_status status = device_open(&model->vk, &model->opt, false, &model->log);
@@ -146,6 +160,8 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     model->rows = options->rows ? mem_strdup(options->rows) : NULL;
     enum hth_status status =
         options->rows && !model->rows ? log_fail_memory(&log, "the options", 0) : HTH_OK;
+    if (status == HTH_OK)
+        status = check_rows(model);
     if (status == HTH_OK && !options->vocabulary_only)
         status = pool_create(&model->pool, options->n_threads, &model->log);
     if (status == HTH_OK)

@@ -8,6 +8,7 @@
 #ifndef GPU_ROW_H
 #define GPU_ROW_H
 
+#include "base/str.h"
 #include "op/op_def.h"
 #include "vk/vk.h"
 
@@ -64,6 +65,10 @@ const struct row *row_select(const struct row_env *env, const struct op *op,
 
 /* Rows by number, of all families, for listings and tests; NULL past the end. */
 const struct row *row_at(size_t index, const struct row_family **family);
+
+/* Is there a row whose name is this, or begins with this and '_'? If not, names that are close (all,
+ * if none is) are appended to `close`, with commas between. */
+bool row_name_exists(const char *name, struct strbuf *close);
 
 /* Does this row fit this op on this device? Fills the choice if so. */
 bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,

@@ -66,6 +66,37 @@ static bool has_forced_name(const struct row_env *env, const struct row *row)
     return strncmp(row->name, env->forced, n) == 0 && (row->name[n] == '\0' || row->name[n] == '_');
 }
 
+/* As many letters as both begin with. */
+static size_t common_start(const char *a, const char *b)
+{
+    size_t n = 0;
+    while (a[n] && a[n] == b[n])
+        n++;
+    return n;
+}
+
+bool row_name_exists(const char *name, struct strbuf *close)
+{
+    const struct row_env env = {.forced = name};
+    size_t longest = 0;
+    for (size_t i = 0; row_at(i, NULL); i++) {
+        const struct row *row = row_at(i, NULL);
+        if (has_forced_name(&env, row))
+            return true;
+        size_t n = common_start(name, row->name);
+        longest = n > longest ? n : longest;
+    }
+    const char *between = "";
+    for (size_t i = 0; row_at(i, NULL); i++) {
+        const char *candidate = row_at(i, NULL)->name;
+        if (common_start(name, candidate) < longest)
+            continue;
+        strbuf_printf(close, "%s%s", between, candidate);
+        between = ", ";
+    }
+    return false;
+}
+
 /* A forced name binds the ops that some row of this name has a blob for, whether it fits or not;
  * the others are chosen as ever (the F32 router beside matrices whose rows are forced). */
 static bool forced_out(const struct row_env *env, const struct row_family *family,

@@ -63,6 +63,20 @@ TEST(no_such_device)
     assert_int_equal(try_open(shape, options), HTH_ERROR_DEVICE);
 }
 
+TEST(no_such_rows)
+{
+    struct hth_model_options options = {.device = "cpu", .rows = "matvec_f64"};
+    assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+    assert_logged("\"matvec_f64\"");
+    assert_logged("close are: matvec_f32");
+    options.rows = "matve"; /* a name's beginning ends at '_' */
+    assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+    options.rows = "";
+    assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+    options.rows = "matvec";
+    assert_int_equal(try_open(shape, options), HTH_OK);
+}
+
 TEST(without_options)
 {
     struct hth_model *model;
