@@ -11,12 +11,11 @@
  *
  * The last op of the graph is the one under test (fuse_graph may have made it). It runs once for
  * each kind of input and each row that fits. A case of which no row of any device ran fails, unless
- * its op is a fused one or the run is narrowed: then that case is left out, the test says at its end
- * how many ran, and if none did it is skipped (a fused one fails where a device has rows for such
- * ops). What is checked besides the values:
- * nothing outside the rows that the batch fills is written, inputs stay as they are, and memory
- * that the op has no business with (rows beyond the batch, other experts, cache beyond the
- * positions seen) is NaN.
+ * its op is a fused one or the run is narrowed: then that case is left out, the test says at its
+ * end how many ran, and if none did it is skipped (a fused one fails where a device has rows for
+ * such ops). What is checked besides the values: nothing outside the rows that the batch fills is
+ * written, inputs stay as they are, and memory that the op has no business with (rows beyond the
+ * batch, other experts, cache beyond the positions seen) is NaN.
  *
  * Environment: HEARTH_SEED (a number), HEARTH_OP_DEVICE and HEARTH_OP_ROW (names) narrow a run.
  */
