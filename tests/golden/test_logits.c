@@ -41,7 +41,7 @@ static void check_rows(struct hth_model *model, const char *name, int n_tokens)
 {
     struct hth_session *session;
     struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
-    const struct program *program;
+    const struct program *program = NULL;
     if (hth_session_open(&session, model, &options) != HTH_OK ||
         gpu_exec_program(session->gpu, n_tokens, 1, &program) != HTH_OK)
         fail_msg("%s", test_log_text());

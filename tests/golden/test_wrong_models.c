@@ -67,7 +67,7 @@ static double error_of(const char *name, const struct mistake *mistake)
 {
     struct golden golden;
     struct gguf *gguf;
-    struct model *model;
+    struct model *model = NULL;
     struct graph graph;
     struct arena arena = {0};
     golden_open(&golden, test_golden_path("rich/logits/%s.gguf", name));
