@@ -66,8 +66,8 @@ const struct row *row_select(const struct row_env *env, const struct op *op,
 /* Rows by number, of all families, for listings and tests; NULL past the end. */
 const struct row *row_at(size_t index, const struct row_family **family);
 
-/* Is there a row whose name is this, or begins with this and '_'? If not, names that are close (all,
- * if none is) are appended to `close`, with commas between. */
+/* Is there a row whose name is this, or begins with this and '_'? If not, names that are close
+ * (all, if none is) are appended to `close`, with commas between. */
 bool row_name_exists(const char *name, struct strbuf *close);
 
 /* Does this row fit this op on this device? Fills the choice if so. */
