@@ -69,7 +69,7 @@ def check(hw, program, gpu):
 def main():
     hw, program, gpus = sys.argv[1], sys.argv[2], sys.argv[3:]
     if not os.access(hw, os.X_OK):
-        print(f"skipped: no stand-in GPUs at {hw}: scripts/stand-ins builds them")
+        print(f"skipped: no stand-in GPUs at {hw}: scripts/setup --for test builds them")
         return SKIPPED
     gpus = gpus or [line.split()[0] for line in run(hw, "list").stdout.splitlines()]
     bad = sum(check(hw, program, gpu) for gpu in gpus)

@@ -1,4 +1,4 @@
-# The compilers of GPUs that are not here (scripts/stand-ins): an entry per card. Without them each is skipped.
+# The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")
 set(hw_cards "")
