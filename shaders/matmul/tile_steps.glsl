@@ -2,8 +2,19 @@
 //
 // Shared arrays are [unit][k][row or column], so that neighbouring invocations touch neighbouring words.
 
-// Row of the tile and unit that this invocation decodes; the tail of W is clamped, its results dropped.
+#if defined(TILE_F32) || defined(TILE_F16)
+// Stores columns 4 i … 4 i + 3 of unit `step` for row (column) `at` of the tile.
 #ifdef TILE_F32
+#define STORE_FOUR(tile, width, step, i, at, v)                                                     \
+    [[unroll]] for (uint part = 0u; part < 4u; part++)                                                       \
+        tile[((step) * 32u + 4u * (i) + part) * (width) + (at)] = (v)[part]
+#else
+#define STORE_FOUR(tile, width, step, i, at, v)                                                     \
+    tile[((step) * 16u + 2u * (i)) * (width) + (at)] = f16vec2((v).xy);                             \
+    tile[((step) * 16u + 2u * (i) + 1u) * (width) + (at)] = f16vec2((v).zw)
+#endif
+
+// Row of the tile and unit that this invocation decodes; the tail of W is clamped, its results dropped.
 void load_weights(uint w, uint row, uint u, uint tid)
 {
     uint m = tid % BM, step = tid / BM;
@@ -14,8 +25,7 @@ void load_weights(uint w, uint row, uint u, uint tid)
     [[unroll]] for (uint i = 0u; i < 8u; i++) {
         vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
         q = BEFORE_END(q, 32u * (u + step) + 4u * i);
-        [[unroll]] for (uint j = 0u; j < 4u; j++)
-            sw[(step * 32u + 4u * i + j) * BM + m] = q[j];
+        STORE_FOUR(sw, BM, step, i, m, q);
     }
 }
 
@@ -29,11 +39,12 @@ void load_columns(Columns columns, uint u, uint tid)
             x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
             x = BEFORE_END(x, column);
         }
-        [[unroll]] for (uint k = 0u; k < 4u; k++)
-            sx[(step * 32u + 4u * i + k) * BN + j] = x[k];
+        STORE_FOUR(sx, BN, step, i, j, x);
     }
 }
+#endif
 
+#ifdef TILE_F32
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
     [[dont_unroll]] for (uint k = 0u; k < UNITS * 32u; k++) {
@@ -50,36 +61,6 @@ void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 #endif
 
 #ifdef TILE_F16
-void load_weights(uint w, uint row, uint u, uint tid)
-{
-    uint m = tid % BM, step = tid / BM;
-    if (tid >= UNITS * BM)
-        return;
-    bool inside = u + step < a.k + 31u >> 5;
-    Unit unit = quant_load(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), inside ? u + step : u);
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
-        q = BEFORE_END(q, 32u * (u + step) + 4u * i);
-        sw[(step * 16u + 2u * i) * BM + m] = f16vec2(q.xy);
-        sw[(step * 16u + 2u * i + 1u) * BM + m] = f16vec2(q.zw);
-    }
-}
-
-void load_columns(Columns columns, uint u, uint tid)
-{
-    for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
-        uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
-        vec4 x = vec4(0.0);
-        if (u + step < a.k + 31u >> 5) {
-            uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
-            x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
-            x = BEFORE_END(x, column);
-        }
-        sx[(step * 16u + 2u * i) * BN + j] = f16vec2(x.xy);
-        sx[(step * 16u + 2u * i + 1u) * BN + j] = f16vec2(x.zw);
-    }
-}
-
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
     [[dont_unroll]] for (uint run = 0u; run < UNITS * 2u; run++) {

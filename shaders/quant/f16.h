@@ -1,4 +1,4 @@
-// not-in: matmul_int matvec_int
+// not-in: matmul_int
 /* f16.h — IEEE binary16. */
 #define QUANT_ELEMS 1
 #define QUANT_BYTES 2

@@ -113,15 +113,10 @@ static enum hth_status grow_batch(struct gpu_exec *exec, uint64_t need)
 
 /* --- programs --------------------------------------------------------------------------------- */
 
-struct fuse_env {
-    struct row_env env;
-};
-
 static bool fused_fits(void *user, const struct op *op)
 {
-    struct fuse_env *fuse = user;
     struct row_choice choice;
-    return row_select(&fuse->env, op, &choice) != NULL;
+    return row_select(user, op, &choice) != NULL;
 }
 
 static struct row_env row_env_of(const struct gpu_exec *exec)
@@ -184,11 +179,11 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
     struct graph graph;
     enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
     struct partition parts = {0};
-    struct fuse_env fuse = {row_env_of(exec)};
+    struct row_env env = row_env_of(exec);
     if (status == HTH_OK)
         status = partition_graph(&parts, &graph, NULL, NULL);
     if (status == HTH_OK)
-        status = fuse_graph(parts.graphs[0], FUSE_ALL, fused_fits, &fuse);
+        status = fuse_graph(parts.graphs[0], FUSE_ALL, fused_fits, &env);
     if (status == HTH_OK)
         status = compile_bucket_program(exec, bucket, parts.graphs[0]);
     partition_free(&parts);
@@ -240,6 +235,14 @@ static int output_bucket(int n_outputs, int n_tokens)
 {
     int bucket = n_outputs <= 1 ? 1 : gpu_bucket(n_outputs);
     return bucket < n_tokens ? bucket : n_tokens;
+}
+
+/* The bucket that holds so many tokens and outputs. */
+static enum hth_status bucket_for(struct gpu_exec *exec, int n_tokens, int n_outputs,
+                                  struct bucket **out)
+{
+    int tokens = gpu_bucket(n_tokens);
+    return find_bucket(exec, tokens, output_bucket(n_outputs, tokens), out);
 }
 
 /* --- recording -------------------------------------------------------------------------------- */
@@ -302,6 +305,12 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
     return HTH_OK;
 }
 
+/* What a step weighs beside others: bytes moved, and arithmetic at 16 operations a byte. */
+static uint64_t step_work(const struct step *step)
+{
+    return step->bytes + step->flops / 16 + 1;
+}
+
 /* After the first run of a bucket its steps are cut into submits of about TARGET_SUBMIT_NS, by
  * their share of the work: no submit may freeze a desktop. */
 static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
@@ -315,13 +324,13 @@ static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
     uint64_t work = 0, done = 0;
     const struct program *program = &bucket->program;
     for (size_t i = 0; i < program->n_steps; i++)
-        work += program->steps[i].bytes + program->steps[i].flops / 16 + 1;
+        work += step_work(&program->steps[i]);
     uint64_t n = div_up(time_ns, TARGET_SUBMIT_NS);
     n = n < MAX_SEGMENTS ? n : MAX_SEGMENTS;
     int at = 0;
     bucket->segments[0].first = 0;
     for (size_t i = 0; i < program->n_steps; i++) {
-        done += program->steps[i].bytes + program->steps[i].flops / 16 + 1;
+        done += step_work(&program->steps[i]);
         if (done * n >= work * (uint64_t)(at + 1) && at + 1 < (int)n && i + 1 < program->n_steps) {
             bucket->segments[at].count = i + 1 - bucket->segments[at].first;
             bucket->segments[++at].first = i + 1;
@@ -337,10 +346,8 @@ static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
 enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
 {
     *logits = NULL;
-    int n_tokens = gpu_bucket(batch->n_tokens);
     struct bucket *bucket = NULL;
-    enum hth_status status =
-        find_bucket(exec, n_tokens, output_bucket(batch->n_outputs, n_tokens), &bucket);
+    enum hth_status status = bucket_for(exec, batch->n_tokens, batch->n_outputs, &bucket);
     if (status == HTH_OK)
         status = record(exec, bucket);
     if (status)
@@ -367,8 +374,7 @@ enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outp
                                  const struct program **program)
 {
     struct bucket *bucket = NULL;
-    enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
-                                         output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
+    enum hth_status status = bucket_for(exec, n_tokens, n_outputs, &bucket);
     *program = status ? NULL : &bucket->program;
     return status;
 }
@@ -376,8 +382,7 @@ enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outp
 enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times)
 {
     struct bucket *bucket = NULL;
-    enum hth_status status = find_bucket(exec, gpu_bucket(n_tokens),
-                                         output_bucket(n_outputs, gpu_bucket(n_tokens)), &bucket);
+    enum hth_status status = bucket_for(exec, n_tokens, n_outputs, &bucket);
     for (size_t i = 0; status == HTH_OK && i < bucket->program.n_steps; i++)
         times[i] =
             vk_cmd_time_ns(exec->opt.vk, bucket->segments[0].cmd, (uint32_t)i, (uint32_t)i + 1);

@@ -357,11 +357,9 @@ static bool matmul_int_fits(const struct row_env *env, const struct op *op)
     return env->caps->int_dot_any && matmul_fits(env, op);
 }
 
-/* A matrix that its file keeps in F32 (a router, above all: rounding would choose other experts for
- * a prompt than token by token) is multiplied in float. */
 static bool matmul_half_fits(const struct row_env *env, const struct op *op)
 {
-    return env->caps->fp16 && matmul_fits(env, op) && parts_of(op).w[0]->dtype != &dtype_f32;
+    return env->caps->fp16 && matmul_fits(env, op);
 }
 
 /* Integer dot products where the device says that they are fast. */
