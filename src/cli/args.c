@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/near.h"
 #include "cli/options.h"
 #include "cli/talk.h"
 

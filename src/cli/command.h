@@ -107,9 +107,6 @@ ATTR_WARN_UNUSED bool args_list(const struct args *args, const char *name, int64
 /* Says what is wrong with the command line and where help is; returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *fmt, ...) ATTR_PRINTF(2, 3);
 
-/* The name in a NULL-terminated list that was probably meant; NULL if none is near. */
-const char *nearest_name(const char *name, const char *const *names);
-
 /* Prints the help of the program, or of a command, to stdout. */
 void help_program(void);
 void help_command(const struct command *command);

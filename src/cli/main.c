@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/near.h"
 #include "base/os.h"
 #include "cli/command.h"
 #include "cli/options.h"
