@@ -115,6 +115,13 @@ bool os_flush(FILE *file);
  * Appends to `out`; false when no place is known. */
 bool os_cache_folder(struct strbuf *out);
 
+/* The same for what a user would miss if it were lost (XDG_DATA_HOME, ~/.local/share;
+ * %LOCALAPPDATA%); HEARTH_DATA wins. */
+bool os_data_folder(struct strbuf *out);
+
+/* Lets nobody but the user read and write an open file. */
+bool os_make_private(FILE *file);
+
 /* This process's number, for names of temporary files. */
 unsigned long os_process_id(void);
 

@@ -269,19 +269,34 @@ bool os_flush(FILE *file)
     return fflush(file) == 0 && (fsync(fileno(file)) == 0 || errno == EINVAL || errno == EROFS);
 }
 
-bool os_cache_folder(struct strbuf *out)
+/* A folder of hearth's own: the first of these variables that is set says where. */
+static bool user_folder(struct strbuf *out, const char *own, const char *xdg, const char *in_home)
 {
-    const char *own = getenv("HEARTH_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    if (own && *own)
-        strbuf_printf(out, "%s", own);
-    else if (xdg && xdg[0] == '/')
-        strbuf_printf(out, "%s/hearth", xdg);
+    const char *whole = getenv(own), *parent = getenv(xdg), *home = getenv("HOME");
+    if (whole && *whole)
+        strbuf_printf(out, "%s", whole);
+    else if (parent && parent[0] == '/')
+        strbuf_printf(out, "%s/hearth", parent);
     else if (home && *home)
-        strbuf_printf(out, "%s/.cache/hearth", home);
+        strbuf_printf(out, "%s/%s/hearth", home, in_home);
     else
         return false;
     return !out->failed;
+}
+
+bool os_cache_folder(struct strbuf *out)
+{
+    return user_folder(out, "HEARTH_CACHE", "XDG_CACHE_HOME", ".cache");
+}
+
+bool os_data_folder(struct strbuf *out)
+{
+    return user_folder(out, "HEARTH_DATA", "XDG_DATA_HOME", ".local/share");
+}
+
+bool os_make_private(FILE *file)
+{
+    return fchmod(fileno(file), 0600) == 0;
 }
 
 unsigned long os_process_id(void)

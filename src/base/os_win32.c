@@ -350,14 +350,30 @@ bool os_flush(FILE *file)
     return GetFileType(handle) != FILE_TYPE_DISK || FlushFileBuffers(handle);
 }
 
-bool os_cache_folder(struct strbuf *out)
+static bool user_folder(struct strbuf *out, const wchar_t *own)
 {
-    if (append_env(out, L"HEARTH_CACHE"))
+    if (append_env(out, own))
         return true;
     if (out->failed || !append_env(out, L"LOCALAPPDATA"))
         return false;
     strbuf_append(out, STR("/hearth"));
     return !out->failed;
+}
+
+bool os_cache_folder(struct strbuf *out)
+{
+    return user_folder(out, L"HEARTH_CACHE");
+}
+
+bool os_data_folder(struct strbuf *out)
+{
+    return user_folder(out, L"HEARTH_DATA");
+}
+
+bool os_make_private(FILE *file)
+{
+    (void)file; /* what is below %LOCALAPPDATA% is the user's own already */
+    return true;
 }
 
 unsigned long os_process_id(void)
