@@ -40,6 +40,8 @@ struct op_run {
     size_t n_pages;      /* of call->kv_pages */
     uint64_t page_bytes; /* all pages are in one buffer */
     const struct graph *graph;
+    bool check_declared; /* the case's first kind of input: a device whose rows declare what they
+                          * touch checks that, too */
 };
 
 struct op_device {

@@ -7,7 +7,7 @@
 #include "base/os.h"
 #include "gpu/batch.h"
 #include "harness/test.h"
-#include "op_device.h"
+#include "op_gpu.h"
 
 enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 1024 };
 
@@ -87,26 +87,38 @@ static enum op_precision precision(size_t row, const struct op *op)
 /* --- one case --------------------------------------------------------------------------------- */
 
 struct layout {
-    const struct op_run *run;
+    struct gpu_case c;
     uint64_t at[64]; /* of each buffer in the chunk */
     uint64_t end;
     uint64_t *offsets; /* by tensor id */
     struct placed *placed;
-    uint32_t page_refs[256];
     struct arena arena;
 };
+
+static void add_region(struct layout *l, struct gpu_region region)
+{
+    assert_true(l->c.n_regions < GPU_CASE_REGIONS);
+    l->c.regions[l->c.n_regions++] = region;
+}
+
+/* The buffer that a host address lies in; its region has the same number. */
+static size_t buffer_at(const struct layout *l, const void *address)
+{
+    for (size_t i = 0; i < l->c.run->n_buffers; i++) {
+        const struct op_buffer *buffer = &l->c.run->buffers[i];
+        const unsigned char *byte = address;
+        if (byte >= buffer->bytes && byte < buffer->bytes + buffer->size)
+            return i;
+    }
+    fail_msg("an address outside of all buffers");
+    return 0;
+}
 
 /* Where a host address lies in the chunk. */
 static uint64_t device_offset(const struct layout *l, const void *address)
 {
-    for (size_t i = 0; i < l->run->n_buffers; i++) {
-        const struct op_buffer *buffer = &l->run->buffers[i];
-        const unsigned char *byte = address;
-        if (byte >= buffer->bytes && byte < buffer->bytes + buffer->size)
-            return l->at[i] + (uint64_t)(byte - buffer->bytes);
-    }
-    fail_msg("an address outside of all buffers");
-    return 0;
+    size_t i = buffer_at(l, address);
+    return l->at[i] + (uint64_t)((const unsigned char *)address - l->c.run->buffers[i].bytes);
 }
 
 static uint64_t take(struct layout *l, uint64_t size)
@@ -124,6 +136,7 @@ static enum hth_status place_experts(struct layout *l, struct placed *placed,
     int n = (int)weight->ne[2];
     uint64_t size = weight->size_bytes / (uint64_t)n;
     uint32_t *table = arena_calloc(&l->arena, (size_t)n, sizeof *table);
+    uint64_t from = l->end;
     placed->parts = arena_calloc(&l->arena, (size_t)n, sizeof *placed->parts);
     placed->n_parts = n;
     placed->table_chunk = chunk;
@@ -140,23 +153,13 @@ static enum hth_status place_experts(struct layout *l, struct placed *placed,
         placed->parts[e] = (struct placed_part){chunk, at, size, 0, weight->ne[1]};
         status = vk_upload(vk, chunk, at, bytes, size);
     }
+    add_region(l, (struct gpu_region){.from = from, .to = l->end, .name = weight->name});
     return status ? status : vk_upload(vk, chunk, placed->table_offset, table, 4 * (uint64_t)n);
 }
 
-static enum hth_status place_tensor(struct layout *l, const struct tensor *tensor,
+static enum hth_status place_weight(struct layout *l, struct weight *weight,
                                     const struct view *view)
 {
-    const struct tensor *base = tensor_base(tensor, NULL);
-    if (base->kind == TENSOR_KV)
-        return HTH_OK;
-    if (base->kind == TENSOR_ACTIVATION) {
-        int64_t skip;
-        tensor_base(tensor, &skip);
-        l->offsets[base->id] =
-            device_offset(l, view->data) - (uint64_t)skip * base->dtype->block_bytes;
-        return HTH_OK;
-    }
-    struct weight *weight = (struct weight *)(uintptr_t)tensor->weight;
     weight->data = view->data; /* rope factors are read on the host */
     struct placed *placed = &l->placed[weight->index];
     placed->weight = weight;
@@ -169,13 +172,34 @@ static enum hth_status place_tensor(struct layout *l, const struct tensor *tenso
     return HTH_OK;
 }
 
+static enum hth_status place_tensor(struct layout *l, const struct tensor *tensor,
+                                    const struct view *view)
+{
+    int64_t skip;
+    const struct tensor *base = tensor_base(tensor, &skip);
+    const void *address = base->kind == TENSOR_KV ? l->c.run->call->kv_pages[0] : view->data;
+    struct gpu_region *region = &l->c.regions[buffer_at(l, address)];
+    region->name = base->name;
+    region->changes = base->kind != TENSOR_WEIGHT;
+    if (base->kind == TENSOR_WEIGHT)
+        return place_weight(l, (struct weight *)(uintptr_t)tensor->weight, view);
+    if (base->kind == TENSOR_ACTIVATION)
+        l->offsets[base->id] =
+            device_offset(l, view->data) - (uint64_t)skip * base->dtype->block_bytes;
+    return HTH_OK;
+}
+
 static enum hth_status lay_out(struct layout *l)
 {
-    const struct op_call *call = l->run->call;
+    const struct op_run *run = l->c.run;
+    const struct op_call *call = run->call;
     enum hth_status status = HTH_OK;
-    for (size_t i = 0; i < l->run->n_buffers && status == HTH_OK; i++) {
-        l->at[i] = take(l, l->run->buffers[i].size);
-        status = vk_upload(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
+    for (size_t i = 0; i < run->n_buffers && status == HTH_OK; i++) {
+        const struct op_buffer *buffer = &run->buffers[i];
+        l->at[i] = take(l, buffer->size);
+        add_region(l, (struct gpu_region){
+                          .from = l->at[i], .to = l->at[i] + buffer->size, .name = "a buffer"});
+        status = vk_upload(vk, chunk, l->at[i], buffer->bytes, buffer->size);
     }
     for (int i = 0; i < OP_MAX_IN && status == HTH_OK; i++)
         if (call->op->in[i])
@@ -183,24 +207,26 @@ static enum hth_status lay_out(struct layout *l)
     for (int i = 0; i < OP_MAX_OUT && status == HTH_OK; i++)
         if (call->op->out[i])
             status = place_tensor(l, call->op->out[i], &call->out[i]);
-    for (size_t i = 0; i < l->run->n_pages; i++)
-        l->page_refs[i] = vk_ref(chunk, device_offset(l, call->kv_pages[i]));
+    assert_true(run->n_pages <= GPU_CASE_PAGES);
+    for (size_t i = 0; i < run->n_pages; i++)
+        l->c.page_refs[i] = vk_ref(chunk, device_offset(l, call->kv_pages[i]));
     return status;
 }
 
-static enum hth_status execute(const struct layout *l, const struct program *program)
+enum hth_status gpu_case_run(const struct gpu_case *c, const struct program *program, size_t first,
+                             size_t count)
 {
     struct vk_cmd *cmd = NULL;
-    enum hth_status status = vk_cmd_create(vk, 2, &cmd);
-    for (size_t i = 0; i < program->n_steps && status == HTH_OK; i++)
-        status = vk_pipeline_wait(vk, program->steps[i].pipeline);
+    enum hth_status status = vk_cmd_create(c->vk, 2, &cmd);
+    for (size_t i = first; i < first + count && status == HTH_OK; i++)
+        status = vk_pipeline_wait(c->vk, program->steps[i].pipeline);
     if (status == HTH_OK) {
-        batch_fill(&program->batch, l->run->call->batch, l->page_refs, (uint32_t)l->run->n_pages,
-                   vk_chunk_data(vk, upload_chunk));
+        batch_fill(&program->batch, c->run->call->batch, c->page_refs, (uint32_t)c->run->n_pages,
+                   vk_chunk_data(c->vk, c->batch_upload));
         vk_cmd_begin(cmd);
-        vk_cmd_copy(cmd, upload_chunk, 0, batch_chunk, 0, 4ull * program->batch.n_words);
+        vk_cmd_copy(cmd, c->batch_upload, 0, c->batch_chunk, 0, 4ull * program->batch.n_words);
         vk_cmd_barrier(cmd);
-        for (size_t i = 0; i < program->n_steps; i++) {
+        for (size_t i = first; i < first + count; i++) {
             const struct step *step = &program->steps[i];
             if (step->access.barrier)
                 vk_cmd_barrier(cmd);
@@ -210,30 +236,26 @@ static enum hth_status execute(const struct layout *l, const struct program *pro
     }
     uint64_t ticket;
     if (status == HTH_OK)
-        status = vk_submit(vk, cmd, &ticket);
+        status = vk_submit(c->vk, cmd, &ticket);
     if (status == HTH_OK)
-        status = vk_wait(vk, ticket);
-    vk_cmd_destroy(vk, cmd);
-    for (size_t i = 0; i < l->run->n_buffers && status == HTH_OK; i++)
-        status =
-            vk_download(vk, chunk, l->at[i], l->run->buffers[i].bytes, l->run->buffers[i].size);
+        status = vk_wait(c->vk, ticket);
+    vk_cmd_destroy(c->vk, cmd);
     return status;
 }
 
-static enum hth_status run_row(size_t row, const struct op_run *run, bool addresses)
+/* What compiling finds where the tensors lie, with the row forced. */
+static enum hth_status compile_case(struct layout *l, size_t row, bool addresses,
+                                    struct program *program)
 {
-    struct layout l = {.run = run};
-    l.offsets = arena_calloc(&l.arena, run->graph->n_tensors, sizeof *l.offsets);
-    l.placed = arena_calloc(&l.arena, run->graph->n_tensors + 1, sizeof *l.placed);
-    enum hth_status status = lay_out(&l);
+    const struct op_run *run = l->c.run;
     struct op *ops[] = {(struct op *)(uintptr_t)run->call->op};
     struct graph graph = {.ops = ops,
                           .n_ops = 1,
                           .n_tokens = run->graph->n_tokens,
                           .n_outputs = run->graph->n_outputs};
     struct memmap map = {
-        .offsets = l.offsets, .n_tensors = run->graph->n_tensors, .size_bytes = l.end};
-    struct place place = {.vk = vk, .weights = l.placed};
+        .offsets = l->offsets, .n_tensors = run->graph->n_tensors, .size_bytes = l->end};
+    struct place place = {.vk = vk, .weights = l->placed};
     struct compile_options options = {.vk = vk,
                                       .env = env_of(addresses),
                                       .place = &place,
@@ -241,15 +263,42 @@ static enum hth_status run_row(size_t row, const struct op_run *run, bool addres
                                       .batch_chunk = batch_chunk,
                                       .table_stride = run->call->batch->table_stride};
     options.env.forced = row_at(row, NULL)->name;
-    struct program program;
+    enum hth_status status = compile_placed(program, &graph, &map, &options, test_log());
+    if (status)
+        return status;
+    assert_true(program->activation_bytes <= CHUNK_BYTES && program->batch.n_words * 4 <= 1 << 20);
+    add_region(l, (struct gpu_region){.from = align_up(l->end, VK_REF_ALIGN),
+                                      .to = program->activation_bytes,
+                                      .name = "the side buffers",
+                                      .changes = true,
+                                      .empty = true});
+    return HTH_OK;
+}
+
+static enum hth_status run_row(size_t row, const struct op_run *run, bool addresses)
+{
+    struct layout l = {.c = {.vk = vk,
+                             .chunk = chunk,
+                             .chunk_bytes = CHUNK_BYTES,
+                             .batch_chunk = batch_chunk,
+                             .batch_upload = upload_chunk,
+                             .run = run}};
+    l.offsets = arena_calloc(&l.arena, run->graph->n_tensors, sizeof *l.offsets);
+    l.placed = arena_calloc(&l.arena, run->graph->n_tensors + 1, sizeof *l.placed);
+    struct program program = {0};
+    enum hth_status status = lay_out(&l);
     if (status == HTH_OK)
-        status = compile_placed(&program, &graph, &map, &options, test_log());
-    if (status == HTH_OK) {
-        assert_true(program.activation_bytes <= CHUNK_BYTES &&
-                    program.batch.n_words * 4 <= 1 << 20);
-        status = execute(&l, &program);
-        program_free(&program);
+        status = compile_case(&l, row, addresses, &program);
+    if (status == HTH_OK && run->check_declared) {
+        if (op_declared_tamper)
+            op_declared_tamper(&program);
+        status = op_declared_check(&l.c, &program);
     }
+    if (status == HTH_OK)
+        status = gpu_case_run(&l.c, &program, 0, program.n_steps);
+    for (size_t i = 0; i < run->n_buffers && status == HTH_OK; i++)
+        status = vk_download(vk, chunk, l.at[i], run->buffers[i].bytes, run->buffers[i].size);
+    program_free(&program);
     arena_free(&l.arena);
     return status;
 }

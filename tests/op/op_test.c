@@ -301,14 +301,28 @@ static void compare_rest(const struct op_memory *memory, struct verdict *verdict
     }
 }
 
-static void run_row(struct op_test *t, const struct op_device *device, size_t row,
+/* The first kind of input that a case runs with. */
+static enum input_kind first_kind(const struct op_test *t)
+{
+    int kind = 0;
+    while (kind < INPUT_KINDS - 1 && t->skip_kinds & 1u << kind)
+        kind++;
+    return (enum input_kind)kind;
+}
+
+static void run_row(struct op_test *t, const struct op_device *device, size_t row, bool first,
                     struct verdict *verdict)
 {
     struct op_memory *memory = t->memory;
     for (size_t i = 0; i < memory->n_buffers; i++)
         memcpy(memory->buffers[i].bytes, memory->areas[i].before, memory->buffers[i].size);
-    struct op_run run = {&memory->call,   memory->buffers,    memory->n_buffers,
-                         memory->n_pages, memory->page_bytes, &t->graph};
+    struct op_run run = {.call = &memory->call,
+                         .buffers = memory->buffers,
+                         .n_buffers = memory->n_buffers,
+                         .n_pages = memory->n_pages,
+                         .page_bytes = memory->page_bytes,
+                         .graph = &t->graph,
+                         .check_declared = first};
     enum hth_status status = device->run(row, &run);
     if (status != HTH_OK) {
         snprintf(verdict->text, sizeof verdict->text, "%s: %.400s", hth_status_name(status),
@@ -384,7 +398,7 @@ static bool run_device(struct op_test *t, const struct op_device *device, enum i
                 filled = true;
             }
             struct verdict verdict = {{0}};
-            run_row(t, device, row, &verdict);
+            run_row(t, device, row, kind == first_kind(t), &verdict);
             t->n_ran++;
             if (verdict.text[0]) {
                 snprintf(text, size, "%s, row %s: %s", device->name, device->row_name(row),

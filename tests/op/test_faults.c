@@ -1,3 +1,4 @@
+#include "op_gpu.h"
 #include "op_test.h"
 
 /* Tests of the tests: devices that are wrong in ways that happen, each of which must be found. A
@@ -445,4 +446,116 @@ TEST(others)
     must_find(build_norm, other_eps);
     must_find(build_glu, other_gelu);
     must_find(build_scale, not_causal);
+}
+
+/* --- what a step declares --- */
+
+static const struct op_device *gpu_device(const char *name)
+{
+    for (size_t d = 0; op_device_at(d); d++)
+        if (strcmp(op_device_at(d)->name, name) == 0)
+            return op_device_at(d);
+    test_skip("no device here whose rows declare what they touch");
+    return NULL;
+}
+
+static size_t n_tampered;
+
+/* Takes range `at` out of a list. */
+static void forget(struct range *list, int *n, int at)
+{
+    list[at] = list[--*n];
+    n_tampered++;
+}
+
+static struct access *last_access(struct program *program)
+{
+    return &program->steps[program->n_steps - 1].access;
+}
+
+static void forget_first_read(struct program *program)
+{
+    struct access *access = last_access(program);
+    forget(access->reads, &access->n_reads, 0);
+}
+
+static void forget_second_read(struct program *program)
+{
+    struct access *access = last_access(program);
+    forget(access->reads, &access->n_reads, 1);
+}
+
+static void forget_write(struct program *program)
+{
+    struct access *access = last_access(program);
+    forget(access->writes, &access->n_writes, 0);
+}
+
+static void shorten_write(struct program *program)
+{
+    last_access(program)->writes[0].to -= 3 * 33 * 4 + 4; /* nothing is in the last 3 rows */
+    n_tampered++;
+}
+
+/* A side buffer is what a helper's step writes. */
+static void forget_side_write(struct program *program)
+{
+    if (program->n_steps > 1)
+        forget(program->steps[0].access.writes, &program->steps[0].access.n_writes, 0);
+}
+
+static void forget_side_read(struct program *program)
+{
+    if (program->n_steps < 2)
+        return;
+    struct range side = program->steps[0].access.writes[0];
+    struct access *access = last_access(program);
+    for (int i = access->n_reads - 1; i >= 0; i--)
+        if (access->reads[i].from == side.from)
+            forget(access->reads, &access->n_reads, i);
+}
+
+/* Nothing is found as the rows are; with the fault it is, and told as `text`. */
+static void must_find_forgotten(void (*build)(struct op_test *t),
+                                void (*tamper)(struct program *program), const char *text)
+{
+    const struct op_device *device = gpu_device("vulkan");
+    struct op_test t;
+    for (int pass = 0; pass < 2; pass++) {
+        op_test_begin(&t,
+                      &(struct op_batch){.bucket = 36, .n_seqs = 2, .seqs = {{90, 30}, {3, 3}}});
+        build(&t);
+        n_tampered = 0;
+        op_declared_tamper = pass ? tamper : NULL;
+        bool found = op_test_finds_fault(&t, device);
+        op_declared_tamper = NULL;
+        if (found != (pass == 1))
+            fail_msg("%s\n%s", pass ? "the fault was not found" : "a fault without one",
+                     test_log_text());
+        assert_true(pass == 0 || n_tampered > 0);
+    }
+    assert_logged(text);
+}
+
+TEST(declared_reads)
+{
+    must_find_forgotten(build_add, forget_first_read, "does not declare as read: of a:");
+    must_find_forgotten(build_add, forget_second_read, "does not declare as read: of b:");
+    must_find_forgotten(build_attention, forget_first_read, "does not declare as read: of q:");
+    must_find_forgotten(build_attention, forget_second_read, "does not declare as read: of kv:");
+}
+
+TEST(declared_writes)
+{
+    must_find_forgotten(build_add, forget_write, "step 0, elementwise of y, writes what it does");
+    must_find_forgotten(build_add, shorten_write, ", in y");
+    must_find_forgotten(build_kv_write, forget_write, ", in kv");
+}
+
+TEST(declared_side_buffers)
+{
+    must_find_forgotten(build_experts, forget_side_write,
+                        "step 0, group of y, writes what it does not declare as written: first");
+    must_find_forgotten(build_experts, forget_side_read,
+                        "does not declare as read: of the side buffers:");
 }
