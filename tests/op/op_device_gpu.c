@@ -8,6 +8,7 @@
 #include "gpu/batch.h"
 #include "harness/test.h"
 #include "op_gpu.h"
+#include "op_ran.h"
 
 enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 1024 };
 
@@ -44,6 +45,20 @@ static void close_gpu(void)
     }
     vk_close(vk);
     vk = NULL;
+}
+
+const struct vk_caps *op_gpu_caps(void)
+{
+    op_device_at(0); /* opens what is there */
+    return vk ? vk_get_caps(vk) : NULL;
+}
+
+const char *op_gpu_name(void)
+{
+    static char name[600];
+    const struct vk_caps *caps = op_gpu_caps();
+    snprintf(name, sizeof name, "%s, %s", caps ? caps->name : "none", caps ? caps->driver : "");
+    return caps ? name : "none";
 }
 
 static size_t n_rows(void)
@@ -243,6 +258,14 @@ enum hth_status gpu_case_run(const struct gpu_case *c, const struct program *pro
     return status;
 }
 
+static void note(const struct op *op, size_t row, const struct program *program, bool addresses)
+{
+    for (size_t i = 0; i < program->n_steps; i++)
+        op_ran_note("blob %s %s", program->steps[i].name, program->steps[i].choice.blob->name);
+    op_ran_note("kind %s %s vulkan%s", op_def_of(op->kind)->name, row_at(row, NULL)->name,
+                addresses ? "-address" : "");
+}
+
 /* What compiling finds where the tensors lie, with the row forced. */
 static enum hth_status compile_case(struct layout *l, size_t row, bool addresses,
                                     struct program *program)
@@ -298,6 +321,8 @@ static enum hth_status run_row(size_t row, const struct op_run *run, bool addres
         status = gpu_case_run(&l.c, &program, 0, program.n_steps);
     for (size_t i = 0; i < run->n_buffers && status == HTH_OK; i++)
         status = vk_download(vk, chunk, l.at[i], run->buffers[i].bytes, run->buffers[i].size);
+    if (status == HTH_OK)
+        note(run->call->op, row, &program, addresses);
     program_free(&program);
     arena_free(&l.arena);
     return status;

@@ -41,6 +41,11 @@ HTH_MUST_CHECK gpu_case_run(const struct gpu_case *c, const struct program *prog
  * offset and what lies there. */
 HTH_MUST_CHECK op_declared_check(const struct gpu_case *c, const struct program *program);
 
+/* The device that GPU rows run on: its caps, and "name, driver". NULL, and "none": there is none.
+ */
+const struct vk_caps *op_gpu_caps(void);
+const char *op_gpu_name(void);
+
 /* Tests of the tests: called with each program before its steps are checked. NULL: nothing. */
 extern void (*op_declared_tamper)(struct program *program);
 

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "op_gpu.h"
 #include "op_memory.h"
+#include "op_ran.h"
 
 static const char *const kind_names[INPUT_KINDS] = {
     "uniform", "tiny", "huge", "denormal", "constant", "alternating", "spiky", "zero",
@@ -440,6 +442,7 @@ static void leave_out(const char *what)
 static void begin_cases(void)
 {
     cases.n_ran = cases.n_left_out = 0;
+    op_ran_begin(op_gpu_name(), is_narrowed());
 }
 
 static void judge_cases(void)
