@@ -79,9 +79,21 @@ static enum hth_status load_bool(bool *value, const struct gguf *gguf, const cha
     return HTH_OK;
 }
 
-/* The keys that all kinds share, over the defaults of the kind. */
-static enum hth_status load_keys(struct tokenizer *tokenizer, const struct gguf *gguf,
-                                 const struct log *log)
+/* A token that shall be added must be there. */
+static void check_added(bool *add, int32_t id, const char *what, const struct gguf *gguf,
+                        const struct log *log)
+{
+    if (!*add || id >= 0)
+        return;
+    log_warning(log, "%s: the vocabulary wants %s token but names none; none is added",
+                gguf_path(gguf), what);
+    *add = false;
+}
+
+/* The keys that all kinds share, over the defaults of the kind: ids, before its `create`, which may
+ * depend on the tokens' types, and flags after it. */
+static enum hth_status load_ids(struct tokenizer *tokenizer, const struct gguf *gguf,
+                                const struct log *log)
 {
     int32_t eot = -1, eom = -1;
     struct {
@@ -91,25 +103,41 @@ static enum hth_status load_keys(struct tokenizer *tokenizer, const struct gguf 
         {"tokenizer.ggml.bos_token_id", &tokenizer->bos},
         {"tokenizer.ggml.eos_token_id", &tokenizer->eos},
         {"tokenizer.ggml.unknown_token_id", &tokenizer->unk},
+        {"tokenizer.ggml.seperator_token_id", &tokenizer->sep}, /* the key is spelled so */
         {"tokenizer.ggml.eot_token_id", &eot},
         {"tokenizer.ggml.eom_token_id", &eom},
     };
     enum hth_status status = HTH_OK;
     for (size_t i = 0; i < ARRAY_LEN(ids) && status == HTH_OK; i++)
         status = load_id(ids[i].id, tokenizer, gguf, ids[i].name, log);
-    if (status == HTH_OK)
-        status = load_bool(&tokenizer->add_bos, gguf, "tokenizer.ggml.add_bos_token", log);
-    if (status == HTH_OK)
-        status =
-            load_bool(&tokenizer->add_space_prefix, gguf, "tokenizer.ggml.add_space_prefix", log);
-    if (status == HTH_OK && tokenizer->add_bos && tokenizer->bos < 0) {
-        log_warning(log, "%s: the vocabulary wants a BOS token but names none; none is added",
-                    gguf_path(gguf));
-        tokenizer->add_bos = false;
-    }
     int32_t ends[3] = {tokenizer->eos, eot, eom};
     if (status == HTH_OK)
         status = specials_load(&tokenizer->specials, &tokenizer->vocab, gguf, ends, log);
+    return status;
+}
+
+static enum hth_status load_flags(struct tokenizer *tokenizer, const struct gguf *gguf,
+                                  const struct log *log)
+{
+    struct {
+        const char *name;
+        bool *value;
+    } bools[] = {
+        {"tokenizer.ggml.add_bos_token", &tokenizer->add_bos},
+        {"tokenizer.ggml.add_eos_token", &tokenizer->add_eos},
+        {"tokenizer.ggml.add_space_prefix", &tokenizer->add_space_prefix},
+    };
+    enum hth_status status = HTH_OK;
+    for (size_t i = 0; i < ARRAY_LEN(bools) && status == HTH_OK; i++)
+        status = load_bool(bools[i].value, gguf, bools[i].name, log);
+    /* Other kinds put a separator between two texts, never behind one. */
+    if (status == HTH_OK && tokenizer->kind->add_sep)
+        status = load_bool(&tokenizer->add_sep, gguf, "tokenizer.ggml.add_sep_token", log);
+    if (status == HTH_OK) {
+        check_added(&tokenizer->add_bos, tokenizer->bos, "a BOS", gguf, log);
+        check_added(&tokenizer->add_eos, tokenizer->eos, "an EOS", gguf, log);
+        check_added(&tokenizer->add_sep, tokenizer->sep, "a SEP", gguf, log);
+    }
     return status;
 }
 
@@ -129,13 +157,19 @@ enum hth_status tokenizer_create(struct tokenizer **out, const struct gguf *gguf
     made->bos = kind->bos;
     made->eos = kind->eos;
     made->unk = kind->unk;
+    made->sep = kind->sep;
     made->add_bos = kind->add_bos;
+    made->add_eos = kind->add_eos;
+    made->add_sep = kind->add_sep;
     made->add_space_prefix = kind->add_space_prefix;
+    made->clean_spaces = kind->clean_spaces;
     status = vocab_load(&made->vocab, gguf, log);
+    if (status == HTH_OK)
+        status = load_ids(made, gguf, log);
     if (status == HTH_OK)
         status = kind->create(made, gguf, log);
     if (status == HTH_OK)
-        status = load_keys(made, gguf, log);
+        status = load_flags(made, gguf, log);
     if (status == HTH_OK)
         *out = made;
     else
@@ -175,12 +209,9 @@ static enum hth_status encode_plain(const struct tokenizer *tokenizer, struct st
     return status;
 }
 
-enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str text, unsigned flags,
-                                 struct token_list *out)
+static enum hth_status encode_whole(const struct tokenizer *tokenizer, struct str text, bool parse,
+                                    struct token_list *out)
 {
-    if (flags & TOKEN_ADD_BOS && tokenizer->add_bos && !token_list_append(out, tokenizer->bos))
-        return HTH_ERROR_MEMORY;
-    bool parse = flags & TOKEN_PARSE_SPECIAL;
     size_t from = 0;
     while (from < text.len) {
         size_t at;
@@ -202,6 +233,41 @@ enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str t
             from++;
     }
     return HTH_OK;
+}
+
+enum hth_status tokenizer_encode(const struct tokenizer *tokenizer, struct str text, unsigned flags,
+                                 struct token_list *out)
+{
+    if (flags & TOKEN_ADD_BOS && tokenizer->add_bos && !token_list_append(out, tokenizer->bos))
+        return HTH_ERROR_MEMORY;
+    enum hth_status status = encode_whole(tokenizer, text, flags & TOKEN_PARSE_SPECIAL, out);
+    int32_t end = tokenizer->add_sep ? tokenizer->sep : tokenizer->add_eos ? tokenizer->eos : -1;
+    if (status == HTH_OK && flags & TOKEN_ADD_END && end >= 0 && !token_list_append(out, end))
+        return HTH_ERROR_MEMORY;
+    return status;
+}
+
+bool tokenizer_is_white(uint32_t c)
+{
+    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
+}
+
+void tokenizer_unmark_spaces(struct str token, struct strbuf *out)
+{
+    static const struct str mark = {"\xe2\x96\x81", 3};
+    size_t from = 0, at = 0;
+    while (at < token.len) {
+        if (!str_starts_with(str_slice(token, at, token.len), mark)) {
+            at++;
+            continue;
+        }
+        strbuf_append(out, str_slice(token, from, at));
+        strbuf_append_char(out, ' ');
+        from = at += mark.len;
+    }
+    strbuf_append(out, str_slice(token, from, at));
 }
 
 void tokenizer_piece(const struct tokenizer *tokenizer, int32_t id, bool special, bool first,
@@ -232,6 +298,11 @@ void tokenizer_piece(const struct tokenizer *tokenizer, int32_t id, bool special
         memmove(out->ptr + from, out->ptr + from + 1, out->len - from);
         out->len--;
     }
+}
+
+size_t tokenizer_max_bytes(const struct tokenizer *tokenizer)
+{
+    return tokenizer->vocab.max_len;
 }
 
 /* The three passes of Hugging Face's clean_up_tokenization as llama.cpp does them, each over what

@@ -2,8 +2,10 @@
  * tokenizer.h — text to token ids and back, by the vocabulary that a GGUF file carries.
  *
  * Owns its tables (copied or pointing into the gguf, which must outlive it). One file per tokenizer
- * model behind `struct tokenizer_kind` (tokenizer_kind.h): SPM ("llama"), byte-level BPE ("gpt2").
- * Immutable once created: any thread; each call uses its own scratch memory.
+ * model behind `struct tokenizer_kind` (tokenizer_kind.h): SPM ("llama"), BPE ("gpt2", and with
+ * more to it "hybriddna" and "whitespace"), WordPiece ("bert"), unigram ("t5"), RWKV ("rwkv"),
+ * PLaMo ("plamo2", "plamo3"). Immutable once created: any thread; each call uses its own scratch
+ * memory.
  */
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
@@ -28,6 +30,7 @@ void tokenizer_destroy(struct tokenizer *tokenizer);
 enum token_flags {
     TOKEN_ADD_BOS = 1,       /* put the vocabulary's own BOS (if it wants one) in front */
     TOKEN_PARSE_SPECIAL = 2, /* text of control tokens ("<|im_end|>") becomes these tokens */
+    TOKEN_ADD_END = 4,       /* put its SEP or EOS (if it wants one) behind */
 };
 
 /* A growing list of ids. Zero is empty; free with `token_list_free`. */
@@ -47,6 +50,10 @@ HTH_MUST_CHECK tokenizer_encode(const struct tokenizer *tokenizer, struct str te
  * that it begins the text (SPM drops one leading space there when the vocabulary adds one). */
 void tokenizer_piece(const struct tokenizer *tokenizer, int32_t id, bool special, bool first,
                      struct strbuf *out);
+
+/* Bytes of the longest token as the vocabulary writes it. A piece has no more, but for characters
+ * of a BPE vocabulary that stand for no byte. */
+size_t tokenizer_max_bytes(const struct tokenizer *tokenizer);
 
 /* Appends the text of a whole list, with the vocabulary's cleaning of spaces. */
 HTH_MUST_CHECK tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,

@@ -2,7 +2,7 @@
  * or over UTF-8 characters with byte tokens, as in Gemma 4. */
 #include "base/mem.h"
 #include "text/pretokenize.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_bpe.h"
 #include "text/tokenizer_merge.h"
 #include "text/utf8.h"
 
@@ -79,7 +79,7 @@ static enum hth_status load_merges(struct bpe *bpe, struct vocab *vocab, const s
     const struct gguf_key *key = gguf_key_find(gguf, name);
     if (!key || key->type != GGUF_ARRAY || key->elem != GGUF_STRING || key->count >= VOCAB_NONE / 4)
         return log_fail(log, HTH_ERROR_FORMAT,
-                        "%s: %s %s: a \"gpt2\" vocabulary cannot be used without it; convert or "
+                        "%s: %s %s: a vocabulary of pairs cannot be used without it; convert or "
                         "download the model again",
                         gguf_path(gguf), name, key ? "must be an array of strings" : "is missing");
     bpe->n_slots = 64;
@@ -134,8 +134,8 @@ static const struct pre_row *choose_row(const struct gguf *gguf, const struct lo
     return pre_row_at(0);
 }
 
-static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gguf,
-                              const struct log *log)
+enum hth_status bpe_create(struct tokenizer *tokenizer, const struct gguf *gguf,
+                           const struct log *log)
 {
     struct bpe *bpe = tokenizer->state = mem_calloc(1, sizeof *bpe);
     if (!bpe)
@@ -160,7 +160,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
     return HTH_OK;
 }
 
-static void destroy(struct tokenizer *tokenizer)
+void bpe_destroy(struct tokenizer *tokenizer)
 {
     struct bpe *bpe = tokenizer->state;
     if (!bpe)
@@ -316,8 +316,8 @@ static void mark_spaces(struct strbuf *out, struct str text, bool lines)
     }
 }
 
-static enum hth_status encode(const struct tokenizer *tokenizer, struct str text, bool begins,
-                              struct token_list *out)
+enum hth_status bpe_encode(const struct tokenizer *tokenizer, struct str text, bool begins,
+                           struct token_list *out)
 {
     (void)begins;
     struct job job = {.tokenizer = tokenizer, .bpe = tokenizer->state, .out = out};
@@ -334,23 +334,11 @@ static enum hth_status encode(const struct tokenizer *tokenizer, struct str text
     return status;
 }
 
-static void raw_piece(struct str token, struct strbuf *out)
-{
-    for (size_t at = 0; at < token.len;) {
-        if (str_starts_with(str_slice(token, at, token.len), space_mark)) {
-            strbuf_append_char(out, ' ');
-            at += space_mark.len;
-        } else {
-            strbuf_append_char(out, token.ptr[at++]);
-        }
-    }
-}
-
-static void piece(const struct tokenizer *tokenizer, struct str token, struct strbuf *out)
+void bpe_piece(const struct tokenizer *tokenizer, struct str token, struct strbuf *out)
 {
     const struct bpe *bpe = tokenizer->state;
     if (bpe->flags & PRE_SPACE_MARK) {
-        raw_piece(token, out);
+        tokenizer_unmark_spaces(token, out);
         return;
     }
     for (size_t at = 0, len; at < token.len; at += len) {
@@ -376,8 +364,9 @@ const struct tokenizer_kind tokenizer_kind_bpe = {
     .bos = -1,
     .eos = -1,
     .unk = -1,
-    .create = create,
-    .destroy = destroy,
-    .encode = encode,
-    .piece = piece,
+    .sep = -1,
+    .create = bpe_create,
+    .destroy = bpe_destroy,
+    .encode = bpe_encode,
+    .piece = bpe_piece,
 };

@@ -19,10 +19,11 @@ enum { TOKENIZER_MAX_STRETCH = 1 << 30 };
 struct tokenizer_kind {
     const char *model; /* "llama", "gpt2" */
 
-    /* What holds where the file has no key for it; ids of -1 mean none. `create` may change them.
+    /* What holds where the file has no key for it; ids of -1 mean none. `create` may change the
+     * flags
      */
-    bool add_bos, add_space_prefix;
-    int32_t bos, eos, unk;
+    bool add_bos, add_eos, add_sep, add_space_prefix, clean_spaces;
+    int32_t bos, eos, unk, sep;
 
     /* Reads what the kind needs beyond the vocabulary and keeps it in tokenizer->state. After a
      * failure `destroy` is called. Errors are those of tokenizer_create. */
@@ -44,11 +45,17 @@ struct tokenizer {
     const struct tokenizer_kind *kind;
     struct vocab vocab;
     struct specials specials;
-    int32_t bos, eos, unk; /* -1: none */
-    bool add_bos, add_space_prefix, clean_spaces;
+    int32_t bos, eos, unk, sep; /* -1: none */
+    bool add_bos, add_eos, add_sep, add_space_prefix, clean_spaces;
     size_t max_stretch; /* TOKENIZER_MAX_STRETCH; tests lower it, to 4 at least */
     void *state;        /* the kind's own */
 };
+
+/* Appends a token whose spaces are written as U+2581, with spaces. */
+void tokenizer_unmark_spaces(struct str token, struct strbuf *out);
+
+/* Unicode's White_Space. */
+bool tokenizer_is_white(uint32_t codepoint);
 
 extern const struct tokenizer_kind *const tokenizer_kind_list[];
 

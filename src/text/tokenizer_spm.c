@@ -152,17 +152,7 @@ static enum hth_status encode(const struct tokenizer *tokenizer, struct str text
 static void piece(const struct tokenizer *tokenizer, struct str token, struct strbuf *out)
 {
     (void)tokenizer;
-    size_t from = 0, at = 0;
-    while (at < token.len) {
-        if (!str_starts_with(str_slice(token, at, token.len), space_mark)) {
-            at++;
-            continue;
-        }
-        strbuf_append(out, str_slice(token, from, at));
-        strbuf_append_char(out, ' ');
-        from = at += space_mark.len;
-    }
-    strbuf_append(out, str_slice(token, from, at));
+    tokenizer_unmark_spaces(token, out);
 }
 
 const struct tokenizer_kind tokenizer_kind_spm = {
@@ -172,6 +162,7 @@ const struct tokenizer_kind tokenizer_kind_spm = {
     .bos = 1,
     .eos = 2,
     .unk = 0,
+    .sep = -1,
     .create = create,
     .destroy = destroy,
     .encode = encode,

@@ -194,6 +194,51 @@ TEST(starcoder)
     check_file("starcoder");
 }
 
+TEST(wpm)
+{
+    check_file("wpm-synth");
+}
+
+TEST(wpm_cased)
+{
+    check_file("wpm-cased-synth");
+}
+
+TEST(ugm)
+{
+    check_file("ugm-synth");
+}
+
+TEST(ugm_nomap)
+{
+    check_file("ugm-nomap-synth");
+}
+
+TEST(rwkv)
+{
+    check_file("rwkv-synth");
+}
+
+TEST(plamo2)
+{
+    check_file("plamo2-synth");
+}
+
+TEST(plamo3)
+{
+    check_file("plamo3-synth");
+}
+
+TEST(hybriddna)
+{
+    check_file("hybriddna-synth");
+}
+
+TEST(whitespace)
+{
+    check_file("whitespace-synth");
+}
+
 static json_t *load_json(const char *path)
 {
     json_error_t error;
@@ -401,9 +446,14 @@ static void check_decoding(const char *name, const char *path)
 
 TEST(decoding)
 {
-    static const char *const names[] = {"deepseek-llm.gguf", "falcon.gguf",    "gpt-2.gguf",
-                                        "llama-bpe.gguf",    "llama-spm.gguf", "phi-3.gguf",
-                                        "qwen2.gguf",        "starcoder.gguf"};
+    static const char *const names[] = {
+        "deepseek-llm.gguf",    "falcon.gguf",           "gpt-2.gguf",
+        "llama-bpe.gguf",       "llama-spm.gguf",        "phi-3.gguf",
+        "qwen2.gguf",           "starcoder.gguf",        "wpm-synth.gguf",
+        "wpm-cased-synth.gguf", "ugm-synth.gguf",        "ugm-nomap-synth.gguf",
+        "rwkv-synth.gguf",      "plamo2-synth.gguf",     "plamo3-synth.gguf",
+        "hybriddna-synth.gguf", "whitespace-synth.gguf",
+    };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         check_decoding(names[i], test_golden_path("tokenizer/%s", names[i]));
 }
