@@ -7,6 +7,14 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_library(hearth_deps_text INTERFACE)
 target_link_libraries(hearth_deps_text INTERFACE PkgConfig::PCRE2 PkgConfig::UTF8PROC PkgConfig::JANSSON)
 
+# --- line editing in the chat; without it lines are taken as the terminal gives them ----------------------------------
+pkg_check_modules(LIBEDIT IMPORTED_TARGET libedit)
+option(HEARTH_LIBEDIT "edit lines in the chat with libedit" ${LIBEDIT_FOUND})
+add_library(hearth_deps_cli INTERFACE)
+if(HEARTH_LIBEDIT)
+  target_link_libraries(hearth_deps_cli INTERFACE PkgConfig::LIBEDIT)
+endif()
+
 # --- Vulkan: headers and volk, which opens the loader at run time: without one the program still runs on the CPU ------
 set(HEARTH_PREFIX "$ENV{HEARTH_PREFIX}" CACHE PATH "private prefix of scripts/setup (empty: .prefix beside the sources)")
 if(NOT HEARTH_PREFIX)

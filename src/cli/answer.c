@@ -6,19 +6,20 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/talk.h"
 
-static int remember(struct answer *answer, const int32_t *ids, int count)
+static int remember(struct id_list *list, const int32_t *ids, int count)
 {
     int32_t *grown =
-        mem_grow(answer->fed, &answer->cap_fed, answer->n_fed + (size_t)count, sizeof *grown);
+        mem_grow(list->items, &list->capacity, list->count + (size_t)count, sizeof *grown);
     if (!grown)
         return talk_error("out of memory: a conversation of %zu tokens",
-                          answer->n_fed + (size_t)count);
-    answer->fed = grown;
-    memcpy(grown + answer->n_fed, ids, (size_t)count * sizeof *ids);
-    answer->n_fed += (size_t)count;
+                          list->count + (size_t)count);
+    list->items = grown;
+    memcpy(grown + list->count, ids, (size_t)count * sizeof *ids);
+    list->count += (size_t)count;
     return EXIT_OK;
 }
 
@@ -33,12 +34,19 @@ static enum hth_status feed(struct answer *answer, const int32_t *ids, int count
 static int keep_common(struct answer *answer, const int32_t *ids, int count)
 {
     int common = 0;
-    while (common < count - 1 && (size_t)common < answer->n_fed &&
-           answer->fed[common] == ids[common])
+    while (common < count - 1 && (size_t)common < answer->fed.count &&
+           answer->fed.items[common] == ids[common])
         common++;
     common = hth_session_truncate(answer->session, 0, common);
-    answer->n_fed = (size_t)common;
+    answer->fed.count = (size_t)common;
     return common;
+}
+
+static void write_part(void *user, struct str text, bool reasoning)
+{
+    (void)user;
+    out_dim(reasoning);
+    out_text(text);
 }
 
 static void write_piece(struct answer *answer, const char *text, size_t len)
@@ -46,54 +54,29 @@ static void write_piece(struct answer *answer, const char *text, size_t len)
     if (len == 0)
         return;
     strbuf_append(&answer->text, (struct str){text, len});
-    out_text((struct str){text, len});
+    reasoning_push(&answer->reasoning, (struct str){text, len}, write_part, NULL);
     if (out_flush() && answer->first_word_ns == 0)
         answer->first_word_ns = os_time_ns();
 }
 
-/* Samples and feeds until something ends the answer. The prompt was fed. */
-static int generate(struct answer *answer, struct hth_stream *stream, int n_ctx)
+/* A token of the answer: its text, or what it says of the text after it. */
+static void write_token(struct answer *answer, struct hth_stream *stream, int32_t id)
 {
-    for (;;) {
-        int32_t id;
-        enum hth_status status = hth_sample(answer->sampler, answer->session, 0, &id);
-        if (status)
-            return exit_of(status);
-        if (hth_token_is_end(answer->model, id)) {
-            answer->end = ANSWER_DONE;
-            return EXIT_OK;
+    size_t len;
+    const char *text = hth_stream_push(stream, id, &len);
+    write_piece(answer, text, len);
+    for (int i = 0; i < N_REASONING_MARKERS && len == 0; i++) {
+        if (id == answer->opens[i] || id == answer->closes[i]) {
+            reasoning_end(&answer->reasoning, write_part, NULL);
+            reasoning_mark(&answer->reasoning,
+                           id == answer->opens[i] ? &reasoning_markers[i] : NULL);
         }
-        answer->n_answer++;
-        size_t len;
-        const char *text = hth_stream_push(stream, id, &len);
-        write_piece(answer, text, len);
-        answer->end = !out_flush()                                         ? ANSWER_NO_READER
-                      : interrupted()                                      ? ANSWER_INTERRUPTED
-                      : answer->n_max && answer->n_answer >= answer->n_max ? ANSWER_LIMIT
-                      : hth_session_length(answer->session, 0) >= n_ctx    ? ANSWER_FULL
-                                                                           : ANSWER_DONE;
-        if (answer->end != ANSWER_DONE)
-            return EXIT_OK;
-        uint64_t began = os_time_ns();
-        status = feed(answer, &id, 1);
-        if (status == HTH_ERROR_CANCELLED) {
-            answer->end = ANSWER_INTERRUPTED;
-            return EXIT_OK;
-        }
-        if (status)
-            return exit_of(status);
-        answer->steps_ns += os_time_ns() - began;
-        answer->n_steps++;
-        int code = remember(answer, &id, 1);
-        if (code)
-            return code;
     }
 }
 
-static int feed_prompt(struct answer *answer, const int32_t *ids, int count)
+/* Makes sequence 0 hold these tokens. A cancel is answer->end, not a failure. */
+static int feed_ids(struct answer *answer, const int32_t *ids, int count)
 {
-    if (count == 0)
-        return talk_error("the prompt has no tokens");
     int common = keep_common(answer, ids, count);
     uint64_t began = os_time_ns();
     enum hth_status status = feed(answer, ids + common, count - common);
@@ -104,9 +87,75 @@ static int feed_prompt(struct answer *answer, const int32_t *ids, int count)
     }
     if (status)
         return status == HTH_ERROR_ARGUMENT ? EXIT_FAILED : exit_of(status);
-    answer->prompt_ns = os_time_ns() - began;
-    answer->n_prompt = count - common;
-    return remember(answer, ids + common, count - common);
+    answer->prompt_ns += os_time_ns() - began;
+    answer->n_prompt += count - common;
+    return remember(&answer->fed, ids + common, count - common);
+}
+
+/* The context is full: what the owner of the conversation leaves of the prompt, and the answer so
+ * far, are fed again. */
+static int begin_again(struct answer *answer)
+{
+    int32_t *prompt = NULL;
+    struct id_list all = {0};
+    int count = 0, code = EXIT_OK;
+    if (answer->make_room)
+        code = answer->make_room(answer->room_user, (int)answer->ids.count, &prompt, &count);
+    if (code == EXIT_OK && !prompt)
+        answer->end = ANSWER_FULL;
+    if (code == EXIT_OK && prompt)
+        code = remember(&all, prompt, count);
+    if (code == EXIT_OK && prompt)
+        code = remember(&all, answer->ids.items, (int)answer->ids.count);
+    if (code == EXIT_OK && prompt)
+        code = feed_ids(answer, all.items, (int)all.count);
+    mem_free(all.items);
+    hth_free(prompt);
+    return code;
+}
+
+static int feed_next(struct answer *answer, int32_t id)
+{
+    uint64_t began = os_time_ns();
+    enum hth_status status = feed(answer, &id, 1);
+    if (status == HTH_ERROR_CANCELLED) {
+        answer->end = ANSWER_INTERRUPTED;
+        return EXIT_OK;
+    }
+    if (status)
+        return exit_of(status);
+    answer->steps_ns += os_time_ns() - began;
+    answer->n_steps++;
+    return remember(&answer->fed, &id, 1);
+}
+
+/* Samples and feeds until something ends the answer. The prompt was fed. */
+static int generate(struct answer *answer, struct hth_stream *stream, int n_ctx)
+{
+    int code = EXIT_OK;
+    while (code == EXIT_OK && answer->end == ANSWER_DONE) {
+        int32_t id;
+        enum hth_status status = hth_sample(answer->sampler, answer->session, 0, &id);
+        if (status)
+            return exit_of(status);
+        if (hth_token_is_end(answer->model, id))
+            return EXIT_OK;
+        code = remember(&answer->ids, &id, 1);
+        if (code)
+            return code;
+        answer->n_answer++;
+        write_token(answer, stream, id);
+        if (answer->text.failed)
+            return talk_error("out of memory: the answer is too long");
+        answer->end = !out_flush()                                         ? ANSWER_NO_READER
+                      : interrupted()                                      ? ANSWER_INTERRUPTED
+                      : answer->n_max && answer->n_answer >= answer->n_max ? ANSWER_LIMIT
+                                                                           : ANSWER_DONE;
+        if (answer->end == ANSWER_DONE)
+            code = hth_session_length(answer->session, 0) < n_ctx ? feed_next(answer, id)
+                                                                  : begin_again(answer);
+    }
+    return code;
 }
 
 int answer_run(struct answer *answer, const int32_t *ids, int count)
@@ -118,12 +167,14 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
     int n_ctx = hth_session_get_info(answer->session).n_ctx;
     answer->end = ANSWER_DONE;
     watch_interrupt(answer->session);
-    int code = feed_prompt(answer, ids, count);
+    int code = count ? feed_ids(answer, ids, count) : talk_error("the prompt has no tokens");
     if (code == EXIT_OK && answer->end == ANSWER_DONE)
         code = generate(answer, stream, n_ctx);
     size_t len;
     const char *text = hth_stream_end(stream, &len);
     write_piece(answer, text, len);
+    reasoning_end(&answer->reasoning, write_part, NULL);
+    out_dim(false);
     if (answer->text.len && answer->text.ptr[answer->text.len - 1] != '\n')
         out_put("\n", 1);
     out_flush();
@@ -138,18 +189,44 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
     return code;
 }
 
-void answer_reset(struct answer *answer)
+/* The control token of a marker; -1 if the vocabulary has none. */
+static int32_t token_of(const struct hth_model *model, const char *marker)
+{
+    int32_t *ids, id = -1;
+    size_t count;
+    if (hth_tokenize(model, marker, strlen(marker), false, true, &ids, &count))
+        return -1;
+    if (count == 1)
+        id = ids[0];
+    hth_free(ids);
+    return id;
+}
+
+void answer_begin(struct answer *answer, struct str prompt)
 {
     strbuf_clear(&answer->text);
+    answer->ids.count = 0;
     answer->n_prompt = answer->n_answer = answer->n_steps = 0;
     answer->prompt_ns = answer->steps_ns = answer->first_word_ns = 0;
+    reasoning_begin(&answer->reasoning, prompt);
+    for (int i = 0; i < N_REASONING_MARKERS; i++) {
+        answer->opens[i] = token_of(answer->model, reasoning_markers[i].open);
+        answer->closes[i] = token_of(answer->model, reasoning_markers[i].close);
+    }
 }
 
 void answer_free(struct answer *answer)
 {
     strbuf_free(&answer->text);
-    mem_free(answer->fed);
-    answer->fed = NULL;
+    mem_free(answer->fed.items);
+    mem_free(answer->ids.items);
+    answer->fed = answer->ids = (struct id_list){0};
+}
+
+void answer_explain_closed(const struct answer *answer)
+{
+    if (answer->end == ANSWER_NO_READER && out_closed())
+        talk_line("the output was closed before the answer ended");
 }
 
 static double per_second(int n, uint64_t time_ns)

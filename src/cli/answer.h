@@ -11,6 +11,7 @@
 
 #include "base/str.h"
 #include "hearth/hearth.h"
+#include "text/reasoning.h"
 
 enum answer_end {
     ANSWER_DONE,        /* the model ended it */
@@ -20,30 +21,52 @@ enum answer_end {
     ANSWER_NO_READER,   /* stdout failed */
 };
 
+/* Tokens, which mem_free takes. Zero is an empty list. */
+struct id_list {
+    int32_t *items;
+    size_t count, capacity;
+};
+
+/* Called when the context is full in the middle of an answer of `n_answer` tokens: a shorter prompt
+ * that leaves room, *ids (hth_free) and *count, or NULL where there is none. Returns an exit code.
+ */
+typedef int answer_room_fn(void *user, int n_answer, int32_t **ids, int *count);
+
 struct answer {
     const struct hth_model *model;
     struct hth_session *session;
     struct hth_sampler *sampler;
-    int n_max; /* tokens at most; 0: no limit */
+    int n_max;                 /* tokens at most; 0: no limit */
+    answer_room_fn *make_room; /* NULL: the answer is cut */
+    void *room_user;
 
     /* what came of it */
     struct strbuf text;
-    int32_t *fed; /* tokens that sequence 0 now holds, prompt and answer */
-    size_t n_fed, cap_fed;
+    struct id_list fed; /* what sequence 0 now holds, prompt and answer */
+    struct id_list ids; /* the answer's, with what is sampled but not fed */
     enum answer_end end;
     int n_prompt, n_answer, n_steps; /* tokens fed, sampled, and steps of one token */
     uint64_t prompt_ns, steps_ns;    /* what they took */
     uint64_t first_word_ns;          /* when, os_time_ns; 0: there was none */
+
+    /* its own */
+    struct reasoning reasoning;
+    int32_t opens[N_REASONING_MARKERS], closes[N_REASONING_MARKERS]; /* control tokens, or -1 */
 };
 
+/* Before each answer_run: forgets the last answer but not the cache, and looks at the prompt as the
+ * template rendered it for where the model's reasoning begins. */
+void answer_begin(struct answer *answer, struct str prompt);
+
 /* Makes sequence 0 hold `ids`, keeping what it has in common with them (answer->fed), and streams
- * the answer to stdout with a newline at its end. Ctrl-C stops it. Returns an exit code, everything
- * said; EXIT_OK however the answer ended. */
+ * the answer to stdout with a newline at its end, reasoning dimmed. Ctrl-C stops it. Returns an
+ * exit code, everything said; EXIT_OK however the answer ended. */
 int answer_run(struct answer *answer, const int32_t *ids, int count);
 
-/* Ready for the next turn: text and counts are forgotten, the cache is not. */
-void answer_reset(struct answer *answer);
 void answer_free(struct answer *answer);
+
+/* Says that stdout's reader left, if it did. */
+void answer_explain_closed(const struct answer *answer);
 
 /* The line that run ends with. */
 void answer_summary(const struct answer *answer);

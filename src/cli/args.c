@@ -95,6 +95,16 @@ static bool set_number(struct args *args, struct arg_value *value, const char *t
     return true;
 }
 
+static bool add_repeat(struct args *args, const struct option *option, const char *text)
+{
+    if (args->n_repeats == MAX_REPEATS) {
+        usage_error(args->command, "--%s is there too often", option->name);
+        return false;
+    }
+    args->repeats[args->n_repeats++] = (struct arg_repeat){option, text};
+    return true;
+}
+
 static bool set_value(struct args *args, struct arg_value *value, const char *text)
 {
     const struct option *option = value->option;
@@ -102,6 +112,7 @@ static bool set_value(struct args *args, struct arg_value *value, const char *te
     switch (option->type) {
     case OPTION_FLAG: value->integer = 1; return true;
     case OPTION_TEXT: return true;
+    case OPTION_TEXTS: return add_repeat(args, option, text);
     case OPTION_DEVICE:
         if (is_device(text))
             return true;
@@ -141,6 +152,17 @@ static bool give(struct args *args, struct arg_value *value, const char *text)
 {
     value->given = true;
     return set_value(args, value, text);
+}
+
+bool args_set(struct args *args, const char *name, const char *text)
+{
+    struct arg_value *value = find_value(args, str_of(name), 0), before;
+    assert(value);
+    before = *value;
+    if (give(args, value, text))
+        return true;
+    *value = before;
+    return false;
 }
 
 /* Reads the option at argv[*at], which begins with a dash, and moves past it and its value. */
@@ -239,6 +261,15 @@ bool args_flag(const struct args *args, const char *name)
 const char *args_text(const struct args *args, const char *name)
 {
     return value_of(args, name)->text;
+}
+
+const char *args_texts(const struct args *args, const char *name, int index)
+{
+    const struct option *option = value_of(args, name)->option;
+    for (int i = 0; i < args->n_repeats; i++)
+        if (args->repeats[i].option == option && index-- == 0)
+            return args->repeats[i].text;
+    return NULL;
 }
 
 int args_int(const struct args *args, const char *name)

@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "base/rng.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/json_out.h"
 #include "cli/options.h"
 #include "cli/talk.h"

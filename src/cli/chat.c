@@ -1,9 +1,12 @@
+#include "cli/chat.h"
+
 #include <stdio.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/os.h"
-#include "cli/answer.h"
-#include "cli/command.h"
+#include "cli/chat_input.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/talk.h"
 #include "text/utf8.h"
@@ -18,176 +21,323 @@ static const struct option options[] = {
 /* clang-format on */
 static const struct option_group chat_options = {"Conversation", options};
 
-struct chat {
-    struct answer answer;
-    struct hth_message *messages; /* contents are owned but for the system's */
-    size_t n_messages, cap_messages, n_system;
-    int n_ctx;
-};
+/* --- messages --------------------------------------------------------------------------------- */
 
-static int add_message(struct chat *chat, const char *role, struct str content)
+static char *copy_of(struct str text)
+{
+    char *copy = mem_alloc(text.len + 1);
+    if (copy && text.len)
+        memcpy(copy, text.ptr, text.len);
+    if (copy)
+        copy[text.len] = '\0';
+    return copy;
+}
+
+int chat_add(struct chat *chat, const char *role, struct str content)
 {
     struct hth_message *grown =
         mem_grow(chat->messages, &chat->cap_messages, chat->n_messages + 1, sizeof *grown);
-    struct strbuf copy = {0};
-    strbuf_append(&copy, content);
-    strbuf_append(&copy, STR("")); /* an empty one is a string too */
+    char *copy = copy_of(content);
     if (grown)
         chat->messages = grown;
-    if (!grown || copy.failed || !copy.ptr) {
-        strbuf_free(&copy);
+    if (!grown || !copy) {
+        mem_free(copy);
         return talk_error("out of memory: a conversation of %zu messages", chat->n_messages);
     }
-    grown[chat->n_messages++] = (struct hth_message){role, copy.ptr};
+    grown[chat->n_messages++] = (struct hth_message){role, copy};
     return EXIT_OK;
 }
 
-static void drop_messages(struct chat *chat, size_t from, size_t count)
+void chat_drop(struct chat *chat, size_t from, size_t count)
 {
     for (size_t i = from; i < from + count; i++)
         mem_free((void *)(uintptr_t)chat->messages[i].content);
     size_t left = chat->n_messages - from - count;
-    if (left)
+    if (left && count)
         memmove(chat->messages + from, chat->messages + from + count,
                 left * sizeof *chat->messages);
     chat->n_messages -= count;
 }
 
-/* A line of any length without its end; false at the end of input. */
-static bool read_line(struct strbuf *line)
+size_t chat_n_system(const struct chat *chat)
 {
-    char piece[4096];
-    strbuf_clear(line);
-    while (fgets(piece, sizeof piece, stdin)) {
-        strbuf_append(line, str_of(piece));
-        if (line->len && line->ptr[line->len - 1] == '\n')
-            break;
-    }
-    bool any = line->len > 0;
-    while (line->len && (line->ptr[line->len - 1] == '\n' || line->ptr[line->len - 1] == '\r'))
-        line->ptr[--line->len] = '\0';
-    return any;
+    return chat->n_messages && strcmp(chat->messages[0].role, "system") == 0;
 }
 
-static int encode(struct chat *chat, int32_t **ids, int *count)
+size_t chat_last_user(const struct chat *chat)
 {
-    char *text;
-    size_t len;
+    for (size_t i = chat->n_messages; i-- > 0;)
+        if (strcmp(chat->messages[i].role, "user") == 0)
+            return i;
+    return chat->n_messages;
+}
+
+int chat_set_system(struct chat *chat, struct str content)
+{
+    size_t n = chat->n_messages, had = chat_n_system(chat);
+    if (content.len == 0) {
+        chat_drop(chat, 0, had);
+        return EXIT_OK;
+    }
+    int code = chat_add(chat, "system", content);
+    if (code)
+        return code;
+    struct hth_message added = chat->messages[n];
+    memmove(chat->messages + 1, chat->messages, n * sizeof added);
+    chat->messages[0] = added;
+    chat_drop(chat, 1, had);
+    return EXIT_OK;
+}
+
+/* --- the prompt, and what of the conversation fits ---------------------------------------------
+ */
+
+/* The ids of the conversation but for its oldest `dropped` messages after the system's. */
+static int encode(struct chat *chat, size_t dropped, int32_t **ids, int *count)
+{
+    char *text = NULL;
+    size_t len, n_system = chat_n_system(chat), n = chat->n_messages - dropped;
     *ids = NULL;
-    if (hth_render_chat(chat->answer.model, chat->messages, chat->n_messages, true, &text, &len))
+    struct hth_message *list = mem_calloc(n, sizeof *list);
+    if (!list)
+        return talk_error("out of memory: a conversation of %zu messages", n);
+    memcpy(list, chat->messages, n_system * sizeof *list);
+    memcpy(list + n_system, chat->messages + n_system + dropped, (n - n_system) * sizeof *list);
+    enum hth_status status = hth_render_chat(chat->answer.model, list, n, true, &text, &len);
+    mem_free(list);
+    if (status)
         return EXIT_FAILED;
     int code = tokenize_prompt(chat->answer.model, (struct str){text, len}, ids, count);
+    if (code == EXIT_OK && chat->answer.ids.count == 0)
+        answer_begin(&chat->answer, (struct str){text, len});
     hth_free(text);
     return code;
 }
 
-/* The conversation's ids; the oldest exchanges are forgotten until there is room for an answer. */
-static int encode_that_fits(struct chat *chat, int32_t **ids, int *count)
+/* Does that leave room for `n_more` tokens and, unless the last message is `alone`, the better part
+ * of an answer? */
+static bool fits(const struct chat *chat, int count, int n_more, bool alone)
 {
-    int room = chat->n_ctx / 4 < 512 ? chat->n_ctx / 4 : 512;
-    bool forgot = false;
+    int room = alone ? 1 : chat->n_ctx / 4 < 512 ? chat->n_ctx / 4 : 512;
+    return (int64_t)count + n_more + room <= chat->n_ctx;
+}
+
+/* Drops the fewest of the oldest exchanges that make it fit. *ids is NULL if even the last message
+ * alone, of *count tokens, does not; then nothing is dropped. */
+static int encode_that_fits(struct chat *chat, int n_more, int32_t **ids, int *count)
+{
+    /* in exchanges: `low` is too few; `high` will do, once it was tried */
+    size_t most = (chat->n_messages - chat_n_system(chat) - 1) / 2, low = 0, high = most, at = 0;
     for (;;) {
-        int code = encode(chat, ids, count);
+        int code = encode(chat, 2 * at, ids, count);
         if (code)
             return code;
-        bool one_left = chat->n_messages <= chat->n_system + 1;
-        if (*count + room <= chat->n_ctx || (one_left && *count < chat->n_ctx))
+        bool good = fits(chat, *count, n_more, at == most);
+        if (good && (at == 0 || at == low + 1))
             break;
         hth_free(*ids);
         *ids = NULL;
-        if (one_left)
-            return talk_error("this message has %d tokens, more than the context of %d: use a "
-                              "larger --ctx",
-                              *count, chat->n_ctx);
-        drop_messages(chat, chat->n_system, 2);
-        forgot = true;
+        if (at == most && !good)
+            return EXIT_OK;
+        if (good)
+            high = at;
+        else
+            low = at;
+        bool tried = good || at > 0; /* the whole is tried first, then the last message alone */
+        at = !tried ? most : high == low + 1 ? high : low + (high - low) / 2;
     }
-    if (forgot)
-        talk_line("the context of %d tokens is full: the oldest messages are forgotten",
-                  chat->n_ctx);
+    chat->shifted |= at > 0;
+    chat_drop(chat, chat_n_system(chat), 2 * at);
     return EXIT_OK;
 }
 
-static int take_turn(struct chat *chat, struct str said)
+static int make_room(void *user, int n_answer, int32_t **ids, int *count)
 {
+    return encode_that_fits(user, n_answer, ids, count);
+}
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+static void note_shift(struct chat *chat)
+{
+    if (chat->shifted)
+        talk_note("the context of %d tokens is full: the oldest messages are forgotten",
+                  chat->n_ctx);
+    chat->shifted = false;
+}
+
+static void explain_end(const struct chat *chat)
+{
+    const struct answer *answer = &chat->answer;
+    if (answer->end == ANSWER_FULL)
+        talk_note("the context of %d tokens is full and the answer is cut: use a larger --ctx",
+                  chat->n_ctx);
+    if (answer->end == ANSWER_INTERRUPTED && answer->text.len == 0)
+        talk_note("stopped before the first word: /retry answers, a new message takes its place");
+    answer_explain_closed(answer);
+}
+
+int chat_answer(struct chat *chat)
+{
+    struct answer *answer = &chat->answer;
     int32_t *ids = NULL;
-    int count, code = add_message(chat, "user", said);
+    int count;
+    answer->ids.count = 0;
+    int code = encode_that_fits(chat, 0, &ids, &count);
+    note_shift(chat);
+    if (code == EXIT_OK && !ids)
+        code = talk_error("this message has %d tokens, more than the context of %d has room for: "
+                          "use a larger --ctx",
+                          count, chat->n_ctx);
+    if (code == EXIT_OK)
+        code = answer_run(answer, ids, count);
+    hth_free(ids);
+    note_shift(chat);
     if (code)
         return code;
-    answer_reset(&chat->answer);
-    code = encode_that_fits(chat, &ids, &count);
-    if (code == EXIT_OK)
-        code = answer_run(&chat->answer, ids, count);
-    hth_free(ids);
-    if (code == EXIT_OK)
-        code = add_message(chat, "assistant", strbuf_str(&chat->answer.text));
-    else
-        drop_messages(chat, chat->n_messages - 1, 1);
-    if (code == EXIT_OK && chat->answer.end == ANSWER_FULL)
-        talk_line("the context of %d tokens is full and the answer is cut: use a larger --ctx",
-                  chat->n_ctx);
+    explain_end(chat);
+    if (answer->text.len == 0 && answer->end == ANSWER_INTERRUPTED)
+        return EXIT_OK;
+    return chat_add(chat, "assistant", strbuf_str(&answer->text));
+}
+
+int chat_say(struct chat *chat, struct str said)
+{
+    size_t last = chat_last_user(chat);
+    if (last + 1 == chat->n_messages)
+        chat_drop(chat, last, 1);
+    int code = chat_add(chat, "user", said);
+    if (code)
+        return code;
+    code = chat_answer(chat);
+    if (code)
+        chat_drop(chat, chat_last_user(chat), 1);
     return code;
 }
 
-static int talk(struct chat *chat)
+int chat_renew_sampler(struct chat *chat, uint64_t more)
 {
-    bool person = os_is_terminal(stdin);
-    struct strbuf line = {0};
-    int worst = EXIT_OK;
-    for (;;) {
-        if (person) {
-            fputs("> ", stderr);
-            fflush(stderr);
-        }
-        if (!read_line(&line))
-            break;
-        if (line.len == 0)
-            continue;
-        int code = EXIT_FAILED;
-        if (line.failed)
-            talk_error("out of memory: the line is too long");
-        else if (!utf8_valid(strbuf_str(&line)))
-            talk_error("this line is not UTF-8, and is not answered");
-        else
-            code = take_turn(chat, strbuf_str(&line));
-        worst = code ? code : worst;
-        if (!out_flush())
-            break;
-    }
-    if (person)
-        fputc('\n', stderr);
-    if (!person && chat->answer.n_answer)
-        answer_summary(&chat->answer);
-    strbuf_free(&line);
-    return worst;
-}
-
-static int start(const struct args *args, struct chat *chat, struct hth_model *model)
-{
-    const char *system = args_text(args, "system");
-    chat->answer.model = model;
-    chat->answer.n_max = args_int(args, "n-predict");
-    struct hth_session_options wanted = session_options(args);
-    int code = exit_of(hth_session_open(&chat->answer.session, model, &wanted));
-    if (code == EXIT_OK)
-        code = open_sampler(args, model, &chat->answer.sampler);
-    if (code == EXIT_OK && system && *system) {
-        code = add_message(chat, "system", str_of(system));
-        chat->n_system = 1;
-    }
+    const uint64_t most = 9007199254740991, usual = INT32_MAX; /* what --seed takes; easy to read */
+    struct hth_sampler *sampler;
+    uint64_t seed = args_given(&chat->args, "seed")
+                        ? (args_bytes(&chat->args, "seed") + more) % (most + 1)
+                        : (os_time_ns() ^ (uint64_t)time(NULL) * 2654435761u) % usual;
+    char *text = arena_printf(&chat->texts, "%llu", (unsigned long long)seed);
+    if (!text)
+        return talk_error("out of memory: a sampler");
+    if (!args_set(&chat->args, "seed", text))
+        return EXIT_USAGE;
+    int code = open_sampler(&chat->args, chat->answer.model, &sampler);
     if (code)
         return code;
-    chat->n_ctx = hth_session_get_info(chat->answer.session).n_ctx;
-    struct hth_model_info info = hth_model_get_info(model);
-    if (os_is_terminal(stdin))
-        talk_line("%s on %s: write and press Enter; Ctrl-C stops an answer, Ctrl-D ends",
-                  info.name[0] ? info.name : info.architecture, info.device);
+    hth_sampler_destroy(chat->answer.sampler);
+    chat->answer.sampler = sampler;
+    chat->answer.n_max = args_int(&chat->args, "n-predict");
     return EXIT_OK;
+}
+
+/* --- the conversation ------------------------------------------------------------------------- */
+
+/* The line takes the place of the last message. */
+static int say_edited(struct chat *chat, struct str line)
+{
+    strbuf_clear(&chat->edit);
+    size_t last = chat_last_user(chat);
+    chat_drop(chat, last, chat->n_messages - last);
+    return chat_say(chat, line);
+}
+
+static int take_line(struct chat *chat, const struct strbuf *line)
+{
+    struct str text = strbuf_str(line);
+    if (line->failed)
+        return talk_error("out of memory: the line is too long");
+    if (!utf8_valid(text))
+        return talk_error("this line is not UTF-8, and is not answered");
+    if (chat->edit.len)
+        return say_edited(chat, text);
+    if (chat_is_command(text))
+        return chat_command(chat, text);
+    return chat_say(chat, str_starts_with(text, STR("//")) ? str_slice(text, 1, text.len) : text);
+}
+
+/* Nothing was typed, or it was dropped; true when that was the wish to leave. */
+static bool leave(struct chat *chat, enum input_end end, bool *warned)
+{
+    bool editing = chat->edit.len > 0;
+    strbuf_clear(&chat->edit);
+    if (end == INPUT_OVER || (end == INPUT_INTERRUPTED_EMPTY && *warned))
+        return true;
+    *warned = end == INPUT_INTERRUPTED_EMPTY;
+    if (editing)
+        talk_note("the last message stays as it is");
+    else if (*warned)
+        talk_note("Ctrl-C once more, or Ctrl-D, leaves");
+    return false;
+}
+
+static int talk(struct chat *chat, struct chat_input *input)
+{
+    struct strbuf line = {0};
+    int worst = EXIT_OK;
+    bool warned = false;
+    while (!chat->over && out_flush()) {
+        enum input_end end = chat_input_read(input, strbuf_str(&chat->edit), &line);
+        if (end != INPUT_LINE || line.len == 0) {
+            if (leave(chat, end, &warned))
+                break;
+            continue;
+        }
+        warned = false;
+        int code = take_line(chat, &line);
+        worst = code ? code : worst;
+        if (!input->person && interrupted()) {
+            worst = EXIT_INTERRUPTED;
+            break;
+        }
+    }
+    if (!input->person && chat->answer.n_answer && out_flush())
+        answer_summary(&chat->answer);
+    strbuf_free(&line);
+    return input->person ? EXIT_OK : worst;
+}
+
+static int start(struct chat *chat, struct hth_model *model)
+{
+    const char *system = args_text(&chat->args, "system");
+    chat->answer.model = model;
+    chat->answer.make_room = make_room;
+    chat->answer.room_user = chat;
+    struct hth_session_options wanted = session_options(&chat->args);
+    int code = exit_of(hth_session_open(&chat->answer.session, model, &wanted));
+    if (code == EXIT_OK)
+        code = chat_renew_sampler(chat, 0);
+    if (code == EXIT_OK && system)
+        code = chat_set_system(chat, str_of(system));
+    if (code == EXIT_OK)
+        chat->n_ctx = hth_session_get_info(chat->answer.session).n_ctx;
+    return code;
+}
+
+static int converse(struct chat *chat)
+{
+    struct hth_model_info info = hth_model_get_info(chat->answer.model);
+    struct chat_input input;
+    hold_interrupts();
+    chat_input_open(&input);
+    chat->can_edit = input.editor != NULL;
+    if (input.person)
+        talk_note("%s on %s: write and press Enter; Ctrl-C stops an answer, Ctrl-D ends, /help "
+                  "tells more",
+                  info.name[0] ? info.name : info.architecture, info.device);
+    int code = talk(chat, &input);
+    chat_input_close(&input);
+    return code;
 }
 
 static int run(const struct args *args)
 {
-    struct chat chat = {0};
+    struct chat chat = {.args = *args};
     struct hth_model *model = NULL;
     struct strbuf system = {0};
     int code = EXIT_OK;
@@ -196,17 +346,28 @@ static int run(const struct args *args)
     if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &model);
     if (code == EXIT_OK)
-        code = start(args, &chat, model);
+        code = start(&chat, model);
     if (code == EXIT_OK)
-        code = talk(&chat);
-    drop_messages(&chat, 0, chat.n_messages);
+        code = converse(&chat);
+    chat_drop(&chat, 0, chat.n_messages);
     mem_free(chat.messages);
+    strbuf_free(&chat.edit);
     strbuf_free(&system);
+    arena_free(&chat.texts);
     answer_free(&chat.answer);
     hth_sampler_destroy(chat.answer.sampler);
     hth_session_close(chat.answer.session);
     hth_model_close(model);
     return code;
+}
+
+static void more_help(void)
+{
+    out_printf(
+        "On a terminal lines are edited as in a shell (arrow keys, Ctrl-R searches what was\n"
+        "typed before), Alt-Enter begins another line, and a paste may have several. From a\n"
+        "pipe each line is a message. A line may also be a command:\n\n");
+    chat_list_commands(true);
 }
 
 static const struct option_group *const groups[] = {
@@ -221,4 +382,5 @@ const struct command command_chat = {
     .min_words = 1,
     .max_words = 1,
     .run = run,
+    .more_help = more_help,
 };

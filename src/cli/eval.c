@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/talk.h"
 #include "gguf/gguf_write.h"

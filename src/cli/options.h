@@ -13,7 +13,7 @@
 extern const struct option_group options_common;   /* --help, --verbose: every command has them */
 extern const struct option_group options_device;   /* --device, --threads */
 extern const struct option_group options_session;  /* --ctx, --batch, --kv, --float */
-extern const struct option_group options_sampling; /* --temp … --seed */
+extern const struct option_group options_sampling; /* --samplers … --logit-bias */
 extern const struct option_group options_test;     /* --rows, --validate, --discrete, --vram */
 
 /* The program's main notes here when it began. */
@@ -35,7 +35,11 @@ enum hth_kv_type kv_option(const struct args *args);
 /* What options_session asks for. */
 struct hth_session_options session_options(const struct args *args);
 
-/* A sampler by options_sampling. */
+/* Are options_sampling good? Worth asking before a large model is opened. Returns an exit code,
+ * everything said. */
+ATTR_WARN_UNUSED int check_sampling(const struct args *args);
+
+/* A sampler by options_sampling; NULL on failure. */
 ATTR_WARN_UNUSED int open_sampler(const struct args *args, const struct hth_model *model,
                                   struct hth_sampler **out);
 
@@ -48,12 +52,5 @@ ATTR_WARN_UNUSED int read_text(const char *text, const char *path, const char *w
  * text begins with it. Free *ids with hth_free. */
 ATTR_WARN_UNUSED int tokenize_prompt(const struct hth_model *model, struct str text, int32_t **ids,
                                      int *count);
-
-/* From now on Ctrl-C sets `interrupted` and cancels what `session` (may be NULL) computes; a second
- * one ends the program. */
-void watch_interrupt(struct hth_session *session);
-bool interrupted(void);
-/* Ctrl-C is the system's again. */
-void unwatch_interrupt(void);
 
 #endif

@@ -36,13 +36,16 @@ static int read_prompt(const struct args *args, struct strbuf *prompt)
 }
 
 /* The ids to feed: the prompt in the model's own form of a conversation, or as it is. */
-static int encode_prompt(const struct args *args, const struct hth_model *model,
+static int encode_prompt(const struct args *args, struct answer *answer,
                          const struct strbuf *prompt, int32_t **ids, int *count)
 {
+    const struct hth_model *model = answer->model;
     const char *system = args_text(args, "system");
     struct str text = strbuf_str(prompt);
-    if (args_flag(args, "raw"))
+    if (args_flag(args, "raw")) {
+        answer_begin(answer, text);
         return tokenize_prompt(model, text, ids, count);
+    }
     struct hth_message messages[2] = {{"system", system}, {"user", text.ptr ? text.ptr : ""}};
     bool has_system = system && *system;
     char *rendered;
@@ -51,6 +54,7 @@ static int encode_prompt(const struct args *args, const struct hth_model *model,
                                              has_system ? 2 : 1, true, &rendered, &len);
     if (status)
         return EXIT_FAILED;
+    answer_begin(answer, (struct str){rendered, len});
     int code = tokenize_prompt(model, (struct str){rendered, len}, ids, count);
     hth_free(rendered);
     return code;
@@ -69,10 +73,15 @@ static int choose_ctx(const struct hth_model *model, int n_prompt, int n_answer)
 
 static void explain_end(const struct answer *answer)
 {
+    if (answer->end == ANSWER_NO_READER) {
+        answer_explain_closed(answer);
+        return;
+    }
     int n_ctx = hth_session_get_info(answer->session).n_ctx;
     if (answer->end == ANSWER_FULL)
         talk_line("the context of %d tokens is full and the answer is cut: use a larger --ctx",
                   n_ctx);
+    answer_summary(answer);
 }
 
 static int answer_prompt(const struct args *args, struct hth_model *model,
@@ -82,7 +91,7 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
     int32_t *ids = NULL;
     int count, n = args_int(args, "n-predict");
     answer.n_max = n > 0 ? n : 0;
-    int code = encode_prompt(args, model, prompt, &ids, &count);
+    int code = encode_prompt(args, &answer, prompt, &ids, &count);
     if (code)
         return code;
     struct hth_session_options wanted = session_options(args);
@@ -95,7 +104,6 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {
         explain_end(&answer);
-        answer_summary(&answer);
         if (answer.end == ANSWER_INTERRUPTED)
             code = EXIT_INTERRUPTED;
     }
@@ -116,6 +124,8 @@ static int run(const struct args *args)
         code = read_text(args_text(args, "system"), NULL, "the system text", &system);
         strbuf_free(&system);
     }
+    if (code == EXIT_OK)
+        code = check_sampling(args);
     if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &model);
     if (code == EXIT_OK)

@@ -12,14 +12,15 @@ static struct {
     uint64_t started_ns; /* of what it shows */
     int permille;
     int out_errno; /* why stdout failed; 0: it has not */
+    bool dim;      /* stdout's colour */
 } state;
 
 /* --- stderr ----------------------------------------------------------------------------------- */
 
-static bool coloured(void)
+static bool coloured(FILE *stream)
 {
     const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    return os_is_terminal(stderr) && !(no && *no) && !(terminal && strcmp(terminal, "dumb") == 0);
+    return os_is_terminal(stream) && !(no && *no) && !(terminal && strcmp(terminal, "dumb") == 0);
 }
 
 static void wipe_bar(void)
@@ -35,7 +36,7 @@ static void write_line(void *user, enum hth_log_level level, const char *line)
     const char *colour = level == HTH_LOG_ERROR     ? "\033[1;31m"
                          : level == HTH_LOG_WARNING ? "\033[1;33m"
                                                     : "\033[2m";
-    bool paint = coloured();
+    bool paint = coloured(stderr);
     wipe_bar();
     fprintf(stderr, "%shearth:%s %s%s\n", paint ? colour : "", paint ? "\033[0m" : "",
             level == HTH_LOG_WARNING ? "warning: " : "", line);
@@ -69,6 +70,41 @@ int talk_error(const char *fmt, ...)
     log_linev(&the_log, HTH_LOG_ERROR, fmt, args);
     va_end(args);
     return EXIT_FAILED;
+}
+
+static void write_note(void *user, enum hth_log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    bool paint = coloured(stderr);
+    wipe_bar();
+    fprintf(stderr, "%shearth: %s%s\n", paint ? "\033[2m" : "", line, paint ? "\033[0m" : "");
+}
+
+void talk_note(const char *fmt, ...)
+{
+    struct log all = {write_note, NULL, HTH_LOG_DEBUG};
+    va_list args;
+    va_start(args, fmt);
+    log_linev(&all, HTH_LOG_INFO, fmt, args);
+    va_end(args);
+}
+
+static void write_plain(void *user, enum hth_log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    wipe_bar();
+    fprintf(stderr, "%s\n", line);
+}
+
+void talk_plain(const char *fmt, ...)
+{
+    struct log all = {write_plain, NULL, HTH_LOG_DEBUG};
+    va_list args;
+    va_start(args, fmt);
+    log_linev(&all, HTH_LOG_INFO, fmt, args);
+    va_end(args);
 }
 
 void talk_progress(const char *what, uint64_t done, uint64_t total)
@@ -161,6 +197,15 @@ void out_text(struct str text)
         out_put(text.ptr, text.len);
 }
 
+void out_dim(bool dim)
+{
+    if (dim == state.dim)
+        return;
+    state.dim = dim;
+    if (coloured(stdout))
+        out_printf(dim ? "\033[2m" : "\033[0m");
+}
+
 void out_quoted(struct str text, size_t max)
 {
     size_t n = text.len < max ? text.len : max;
@@ -192,13 +237,17 @@ bool out_flush(void)
     return state.out_errno == 0;
 }
 
+bool out_closed(void)
+{
+    return state.out_errno == EPIPE || state.out_errno == EINVAL; /* EINVAL: Windows */
+}
+
 int out_finish(void)
 {
     wipe_bar();
     if (out_flush())
         return EXIT_OK;
-    bool reader_left = state.out_errno == EPIPE || state.out_errno == EINVAL; /* EINVAL: Windows */
-    if (!reader_left)
+    if (!out_closed())
         talk_error("the output cannot be written: %s", strerror(state.out_errno));
     return EXIT_FAILED;
 }

@@ -21,7 +21,7 @@ static void check_summary(const struct spawn *s, const char *device)
     const char *line = spawn_last_line(s);
     assert_contains(line, device);
     double first = number_after(line, "first word ");
-    assert_true(first > 0 && first < 300);
+    assert_true(first >= 0 && first < 300); /* "0.00" on a fast machine */
     assert_true(number_after(line, "prompt ") >= 1);
     assert_true(number_after(line, " tokens at ") > 0);
     assert_true(number_after(line, "answer ") >= 1);
@@ -151,13 +151,18 @@ TEST(a_prompt_file_that_is_not_there)
     spawn_free(&s);
 }
 
-TEST(a_closed_pipe_ends_quietly)
+TEST(a_closed_pipe_is_said_once)
 {
     struct spawn s = {.closed_pipe = true};
     RUN(&s, "run", spawn_tiny_model(), "-p", "Hello", "-n", "500", "--device", "cpu");
-    assert_code(&s, 1);
-    assert_null(strstr(s.err.ptr, "pipe"));
-    assert_null(strstr(s.err.ptr, "written"));
+    spawn_assert_refused(&s, 1, "the output was closed before the answer ended");
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "500", "--device", "cpu");
+    assert_code(&s, 0); /* nothing was said, and nothing answered */
+    assert_string_equal(s.err.ptr, "");
+    struct spawn chat = {.closed_pipe = true, .input = STR("Hello\nHello\n")};
+    RUN(&chat, "chat", spawn_tiny_model(), "-n", "500", "--device", "cpu");
+    spawn_assert_refused(&chat, 1, "the output was closed before the answer ended");
+    spawn_free(&chat);
     RUN(&s, "--help");
     assert_code(&s, 1);
     assert_string_equal(s.err.ptr, "");
