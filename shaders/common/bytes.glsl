@@ -1,7 +1,8 @@
-// bytes.glsl: the four parts of a word as floats.
+// bytes.glsl: the four parts of a word.
 #ifndef COMMON_BYTES_GLSL
 #define COMMON_BYTES_GLSL
 
+// As floats.
 vec4 signed_bytes(uint word)
 {
     int w = int(word);
@@ -22,5 +23,11 @@ vec4 nibbles_low(uint word)
 vec4 nibbles_high(uint word)
 {
     return nibbles_low(word >> 4);
+}
+
+// Bits 0–3 as the lowest bits of the four bytes.
+uint bits_to_bytes(uint bits)
+{
+    return (bits & 15u) * 0x00204081u & 0x01010101u;
 }
 #endif
