@@ -45,6 +45,9 @@ struct pre_row {
 /* The row of this name; NULL if hearth does not know it. */
 const struct pre_row *pre_row_find(struct str name);
 
+/* The name that was probably meant by one that hearth does not know; NULL if none is near. */
+const char *pre_nearest(struct str name);
+
 /* All rows; NULL past the end. The first is "default". */
 const struct pre_row *pre_row_at(size_t index);
 

@@ -4,6 +4,8 @@
  * repeats, (*SKIP) where a long run would be tried again from each of its characters. */
 #include "text/pretokenize.h"
 
+#include "base/near.h"
+
 /* White space of any script (Unicode's White_Space): \s is ASCII's. */
 #define WS                                                                                         \
     "\\s\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
@@ -284,4 +286,19 @@ const struct pre_row *pre_row_find(struct str name)
         if (str_equal(name, str_of(rows[i].name)))
             return &rows[i];
     return NULL;
+}
+
+const char *pre_nearest(struct str name)
+{
+    const char *names[ARRAY_LEN(rows) + 1];
+    char word[64];
+    if (name.len >= sizeof word)
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        names[i] = rows[i].name;
+    names[ARRAY_LEN(rows)] = NULL;
+    for (size_t i = 0; i < name.len; i++)
+        word[i] = name.ptr[i];
+    word[name.len] = '\0';
+    return nearest_name(word, names);
 }

@@ -127,10 +127,12 @@ static const struct pre_row *choose_row(const struct gguf *gguf, const struct lo
     const struct pre_row *row = pre_row_find(name);
     if (row)
         return row;
+    const char *near = pre_nearest(name);
     log_warning(log,
-                "%s: hearth does not know the pre-tokenizer \"%.*s\"; \"default\" is used, and "
-                "answers may be worse for it",
-                gguf_path(gguf), (int)(name.len < 100 ? name.len : 100), name.ptr);
+                "%s: hearth does not know the pre-tokenizer \"%.*s\"%s%s%s; \"default\" is used, "
+                "and answers may be worse for it",
+                gguf_path(gguf), (int)(name.len < 100 ? name.len : 100), name.ptr,
+                near ? " (the nearest it knows is \"" : "", near ? near : "", near ? "\")" : "");
     return pre_row_at(0);
 }
 

@@ -197,3 +197,20 @@ TEST(hostile_text_takes_linear_time)
     }
     strbuf_free(&text);
 }
+
+TEST(the_nearest_name)
+{
+    static const char *const names[][2] = {
+        {"llama-bp", "llama-bpe"},     {"QWEN2", NULL}, {"gpt2", "gpt-2"},
+        {"deepsek-v3", "deepseek-v3"}, {"", NULL},      {"qwen35moe", NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *near = pre_nearest(str_of(names[i][0]));
+        if (!names[i][1])
+            assert_null(near);
+        else
+            assert_string_equal(near, names[i][1]);
+    }
+    static char longest[1000];
+    memset(longest, 'q', sizeof longest);
+    assert_null(pre_nearest((struct str){longest, sizeof longest}));
+}

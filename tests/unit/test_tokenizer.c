@@ -174,6 +174,19 @@ TEST(a_key_decides_about_bos)
     }
 }
 
+TEST(an_unknown_pretokenizer_is_named_with_the_nearest)
+{
+    struct tiny tiny = open_tiny("qwen-2");
+    assert_logged("\"qwen-2\" (the nearest it knows is \"qwen2\"); \"default\" is used");
+    tiny_close(&tiny);
+    tiny = open_tiny("something-else");
+    assert_logged("\"something-else\"; \"default\" is used");
+    tiny_close(&tiny);
+    tiny = open_tiny("qwen2");
+    assert_string_equal(test_log_text(), "");
+    tiny_close(&tiny);
+}
+
 /* phi-3's special tokens take the spaces after them; the name of the model says so. */
 TEST(special_tokens_strip_spaces_where_the_model_does)
 {
