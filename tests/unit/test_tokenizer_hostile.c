@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "data/tokenizer/tiny_vocab.h"
+#include "data/tokenizer/tiny_kinds.h"
 
 /* The address sanitizer slows all this down several times. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -313,8 +313,9 @@ static enum hth_status use_all(void *arg)
         return status;
     struct token_list ids = {0};
     struct strbuf text = {0};
-    status = tokenizer_encode(tokenizer, STR("<s>hello  aaaa\xff w\xe2\x82\xac<tool> whole"),
-                              TOKEN_ADD_BOS | TOKEN_PARSE_SPECIAL, &ids);
+    status = tokenizer_encode(
+        tokenizer, STR("<s>hello  aaaa\xff w\xe2\x82\xac<tool> whole he<dna>ACGTN</dna>"),
+        TOKEN_ADD_BOS | TOKEN_ADD_END | TOKEN_PARSE_SPECIAL, &ids);
     if (status == HTH_OK)
         status = tokenizer_decode(tokenizer, ids.ids, ids.count, true, &text);
     token_list_free(&ids);
@@ -326,9 +327,14 @@ static enum hth_status use_all(void *arg)
 TEST(each_allocation_may_fail)
 {
     static const char *const pres[] = {"llama-bpe", "gemma4", "mmbert", NULL};
+    struct tiny tiny;
     for (size_t i = 0; i < ARRAY_LEN(pres); i++) {
-        struct tiny tiny;
         assert_int_equal(tiny_open(&tiny, pres[i], test_log()), HTH_OK);
+        test_each_allocation_fails(use_all, tiny.gguf);
+        tiny_close(&tiny);
+    }
+    for (size_t i = 0; i < TINY_MODELS; i++) {
+        assert_int_equal(tiny_open_kind(&tiny, tiny_models[i], test_log()), HTH_OK);
         test_each_allocation_fails(use_all, tiny.gguf);
         tiny_close(&tiny);
     }
