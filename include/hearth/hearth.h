@@ -76,8 +76,9 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model);
 /* --- text ------------------------------------------------------------------------------------- */
 
 /* Token ids of `text` (`len` bytes of anything). Free *ids with hth_free. `bos`: put the
- * vocabulary's beginning-of-sequence token in front if it wants one. `special`: texts like
- * "<|im_end|>" become the control tokens they name; never set it for what a stranger wrote. */
+ * vocabulary's beginning-of-sequence token in front if it wants one, and its end or separator
+ * behind if it wants that. `special`: texts like "<|im_end|>" become the control tokens they name;
+ * never set it for what a stranger wrote. */
 HTH_CHECKED hth_tokenize(const struct hth_model *model, const char *text, size_t len, bool bos,
                          bool special, int32_t **ids, size_t *count);
 

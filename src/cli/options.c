@@ -185,19 +185,22 @@ int read_text(const char *text, const char *path, const char *what, struct strbu
 
 int tokenize_prompt(const struct hth_model *model, struct str text, int32_t **ids, int *count)
 {
-    int32_t *list, *bos;
-    size_t n, n_bos;
+    int32_t *list, *around; /* what stands around an empty text: BOS, EOS, both or none */
+    size_t n, n_around;
     *ids = NULL;
     *count = 0;
-    int code = exit_of(hth_tokenize(model, "", 0, true, false, &bos, &n_bos));
+    int code = exit_of(hth_tokenize(model, "", 0, true, false, &around, &n_around));
     if (code)
         return code;
     code = exit_of(hth_tokenize(model, text.ptr ? text.ptr : "", text.len, true, true, &list, &n));
-    if (code == EXIT_OK && n_bos == 1 && n >= 2 && list[0] == bos[0] && list[1] == bos[0]) {
+    bool begins = code == EXIT_OK && n_around && n && list[0] == around[0];
+    if (code == EXIT_OK && n_around > begins && n > begins)
+        n--; /* the text goes on with an answer */
+    if (begins && n >= 2 && list[1] == around[0]) {
         n--; /* most chat templates write it themselves */
         memmove(list, list + 1, n * sizeof *list);
     }
-    hth_free(bos);
+    hth_free(around);
     if (code)
         return code;
     if (n > INT32_MAX) {
