@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hearth/sampling.h"
 #include "hearth/status.h"
 
 #ifdef __cplusplus
@@ -185,24 +186,29 @@ HTH_CHECKED hth_session_profile(struct hth_session *session, hth_profile_fn *fn,
 
 /* --- sampling --------------------------------------------------------------------------------- */
 
-/* All zero: greedy. */
-struct hth_sampler_options {
-    float temp;           /* 0: always the likeliest token */
-    int top_k;            /* 0: all */
-    float top_p;          /* 0 or 1: all */
-    float min_p;          /* 0: all */
-    float repeat_penalty; /* 0 or 1: none */
-    int repeat_last_n;    /* tokens that count as repetition; 0: 64 */
-    uint64_t seed;        /* same seed, same text */
-};
-
+/* Options: struct hth_sampler_options in hearth/sampling.h; all zero is greedy. A sampler belongs
+ * to one thread at a time, and is destroyed before its model is closed. */
 struct hth_sampler;
+
+/* Are these options good, whatever the model? A sampler that hth_sampler_create then refuses has a
+ * bias of a token that the model lacks. Errors: HTH_ERROR_ARGUMENT. `log` may be NULL. */
+HTH_CHECKED hth_sampler_check(const struct hth_sampler_options *options, hth_log_fn *log,
+                              void *log_user);
+
+/* `options` may be NULL. Errors: HTH_ERROR_ARGUMENT naming what is out of range, _MEMORY. */
 HTH_CHECKED hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,
                                const struct hth_sampler_options *options);
 void hth_sampler_destroy(struct hth_sampler *sampler);
 
-/* Picks a token by the index-th logits of the last feed and remembers it for penalties. Errors:
- * HTH_ERROR_FORMAT when the logits are not numbers. */
+/* The text so far, a prompt's for example, in place of what the sampler remembers: penalties and
+ * DRY see it. Random numbers go on as they were. */
+void hth_sampler_set_history(struct hth_sampler *sampler, const int32_t *ids, size_t count);
+
+/* As just created: no text so far, the seed's first numbers. */
+void hth_sampler_reset(struct hth_sampler *sampler);
+
+/* Picks a token by the index-th logits of the last feed and remembers it as part of the text.
+ * Errors: HTH_ERROR_FORMAT when the logits are not numbers, or no token may come. */
 HTH_CHECKED hth_sample(struct hth_sampler *sampler, const struct hth_session *session, int index,
                        int32_t *id);
 

@@ -89,6 +89,7 @@ static int feed_ids(struct answer *answer, const int32_t *ids, int count)
         return status == HTH_ERROR_ARGUMENT ? EXIT_FAILED : exit_of(status);
     answer->prompt_ns += os_time_ns() - began;
     answer->n_prompt += count - common;
+    hth_sampler_set_history(answer->sampler, ids, (size_t)count);
     return remember(&answer->fed, ids + common, count - common);
 }
 

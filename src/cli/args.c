@@ -95,6 +95,16 @@ static bool set_number(struct args *args, struct arg_value *value, const char *t
     return true;
 }
 
+static bool add_repeat(struct args *args, const struct option *option, const char *text)
+{
+    if (args->n_repeats == MAX_REPEATS) {
+        usage_error(args->command, "--%s is there too often", option->name);
+        return false;
+    }
+    args->repeats[args->n_repeats++] = (struct arg_repeat){option, text};
+    return true;
+}
+
 static bool set_value(struct args *args, struct arg_value *value, const char *text)
 {
     const struct option *option = value->option;
@@ -102,6 +112,7 @@ static bool set_value(struct args *args, struct arg_value *value, const char *te
     switch (option->type) {
     case OPTION_FLAG: value->integer = 1; return true;
     case OPTION_TEXT: return true;
+    case OPTION_TEXTS: return add_repeat(args, option, text);
     case OPTION_DEVICE:
         if (is_device(text))
             return true;
@@ -250,6 +261,15 @@ bool args_flag(const struct args *args, const char *name)
 const char *args_text(const struct args *args, const char *name)
 {
     return value_of(args, name)->text;
+}
+
+const char *args_texts(const struct args *args, const char *name, int index)
+{
+    const struct option *option = value_of(args, name)->option;
+    for (int i = 0; i < args->n_repeats; i++)
+        if (args->repeats[i].option == option && index-- == 0)
+            return args->repeats[i].text;
+    return NULL;
 }
 
 int args_int(const struct args *args, const char *name)

@@ -344,6 +344,8 @@ static int run(const struct args *args)
     if (args_text(args, "system"))
         code = read_text(args_text(args, "system"), NULL, "the system text", &system);
     if (code == EXIT_OK)
+        code = check_sampling(args);
+    if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &model);
     if (code == EXIT_OK)
         code = start(&chat, model);

@@ -1,7 +1,5 @@
 #include "cli/options.h"
 
-#include <time.h>
-
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/os.h"
@@ -42,25 +40,6 @@ static const struct option session[] = {
     {0},
 };
 const struct option_group options_session = {"Computing", session};
-
-static const struct option sampling[] = {
-    {.name = "temp", .letter = 't', .type = OPTION_REAL, .metavar = "T", .min = 0, .max = 100, .fallback = "0",
-     .help = "temperature; 0 always takes the likeliest token"},
-    {.name = "top-k", .type = OPTION_INT, .metavar = "K", .min = 0, .max = INT32_MAX, .fallback = "0",
-     .help = "only the K likeliest tokens; 0: all"},
-    {.name = "top-p", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "1",
-     .help = "only the likeliest tokens that make up P together"},
-    {.name = "min-p", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "0",
-     .help = "only tokens at least P times as likely as the likeliest"},
-    {.name = "repeat-penalty", .type = OPTION_REAL, .metavar = "R", .min = 0.01, .max = 100, .fallback = "1",
-     .help = "makes tokens that were there less likely; 1: no"},
-    {.name = "repeat-last-n", .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX, .fallback = "64",
-     .help = "how far back tokens count as repeated"},
-    {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = 0, .max = 9007199254740991,
-     .help = "same seed, same text (without: a new one each time)"},
-    {0},
-};
-const struct option_group options_sampling = {"Sampling", sampling};
 
 static const struct option test[] = {
     {.name = "rows", .type = OPTION_TEXT, .metavar = "NAME", .help = "only kernels of this name"},
@@ -135,22 +114,6 @@ struct hth_session_options session_options(const struct args *args)
         .kv = kv_option(args),
         .float_only = args_flag(args, "float"),
     };
-}
-
-int open_sampler(const struct args *args, const struct hth_model *model, struct hth_sampler **out)
-{
-    struct hth_sampler_options options = {
-        .temp = (float)args_real(args, "temp"),
-        .top_k = args_int(args, "top-k"),
-        .top_p = (float)args_real(args, "top-p"),
-        .min_p = (float)args_real(args, "min-p"),
-        .repeat_penalty = (float)args_real(args, "repeat-penalty"),
-        .repeat_last_n = args_int(args, "repeat-last-n"),
-        .seed = args_bytes(args, "seed"),
-    };
-    if (!args_given(args, "seed"))
-        options.seed = (uint64_t)time(NULL) ^ os_time_ns() ^ (uint64_t)os_process_id() << 32;
-    return exit_of(hth_sampler_create(out, model, &options));
 }
 
 /* --- text ------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 extern const struct option_group options_common;   /* --help, --verbose: every command has them */
 extern const struct option_group options_device;   /* --device, --threads */
 extern const struct option_group options_session;  /* --ctx, --batch, --kv, --float */
-extern const struct option_group options_sampling; /* --temp … --seed */
+extern const struct option_group options_sampling; /* --samplers … --logit-bias */
 extern const struct option_group options_test;     /* --rows, --validate, --discrete, --vram */
 
 /* The program's main notes here when it began. */
@@ -35,7 +35,11 @@ enum hth_kv_type kv_option(const struct args *args);
 /* What options_session asks for. */
 struct hth_session_options session_options(const struct args *args);
 
-/* A sampler by options_sampling. */
+/* Are options_sampling good? Worth asking before a large model is opened. Returns an exit code,
+ * everything said. */
+ATTR_WARN_UNUSED int check_sampling(const struct args *args);
+
+/* A sampler by options_sampling; NULL on failure. */
 ATTR_WARN_UNUSED int open_sampler(const struct args *args, const struct hth_model *model,
                                   struct hth_sampler **out);
 

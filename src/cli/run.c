@@ -125,6 +125,8 @@ static int run(const struct args *args)
         strbuf_free(&system);
     }
     if (code == EXIT_OK)
+        code = check_sampling(args);
+    if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &model);
     if (code == EXIT_OK)
         code = answer_prompt(args, model, &prompt);

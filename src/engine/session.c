@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "sample/sampler.h"
 
 static enum hth_status build_graph(void *user, struct graph *graph, int n_tokens, int n_outputs)
 {
@@ -380,61 +379,5 @@ enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn 
         fn(user, program->steps[i].label, program->steps[i].name, times[i], program->steps[i].bytes,
            program->steps[i].flops);
     mem_free(times);
-    return status;
-}
-
-/* --- sampling --------------------------------------------------------------------------------- */
-
-struct hth_sampler {
-    struct sampler *chain;
-    const struct log *log;
-};
-
-enum hth_status hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,
-                                   const struct hth_sampler_options *options)
-{
-    *out = NULL;
-    struct hth_sampler_options zero = {0};
-    options = options ? options : &zero;
-    struct sampler_params params = {
-        .temp = options->temp,
-        .top_k = options->top_k,
-        .top_p = options->top_p,
-        .min_p = options->min_p,
-        .repeat_penalty = options->repeat_penalty,
-        .repeat_last_n = options->repeat_last_n,
-        .seed = options->seed,
-    };
-    struct hth_sampler *sampler = mem_calloc(1, sizeof *sampler);
-    if (!sampler)
-        return log_fail_memory(&model->log, "a sampler", sizeof *sampler);
-    sampler->log = &model->log;
-    enum hth_status status =
-        sampler_create(&sampler->chain, model->model->hp.n_vocab, &params, &model->log);
-    if (status) {
-        mem_free(sampler);
-        return status;
-    }
-    *out = sampler;
-    return HTH_OK;
-}
-
-void hth_sampler_destroy(struct hth_sampler *sampler)
-{
-    if (!sampler)
-        return;
-    sampler_destroy(sampler->chain);
-    mem_free(sampler);
-}
-
-enum hth_status hth_sample(struct hth_sampler *sampler, const struct hth_session *session,
-                           int index, int32_t *id)
-{
-    const float *logits = hth_session_logits(session, index);
-    if (!logits)
-        return log_fail(sampler->log, HTH_ERROR_ARGUMENT, "no logits to sample from");
-    enum hth_status status = sampler_pick(sampler->chain, logits, id, sampler->log);
-    if (status == HTH_OK)
-        sampler_accept(sampler->chain, *id);
     return status;
 }

@@ -1,5 +1,9 @@
 #include "sample/stage.h"
 
+#include <float.h>
+
+#include "sample/same_math.h"
+
 static void swap(struct candidate *a, struct candidate *b)
 {
     struct candidate t = *a;
@@ -34,44 +38,71 @@ static void sort(struct candidate *items, size_t count)
     }
 }
 
-static const struct candidate *median(const struct candidate *a, const struct candidate *b,
-                                      const struct candidate *c)
+/* The order of likelihood, or of the distance from `center` if that is finite. */
+static inline bool before(const struct candidate *a, const struct candidate *b, double center)
 {
-    if (candidate_before(a, b))
-        return candidate_before(b, c) ? b : candidate_before(a, c) ? c : a;
-    return candidate_before(a, c) ? a : candidate_before(b, c) ? c : b;
+    if (center < INFINITY) {
+        double x = fabs(a->logit - center), y = fabs(b->logit - center);
+        if (x != y)
+            return x < y;
+    }
+    return candidate_before(a, b);
 }
 
-/* Selection as Hoare's (1961, "Algorithm 65: Find"): afterwards the n likeliest stand first. Ids
- * make all candidates different, so that both scans stop at the pivot at the latest. */
+static const struct candidate *median(const struct candidate *a, const struct candidate *b,
+                                      const struct candidate *c, double center)
+{
+    if (before(a, b, center))
+        return before(b, c, center) ? b : before(a, c, center) ? c : a;
+    return before(a, c, center) ? a : before(b, c, center) ? c : b;
+}
+
+/* Splits items[count], two at least, as Hoare did (1961, "Algorithm 64: Quicksort"): returns an i
+ * above 0 and below count such that all before i come before all from i on. Ids make all candidates
+ * different, so that both scans stop at the pivot at the latest. */
+static inline size_t split(struct candidate *items, size_t count, double center)
+{
+    const struct candidate pivot = *median(&items[0], &items[count / 2], &items[count - 1], center);
+    size_t i = 0, j = count - 1;
+    for (;;) {
+        while (before(&items[i], &pivot, center))
+            i++;
+        while (before(&pivot, &items[j], center))
+            j--;
+        if (i >= j)
+            return i ? i : 1; /* i = 0: the pivot came first and stands there */
+        swap(&items[i++], &items[j--]);
+    }
+}
+
+/* Selection ("Algorithm 65: Find"): afterwards the n likeliest stand first. */
 static void select_first(struct candidate *items, size_t count, size_t n)
 {
     size_t low = 0, high = count; /* the n-th place lies in [low, high) */
-    while (high - low > 1 && n > low && n < high) {
-        const struct candidate pivot =
-            *median(&items[low], &items[low + (high - low) / 2], &items[high - 1]);
-        size_t i = low, j = high - 1;
-        for (;;) {
-            while (candidate_before(&items[i], &pivot))
-                i++;
-            while (candidate_before(&pivot, &items[j]))
-                j--;
-            if (i >= j)
-                break;
-            swap(&items[i++], &items[j--]);
-        }
-        /* Before i: before the pivot or it; from i on: the pivot or after it. */
-        if (n <= i && i > low)
+    while (n > low && n < high) {
+        size_t i = low + split(items + low, high - low, INFINITY);
+        if (n <= i)
             high = i;
-        else if (n >= i && i > low)
-            low = i;
         else
-            low++; /* the pivot came first and stands at its place */
+            low = i;
     }
+}
+
+/* The n likeliest of few: one pass with a heap of those found so far. */
+static void select_few(struct candidate *items, size_t count, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sink(items, i, n);
+    for (size_t i = n; i < count; i++)
+        if (candidate_before(&items[i], &items[0])) {
+            swap(&items[i], &items[0]);
+            sink(items, 0, n);
+        }
 }
 
 void candidates_sort_first(struct candidates *left, size_t n)
 {
+    enum { FEW = 256 };
     struct candidate *rest = left->items + left->n_sorted;
     size_t n_rest = left->count - left->n_sorted;
     if (n > left->count)
@@ -79,7 +110,9 @@ void candidates_sort_first(struct candidates *left, size_t n)
     if (n <= left->n_sorted)
         return;
     n -= left->n_sorted;
-    if (n < n_rest)
+    if (n <= FEW)
+        select_few(rest, n_rest, n);
+    else if (n < n_rest)
         select_first(rest, n_rest, n);
     sort(rest, n);
     left->n_sorted += n;
@@ -90,7 +123,86 @@ float candidates_max(const struct candidates *left)
     float max = left->items[0].logit;
     if (left->n_sorted == 0)
         for (size_t i = 1; i < left->count; i++)
-            if (left->items[i].logit > max)
-                max = left->items[i].logit;
+            max = left->items[i].logit > max ? left->items[i].logit : max;
     return max;
+}
+
+double candidate_mass(const struct candidate *item, float max)
+{
+    return same_exp((double)item->logit - max);
+}
+
+double candidates_mass(const struct candidates *left, float max)
+{
+    double total = 0.0;
+    for (size_t i = 0; i < left->count; i++)
+        total += candidate_mass(&left->items[i], max);
+    return total;
+}
+
+void candidates_keep_likeliest(struct candidates *left)
+{
+    candidates_sort_first(left, 1);
+    left->count = left->n_sorted = 1;
+}
+
+void candidates_keep_from(struct candidates *left, double least)
+{
+    size_t kept = 0, sorted = 0;
+    if (!((double)candidates_max(left) >= least)) {
+        candidates_keep_likeliest(left);
+        return;
+    }
+    for (size_t i = 0; i < left->count; i++) {
+        if ((double)left->items[i].logit < least)
+            continue;
+        sorted += i < left->n_sorted;
+        left->items[kept++] = left->items[i];
+    }
+    left->count = kept;
+    left->n_sorted = sorted;
+}
+
+void candidates_keep_mass(struct candidates *left, float max, double target, double center)
+{
+    size_t low = 0, high = left->count;
+    double reached = 0.0; /* by all before `low` */
+    if (center < INFINITY)
+        left->n_sorted = 0;
+    while (low < left->n_sorted) {
+        reached += candidate_mass(&left->items[low++], max);
+        if (reached >= target) {
+            left->count = left->n_sorted = low;
+            return;
+        }
+    }
+    /* Selection by mass in place of by count: the last to be kept lies in [low, high). */
+    while (high - low > 1) {
+        size_t i = low + split(left->items + low, high - low, center);
+        struct candidates first = {left->items + low, i - low, 0};
+        double mass = candidates_mass(&first, max);
+        if (reached + mass >= target) {
+            high = i;
+        } else {
+            reached += mass;
+            low = i;
+        }
+    }
+    left->count = high;
+}
+
+size_t candidates_draw(const struct candidates *left, float max, struct rng *rng)
+{
+    double u = rng_double(rng) * candidates_mass(left, max);
+    for (size_t i = 0; i < left->count; i++) {
+        u -= candidate_mass(&left->items[i], max);
+        if (u < 0.0)
+            return i;
+    }
+    return 0; /* only by rounding */
+}
+
+float clamp_logit(double logit)
+{
+    return (float)fmax(fmin(logit, FLT_MAX), -FLT_MAX); /* a softmax of ∞ is NaN */
 }

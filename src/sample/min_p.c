@@ -1,23 +1,22 @@
 #include "sample/stage.h"
 
-static bool is_on(const struct sampler_params *params)
+#include "sample/same_math.h"
+
+static bool is_on(const struct hth_sampler_options *options)
 {
-    return params->min_p > 0.0f;
+    return options->min_p > 0.0f;
 }
 
 /* Nguyen et al. 2024 (arXiv:2407.01082): p_i ≥ min_p × p_max, which in logits is a distance. */
-static void apply(const struct sampler *sampler, struct candidates *left)
+static void apply(struct sampler *sampler, struct candidates *left)
 {
-    double least = candidates_max(left) + log((double)sampler->params.min_p);
-    size_t kept = 0, sorted = 0;
-    for (size_t i = 0; i < left->count; i++) {
-        if ((double)left->items[i].logit < least)
-            continue;
-        sorted += i < left->n_sorted;
-        left->items[kept++] = left->items[i];
-    }
-    left->count = kept;
-    left->n_sorted = sorted;
+    candidates_keep_from(left, candidates_max(left) + same_log((double)sampler->opt.min_p));
 }
 
-const struct sampler_stage stage_min_p = {"min-p", is_on, apply};
+const struct sampler_stage sampler_stage_min_p = {
+    .names = {"min_p"},
+    .letter = 'm',
+    .cuts = true,
+    .is_on = is_on,
+    .apply = apply,
+};

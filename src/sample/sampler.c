@@ -1,105 +1,122 @@
 #include "sample/sampler.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "sample/stage.h"
 
-#include <string.h>
-
-enum { RECENT_DEFAULT = 64, RECENT_MAX = 65536 };
-
-/* In the order in which they work. */
-static const struct sampler_stage *const stages[] = {
-    &stage_penalty, &stage_top_k, &stage_top_p, &stage_min_p, &stage_temperature,
-};
-
-static enum hth_status check(const struct sampler_params *p, int n_vocab, const struct log *log)
+static enum hth_status copy_biases(struct sampler *sampler,
+                                   const struct hth_sampler_options *options, const struct log *log)
 {
-    const struct {
-        const char *name;
-        double value, min, max;
-    } bounds[] = {
-        {"vocabulary size", n_vocab, 1, INT32_MAX},
-        {"temp", p->temp, 0, 1e6},
-        {"top_k", p->top_k, 0, INT32_MAX},
-        {"top_p", p->top_p, 0, 1},
-        {"min_p", p->min_p, 0, 1},
-        {"repeat_penalty", p->repeat_penalty, 0, 1e6},
-        {"repeat_last_n", p->repeat_last_n, 0, RECENT_MAX},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(bounds); i++)
-        if (!(bounds[i].value >= bounds[i].min && bounds[i].value <= bounds[i].max))
-            return log_fail(log, HTH_ERROR_ARGUMENT, "sampling: %s is %g, but must be %g to %g",
-                            bounds[i].name, bounds[i].value, bounds[i].min, bounds[i].max);
+    size_t n = options->n_logit_bias;
+    sampler->opt.logit_bias = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (options->logit_bias[i].id < 0 || options->logit_bias[i].id >= sampler->n_vocab)
+            return log_fail(log, HTH_ERROR_ARGUMENT,
+                            "sampling: a bias is of token %d, but the vocabulary has 0 to %d",
+                            options->logit_bias[i].id, sampler->n_vocab - 1);
+    if (n == 0)
+        return HTH_OK;
+    struct hth_logit_bias *copy = mem_calloc(n, sizeof *copy);
+    if (!copy)
+        return log_fail_memory(log, "biases of tokens", n * sizeof *copy);
+    memcpy(copy, options->logit_bias, n * sizeof *copy);
+    sampler->opt.logit_bias = copy;
     return HTH_OK;
 }
 
-enum hth_status sampler_create(struct sampler **out, int n_vocab,
-                               const struct sampler_params *params, const struct log *log)
+/* What the stages of the chain remember. */
+static enum hth_status create_memories(struct sampler *sampler, const struct sampler_vocab *vocab,
+                                       const char *const *breakers, const struct log *log)
 {
-    struct sampler *sampler;
-    enum hth_status status = check(params, n_vocab, log);
+    const struct hth_sampler_options *opt = &sampler->opt;
+    bool counts = sampler->chain.needs & NEEDS_COUNTS,
+         repeats = sampler->chain.needs & NEEDS_REPEATS;
+    size_t n = (size_t)vocab->n_tokens, window = counts ? (size_t)opt->repeat_last_n : 0;
+    size_t last_n = repeats ? (size_t)opt->dry_last_n : 0,
+           capacity = last_n > window ? last_n : window;
+    if (!history_create(&sampler->history, capacity, window, n))
+        return log_fail_memory(log, "a sampler's recent tokens", (capacity + n) * sizeof(int32_t));
+    if (!repeats)
+        return HTH_OK;
+    sampler->overlaps = mem_calloc(last_n, sizeof *sampler->overlaps);
+    sampler->longest = mem_calloc(n, sizeof *sampler->longest);
+    if (!sampler->overlaps || !sampler->longest)
+        return log_fail_memory(log, "looking for repetitions", (capacity + n) * sizeof(int32_t));
+    return breakers_create(&sampler->breakers, breakers, vocab, log);
+}
+
+enum hth_status sampler_create(struct sampler **out, const struct sampler_vocab *vocab,
+                               const struct hth_sampler_options *options, const struct log *log)
+{
     *out = NULL;
+    enum hth_status status = sampler_check(options, log);
     if (status)
         return status;
-    sampler = mem_calloc(1, sizeof *sampler);
+    if (vocab->n_tokens < 1)
+        return log_fail(log, HTH_ERROR_ARGUMENT, "sampling: a vocabulary of %d tokens",
+                        vocab->n_tokens);
+    struct sampler *sampler = mem_calloc(1, sizeof *sampler);
     if (!sampler)
         return log_fail_memory(log, "a sampler", sizeof *sampler);
-    sampler->params = *params;
-    sampler->n_vocab = n_vocab;
-    if (!sampler->params.repeat_last_n)
-        sampler->params.repeat_last_n = RECENT_DEFAULT;
-    sampler->items = mem_calloc((size_t)n_vocab, sizeof *sampler->items);
-    if (!sampler->items)
-        goto fail;
-    if (stage_penalty.is_on(params)) {
-        size_t n = (size_t)sampler->params.repeat_last_n;
-        sampler->recent = mem_calloc(n, sizeof *sampler->recent);
-        sampler->n_seen = mem_calloc((size_t)n_vocab, sizeof *sampler->n_seen);
-        if (!sampler->recent || !sampler->n_seen)
-            goto fail;
+    sampler->opt = *options;
+    sampler->n_vocab = vocab->n_tokens;
+    sampler_fill_defaults(&sampler->opt);
+    status = copy_biases(sampler, options, log);
+    if (!status)
+        status = sampler_chain_parse(&sampler->chain, &sampler->opt, log);
+    sampler->opt.samplers = sampler->opt.sampler_seq = NULL;
+    sampler->opt.dry_breakers = NULL;
+    if (!status)
+        status = create_memories(sampler, vocab, options->dry_breakers, log);
+    if (!status) {
+        sampler->items = mem_calloc((size_t)vocab->n_tokens, sizeof *sampler->items);
+        if (!sampler->items)
+            status = log_fail_memory(log, "a sampler's candidates",
+                                     (size_t)vocab->n_tokens * sizeof *sampler->items);
+    }
+    if (status) {
+        sampler_destroy(sampler);
+        return status;
     }
     sampler_reset(sampler);
     *out = sampler;
     return HTH_OK;
-fail:
-    status = log_fail_memory(log, "a sampler's candidates",
-                             (unsigned long long)n_vocab * sizeof *sampler->items);
-    sampler_destroy(sampler);
-    return status;
 }
 
 void sampler_destroy(struct sampler *sampler)
 {
     if (!sampler)
         return;
+    mem_free((void *)(uintptr_t)sampler->opt.logit_bias);
     mem_free(sampler->items);
-    mem_free(sampler->recent);
-    mem_free(sampler->n_seen);
+    mem_free(sampler->overlaps);
+    mem_free(sampler->longest);
+    history_destroy(&sampler->history);
+    breakers_destroy(&sampler->breakers);
     mem_free(sampler);
 }
 
 void sampler_reset(struct sampler *sampler)
 {
-    sampler->rng = rng_seed(sampler->params.seed);
-    sampler->n_recent = 0;
-    sampler->next_recent = 0;
-    if (sampler->n_seen)
-        memset(sampler->n_seen, 0, (size_t)sampler->n_vocab * sizeof *sampler->n_seen);
+    sampler->rng = rng_seed(sampler->opt.seed);
+    sampler->mu = 2.0 * sampler->opt.mirostat_tau; /* as Basu et al. begin */
+    sampler_forget(sampler);
+}
+
+void sampler_forget(struct sampler *sampler)
+{
+    history_clear(&sampler->history);
+    breakers_reset(&sampler->breakers);
+    sampler->since_breaker = 0;
 }
 
 void sampler_accept(struct sampler *sampler, int32_t id)
 {
-    int32_t *place;
-    if (!sampler->recent || id < 0 || id >= sampler->n_vocab)
+    if (id < 0 || id >= sampler->n_vocab)
         return;
-    place = &sampler->recent[sampler->next_recent];
-    if (sampler->n_recent == sampler->params.repeat_last_n)
-        sampler->n_seen[*place]--;
-    else
-        sampler->n_recent++;
-    *place = id;
-    sampler->n_seen[id]++;
-    sampler->next_recent = (sampler->next_recent + 1) % sampler->params.repeat_last_n;
+    history_push(&sampler->history, id);
+    sampler->since_breaker = breakers_push(&sampler->breakers, id) ? 0 : sampler->since_breaker + 1;
 }
 
 /* Candidates that may come at all; checks every logit. */
@@ -119,29 +136,29 @@ static enum hth_status gather(struct sampler *sampler, const float *logits, stru
     if (left->count == 0)
         return log_fail(log, HTH_ERROR_FORMAT, "every token is forbidden: all %d logits are -inf",
                         sampler->n_vocab);
+    logit_bias_apply(sampler, left);
+    if (left->count == 0)
+        return log_fail(log, HTH_ERROR_FORMAT,
+                        "every token is forbidden: biases of -inf leave none of %d",
+                        sampler->n_vocab);
     return HTH_OK;
 }
 
-/* Draws by softmax: u × Σ exp falls into one candidate's share. */
-static int32_t draw(struct sampler *sampler, const struct candidates *left)
+enum hth_status sampler_run(struct sampler *sampler, const float *logits, struct candidates *left,
+                            const struct log *log)
 {
-    double total = 0.0, u;
-    float max = candidates_max(left);
-    for (size_t i = 0; i < left->count; i++)
-        total += exp((double)left->items[i].logit - max);
-    u = rng_double(&sampler->rng) * total;
-    for (size_t i = 0; i < left->count; i++) {
-        u -= exp((double)left->items[i].logit - max);
-        if (u < 0.0)
-            return left->items[i].id;
-    }
-    return left->items[0].id; /* only by rounding */
+    enum hth_status status = gather(sampler, logits, left, log);
+    if (status)
+        return status;
+    for (int i = 0; i < sampler->chain.count; i++)
+        sampler->chain.stages[i]->apply(sampler, left);
+    return HTH_OK;
 }
 
 static int32_t likeliest(const struct candidates *left)
 {
     const struct candidate *best = &left->items[0];
-    for (size_t i = 1; i < left->count; i++)
+    for (size_t i = 1; left->n_sorted == 0 && i < left->count; i++)
         if (candidate_before(&left->items[i], best))
             best = &left->items[i];
     return best->id;
@@ -151,13 +168,15 @@ enum hth_status sampler_pick(struct sampler *sampler, const float *logits, int32
                              const struct log *log)
 {
     struct candidates left;
-    enum hth_status status = gather(sampler, logits, &left, log);
+    enum hth_status status = sampler_run(sampler, logits, &left, log);
     *id = -1;
     if (status)
         return status;
-    for (size_t i = 0; i < ARRAY_LEN(stages); i++)
-        if (stages[i]->is_on(&sampler->params))
-            stages[i]->apply(sampler, &left);
-    *id = sampler->params.temp == 0.0f ? likeliest(&left) : draw(sampler, &left);
+    if (sampler->opt.temp == 0.0f)
+        *id = likeliest(&left);
+    else if (sampler->opt.mirostat)
+        *id = mirostat_draw(sampler, &left);
+    else
+        *id = left.items[candidates_draw(&left, candidates_max(&left), &sampler->rng)].id;
     return HTH_OK;
 }

@@ -1,16 +1,22 @@
 #include "sample/stage.h"
 
-static bool is_on(const struct sampler_params *params)
+static bool is_on(const struct hth_sampler_options *options)
 {
-    return params->top_k > 0;
+    return options->top_k > 0;
 }
 
-static void apply(const struct sampler *sampler, struct candidates *left)
+static void apply(struct sampler *sampler, struct candidates *left)
 {
-    size_t k = (size_t)sampler->params.top_k;
+    size_t k = (size_t)sampler->opt.top_k;
     candidates_sort_first(left, k);
     if (left->count > k)
         left->count = k;
 }
 
-const struct sampler_stage stage_top_k = {"top-k", is_on, apply};
+const struct sampler_stage sampler_stage_top_k = {
+    .names = {"top_k"},
+    .letter = 'k',
+    .cuts = true,
+    .is_on = is_on,
+    .apply = apply,
+};

@@ -12,7 +12,7 @@ MAY_INCLUDE = {
     "op": ["base", "quant"],
     "plan": ["base", "op"],
     "kv": ["base", "quant", "op"],
-    "sample": ["base"],
+    "sample": ["hearth/sampling.h", "base"],
     "text": ["base", "gguf"],
     "hub": ["base"],
     "model": ["base", "quant", "gguf", "op"],

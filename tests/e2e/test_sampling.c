@@ -1,0 +1,149 @@
+/* Options of sampling, as a user gives them. */
+#include "spawn.h"
+
+#include <stdio.h>
+
+static void expect_usage_error(const char *const *args, const char *text)
+{
+    struct spawn s = {0};
+    spawn_run(&s, args);
+    spawn_assert_refused(&s, 2, text);
+    spawn_free(&s);
+}
+
+/* There is no such model: options are looked at first. */
+#define REFUSED(text, ...)                                                                         \
+    expect_usage_error((const char *const[]){"run", "none.gguf", "-p", "x", __VA_ARGS__, NULL},    \
+                       text)
+
+TEST(samplers_that_there_are_not)
+{
+    REFUSED("no sampler \"top_kk\": did you mean top_k?", "--samplers", "penalties;top_kk");
+    REFUSED("no sampler \"temprature\": did you mean temperature?", "--samplers=temprature");
+    REFUSED("no sampler \"quux\" (there are penalties;dry;", "--samplers", "quux");
+    REFUSED("no sampler has the letter 'z'", "--sampler-seq", "kz");
+    REFUSED("leave one out", "--sampler-seq", "k", "--samplers", "top_k");
+    expect_usage_error((const char *const[]){"chat", "none.gguf", "--samplers", "tpo_k", NULL},
+                       "did you mean top_k?");
+}
+
+TEST(numbers_out_of_range)
+{
+    REFUSED("--typical wants a number from 0 to 1", "--typical", "1.1");
+    REFUSED("--top-nsigma wants a number from -1", "--top-nsigma", "-2");
+    REFUSED("--xtc-probability wants a number from 0 to 1", "--xtc-probability", "2");
+    REFUSED("--xtc-threshold wants a number from 0.001 to 1", "--xtc-threshold", "0");
+    REFUSED("--dry-multiplier wants a number from 0", "--dry-multiplier", "-1");
+    REFUSED("--dry-base wants a number from 1", "--dry-base", "0.5");
+    REFUSED("--dry-allowed-length wants a number from 1", "--dry-allowed-length", "0");
+    REFUSED("--dry-penalty-last-n wants a whole number", "--dry-penalty-last-n", "1.5");
+    REFUSED("--mirostat wants one of 0|2", "--mirostat", "1");
+    REFUSED("--mirostat-lr wants a number", "--mirostat-lr", "fast");
+    REFUSED("--mirostat-ent wants a number from 0.01", "--mirostat-ent", "0");
+    REFUSED("--frequency-penalty wants a number", "--frequency-penalty", "nan");
+    REFUSED("--presence-penalty wants a number from -100 to 100", "--presence-penalty", "1e3");
+    REFUSED("--dynatemp-range wants a number from 0", "--dynatemp-range", "-1");
+    REFUSED("--dynatemp-exp wants a number from 0.01", "--dynatemp-exp", "0");
+    REFUSED("--repeat-last-n wants a number from -1", "--repeat-last-n", "-2");
+    REFUSED("a sequence breaker of DRY has 1 to 64 bytes", "--dry-sequence-breaker", "");
+    REFUSED("did you mean --typical?", "--typical-p", "0.5");
+}
+
+TEST(biases_that_are_none)
+{
+    const char *const wrong[] = {"12",     "+1",    "12*1",          "12+",      "12+inf",
+                                 "a-1",    "12-1x", "-3-1",          "12-nan",   " 12+1",
+                                 "12+0x1", "12++1", "99999999999+1", "12+1e300", ""};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        REFUSED("--logit-bias wants a token's number", "--logit-bias", wrong[i]);
+    struct spawn s = {0};
+    RUN(&s, "run", spawn_tiny_model(), "-p", "x", "--device", "cpu", "--logit-bias", "9999999+1");
+    spawn_assert_refused(&s, 2, "a bias is of token 9999999, but the vocabulary has 0 to ");
+    spawn_free(&s);
+}
+
+/* The answer to one prompt with these options. */
+static void answer(struct spawn *s, const char *const *options)
+{
+    const char *args[40] = {
+        "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "40"};
+    size_t n = 9;
+    for (size_t i = 0; options[i]; i++)
+        args[n++] = options[i];
+    spawn_run(s, args);
+    assert_code(s, 0);
+}
+
+#define ANSWER(s, ...) answer(s, (const char *const[]){__VA_ARGS__, NULL})
+
+/* Each option reaches the sampler: the answer is another one. */
+TEST(each_option_changes_the_answer)
+{
+    const struct {
+        const char *options[12];
+    } cases[] = {
+        {{"--temp", "1.2"}},
+        {{"--top-k", "3"}},
+        {{"--top-p", "0.2"}},
+        {{"--min-p", "0.5"}},
+        {{"--typical", "0.1"}},
+        {{"--top-nsigma", "0.5"}},
+        {{"--xtc-probability", "1", "--xtc-threshold", "0.001"}},
+        {{"--dynatemp-range", "0.9", "--dynatemp-exp", "2"}},
+        {{"--repeat-penalty", "30"}},
+        {{"--presence-penalty", "50"}},
+        {{"--frequency-penalty", "50"}},
+        {{"--dry-multiplier", "50", "--dry-allowed-length", "1", "--top-k", "2",
+          "--dry-sequence-breaker", "none"}},
+        {{"--mirostat", "2", "--mirostat-ent", "1", "--mirostat-lr", "1"}},
+        {{"--seed", "2"}},
+    };
+    struct spawn plain = {0};
+    ANSWER(&plain, "--temp", "1", "--seed", "1");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *options[16] = {"--temp", "1", "--seed", "1"};
+        struct spawn other = {0};
+        for (size_t k = 0; cases[i].options[k]; k++)
+            options[4 + k] = cases[i].options[k];
+        answer(&other, options);
+        if (strcmp(other.out.ptr, plain.out.ptr) == 0)
+            fail_msg("%s %s changes nothing", options[4], options[5]);
+        spawn_free(&other);
+    }
+    spawn_free(&plain);
+}
+
+TEST(what_is_off_changes_nothing)
+{
+    struct spawn plain = {0}, off = {0};
+    ANSWER(&plain, "--temp", "1", "--seed", "1");
+    ANSWER(&off, "--temp", "1", "--seed", "1", "--repeat-penalty", "5", "--repeat-last-n", "0",
+           "--dry-multiplier", "5", "--dry-penalty-last-n", "0", "--xtc-probability", "1",
+           "--xtc-threshold", "0.6", "--samplers", "temperature;xtc;penalties;dry", "--top-k", "1");
+    assert_string_equal(off.out.ptr, plain.out.ptr);
+    spawn_free(&off);
+    ANSWER(&off, "--temp", "1", "--seed", "1", "--top-k", "1", "--sampler-seq", "t");
+    assert_string_equal(off.out.ptr, plain.out.ptr);
+    spawn_free(&off);
+    spawn_free(&plain);
+}
+
+/* Biases of one token add up, and −inf is the last word. */
+TEST(biases_may_come_several_times)
+{
+    struct spawn s = {0}, ids = {0};
+    ANSWER(&s, "-n", "1");
+    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
+        "--logit-bias", "7+1e6");
+    assert_true(strcmp(s.out.ptr, ids.out.ptr) != 0);
+    spawn_free(&ids);
+    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
+        "--logit-bias", "7+1e6", "--logit-bias", "7-1e6");
+    assert_string_equal(s.out.ptr, ids.out.ptr);
+    spawn_free(&ids);
+    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
+        "--logit-bias", "7+1e6", "--logit-bias", "7-inf");
+    assert_string_equal(s.out.ptr, ids.out.ptr);
+    spawn_free(&ids);
+    spawn_free(&s);
+}
