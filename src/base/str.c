@@ -66,6 +66,12 @@ static bool reserve(struct strbuf *buf, size_t more)
     return true;
 }
 
+void strbuf_reserve(struct strbuf *buf, size_t more)
+{
+    bool ignored = reserve(buf, more); /* `failed` says it */
+    (void)ignored;
+}
+
 void strbuf_append(struct strbuf *buf, struct str text)
 {
     /* a piece of the buffer itself moves with it */

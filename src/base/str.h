@@ -45,6 +45,9 @@ struct strbuf {
     bool failed;
 };
 
+/* Makes room for so many bytes more; without it buffers grow as they need. */
+void strbuf_reserve(struct strbuf *buf, size_t more);
+
 /* `text` may be a piece of the buffer itself. */
 void strbuf_append(struct strbuf *buf, struct str text);
 void strbuf_append_char(struct strbuf *buf, char c);

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -56,48 +57,69 @@ static enum hth_status token_text(const struct hth_model *model, int32_t id, str
     return log_fail_memory(&model->log, "the text of a token", 0);
 }
 
-/* What spoils reading and writing text leaves evaluating token ids: its errors become warnings. */
-static void demote(void *user, enum hth_log_level level, const char *line)
+/* What spoils reading and writing text leaves evaluating token ids: such an error is kept, to
+ * become a warning if its status lets the model open all the same. */
+struct kept_error {
+    const struct log *log;
+    char line[1024];
+};
+
+static void keep_error(void *user, enum hth_log_level level, const char *line)
 {
-    const struct hth_model *model = user;
-    level = level == HTH_LOG_ERROR ? HTH_LOG_WARNING : level;
-    if (level <= model->log.max_level)
-        model->log.write(model->log.user, level, line);
+    struct kept_error *kept = user;
+    if (level == HTH_LOG_ERROR)
+        snprintf(kept->line, sizeof kept->line, "%s", line);
+    else
+        log_line(kept->log, level, "%s", line);
+}
+
+static void say_kept(const struct kept_error *kept, enum hth_log_level level)
+{
+    if (kept->line[0])
+        log_line(kept->log, level, "%s", kept->line);
+}
+
+static enum hth_status open_tokenizer(struct hth_model *model)
+{
+    struct kept_error kept = {.log = &model->log};
+    const struct log keep = {keep_error, &kept, HTH_LOG_DEBUG};
+    bool needed = model->opt.vocabulary_only;
+    enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf, &keep);
+    bool goes_on = status == HTH_ERROR_UNSUPPORTED && !needed;
+    say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
+    if (status)
+        return goes_on ? HTH_OK : status;
+    status = token_text(model, tokenizer_bos(model->tokenizer), &model->bos_text);
+    return status ? status : token_text(model, tokenizer_eos(model->tokenizer), &model->eos_text);
+}
+
+static enum hth_status open_template(struct hth_model *model)
+{
+    struct kept_error kept = {.log = &model->log};
+    const struct log keep = {keep_error, &kept, HTH_LOG_DEBUG};
+    struct str source;
+    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
+        return HTH_OK;
+    enum hth_status status = template_parse(&model->template, source, "chat template", &keep);
+    bool goes_on = status != HTH_ERROR_MEMORY;
+    say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
+    if (status && goes_on)
+        log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
+                    gguf_path(model->gguf));
+    return goes_on ? HTH_OK : status;
 }
 
 static enum hth_status open_text(struct hth_model *model)
 {
-    struct log demoted = {model->log.write ? demote : NULL, model, HTH_LOG_DEBUG};
-    bool needed = model->opt.vocabulary_only;
-    const struct gguf_key *key = gguf_key_find(model->gguf, "tokenizer.ggml.model");
-    if (!key) {
-        if (needed)
+    if (!gguf_key_find(model->gguf, "tokenizer.ggml.model")) {
+        if (model->opt.vocabulary_only)
             return log_fail(&model->log, HTH_ERROR_FORMAT,
                             "%s: has no tokenizer (key tokenizer.ggml.model)",
                             gguf_path(model->gguf));
         return HTH_OK; /* such a model can be evaluated by token ids */
     }
-    enum hth_status status =
-        tokenizer_create(&model->tokenizer, model->gguf, needed ? &model->log : &demoted);
-    if (status == HTH_ERROR_UNSUPPORTED && !needed)
-        return HTH_OK;
-    if (status)
-        return status;
-    status = token_text(model, tokenizer_bos(model->tokenizer), &model->bos_text);
-    if (status == HTH_OK)
-        status = token_text(model, tokenizer_eos(model->tokenizer), &model->eos_text);
-    if (status)
-        return status;
-    struct str source;
-    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
-        return HTH_OK;
-    status = template_parse(&model->template, source, "chat template", &demoted);
-    if (status == HTH_ERROR_MEMORY)
-        return status;
-    if (status)
-        log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
-                    gguf_path(model->gguf));
-    return HTH_OK;
+    enum hth_status status = open_tokenizer(model);
+    return status || !model->tokenizer ? status : open_template(model);
 }
 
 static bool pass_progress(void *user, uint64_t done, uint64_t total)

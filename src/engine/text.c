@@ -62,7 +62,7 @@ enum hth_status hth_detokenize(const struct hth_model *model, const int32_t *ids
     status = tokenizer_decode(model->tokenizer, ids, count, special, &out);
     if (status) {
         strbuf_free(&out);
-        return status;
+        return status == HTH_ERROR_MEMORY ? log_fail_memory(&model->log, "text", count) : status;
     }
     return hand_over(model, &out, text, len);
 }
@@ -90,8 +90,10 @@ static json_t *chat_context(const struct hth_model *model, const struct hth_mess
     for (size_t i = 0; i < count; i++) {
         struct strbuf content = {0};
         utf8_append_lossy(&content, str_of(messages[i].content));
-        json_array_append_new(list, json_pack("{s:s, s:s%}", "role", messages[i].role, "content",
-                                              content.ptr ? content.ptr : "", content.len));
+        if (!content.failed)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s%}", "role", messages[i].role, "content",
+                                            content.ptr ? content.ptr : "", content.len));
         strbuf_free(&content);
     }
     json_t *context = json_object();
@@ -149,17 +151,31 @@ enum hth_status hth_stream_create(struct hth_stream **out, const struct hth_mode
     enum hth_status status = need_tokenizer(model);
     if (status)
         return status;
-    *out = mem_calloc(1, sizeof **out);
-    if (!*out)
-        return log_fail_memory(&model->log, "a text stream", sizeof **out);
-    (*out)->model = model;
+    struct hth_stream *stream = mem_calloc(1, sizeof *stream);
+    if (!stream)
+        return log_fail_memory(&model->log, "a text stream", sizeof *stream);
+    stream->model = model;
+    /* So that pushing allocates nothing; what is ill-formed becomes three bytes. */
+    size_t max_bytes = tokenizer_max_bytes(model->tokenizer);
+    strbuf_reserve(&stream->piece, max_bytes);
+    strbuf_reserve(&stream->out, 3 * (max_bytes + sizeof stream->utf8.held));
+    if (stream->piece.failed || stream->out.failed) {
+        hth_stream_destroy(stream);
+        return log_fail_memory(&model->log, "a text stream", 4 * max_bytes);
+    }
+    *out = stream;
     return HTH_OK;
 }
 
 static const char *stream_text(struct hth_stream *stream, size_t *len)
 {
-    *len = stream->out.failed ? 0 : stream->out.len;
-    return stream->out.ptr && !stream->out.failed ? stream->out.ptr : "";
+    bool failed = stream->piece.failed || stream->out.failed;
+    *len = failed ? 0 : stream->out.len;
+    if (!failed)
+        return stream->out.len ? stream->out.ptr : "";
+    enum hth_status said = log_fail_memory(&stream->model->log, "a piece of text", *len);
+    (void)said;
+    return "";
 }
 
 const char *hth_stream_push(struct hth_stream *stream, int32_t id, size_t *len)

@@ -1,0 +1,188 @@
+#include "life.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "model/synth.h"
+
+static void note(void *user, enum hth_log_level level, const char *line)
+{
+    struct life *life = user;
+    life->n_errors += level == HTH_LOG_ERROR;
+    life->n_warnings += level == HTH_LOG_WARNING;
+    /* not through base/mem.h, which may just be out of memory */
+    size_t n = strlen(line), room = life->said.capacity - life->said.len;
+    if (level <= HTH_LOG_WARNING && n + 2 <= room) {
+        memcpy(life->said.ptr + life->said.len, line, n);
+        life->said.len += n + 1;
+        life->said.ptr[life->said.len - 1] = '\n';
+        life->said.ptr[life->said.len] = '\0';
+    }
+}
+
+/* What lives for as long as the model is open. */
+struct things {
+    struct hth_model *model;
+    struct hth_session *session;
+    struct hth_sampler *sampler;
+    struct hth_stream *stream;
+    char *chat, *back;
+    int32_t *ids;
+    size_t chat_len, n_ids, back_len;
+};
+
+static enum hth_status open_all(struct life *life, struct things *t)
+{
+    static const struct hth_message messages[2] = {
+        {"system", "You are terse."},
+        {"user", "Why is the sky blue? \xe2\x98\x80 <|im_end|>"},
+    };
+    struct hth_model_options options = {.device = life->device,
+                                        .n_threads = 1,
+                                        .log = note,
+                                        .log_user = life,
+                                        .log_level = HTH_LOG_WARNING,
+                                        .treat_as_discrete = life->discrete};
+    enum hth_status status = hth_model_open(&t->model, life->path, &options);
+    if (status == HTH_OK)
+        status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
+    if (status == HTH_OK)
+        status = hth_tokenize(t->model, t->chat, t->chat_len, true, true, &t->ids, &t->n_ids);
+    if (status == HTH_OK)
+        status = hth_detokenize(t->model, t->ids, t->n_ids, true, &t->back, &t->back_len);
+    if (status == HTH_OK && life->chat.len)
+        assert_string_equal(t->back, life->chat.ptr);
+    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
+    if (status == HTH_OK)
+        status = hth_session_open(&t->session, t->model, &session);
+    struct hth_sampler_options sampler = {.repeat_penalty = 1.1f, .top_k = 20};
+    if (status == HTH_OK)
+        status = hth_sampler_create(&t->sampler, t->model, &sampler);
+    return status == HTH_OK ? hth_stream_create(&t->stream, t->model) : status;
+}
+
+/* Feeds, and after a failure once more: what was not lost must then do what it would have done. */
+static enum hth_status feed(struct life *life, struct things *t, const struct hth_feed *what)
+{
+    int before = hth_session_length(t->session, 0);
+    enum hth_status status = hth_session_feed(t->session, what, 1);
+    if (status == HTH_OK)
+        return HTH_OK;
+    assert_int_equal(hth_session_length(t->session, 0), before);
+    if (life->status == HTH_OK)
+        life->status = status;
+    int n_errors = life->n_errors;
+    enum hth_status again = hth_session_feed(t->session, what, 1);
+    if (status == HTH_ERROR_DEVICE_LOST)
+        assert_int_equal(again, HTH_ERROR_DEVICE_LOST); /* and nothing more is said of it */
+    if (life->n_errors != n_errors)
+        fail_msg("a second failure:\n%s", life->said.ptr);
+    return again;
+}
+
+static enum hth_status answer(struct life *life, struct things *t, struct strbuf *text)
+{
+    size_t len;
+    const char *part;
+    struct hth_feed prompt = {.ids = t->ids, .count = (int)t->n_ids};
+    enum hth_status status = feed(life, t, &prompt);
+    for (int i = 0; i < 3 && status == HTH_OK; i++) {
+        int32_t id;
+        status = hth_sample(t->sampler, t->session, 0, &id);
+        if (status)
+            break;
+        part = hth_stream_push(t->stream, id, &len);
+        strbuf_append(text, (struct str){part, len});
+        status = feed(life, t, &(struct hth_feed){.ids = &id, .count = 1});
+    }
+    if (status)
+        return status;
+    part = hth_stream_end(t->stream, &len);
+    strbuf_append(text, (struct str){part, len});
+    return HTH_OK;
+}
+
+static void learn(struct life *life, const struct things *t, const struct strbuf *text)
+{
+    life->n_vocab = (size_t)hth_model_get_info(t->model).n_vocab;
+    life->logits = mem_alloc(life->n_vocab * sizeof *life->logits);
+    assert_non_null(life->logits);
+    memcpy(life->logits, hth_session_logits(t->session, 0), life->n_vocab * sizeof *life->logits);
+    strbuf_append(&life->text, strbuf_str(text));
+    strbuf_append(&life->chat, (struct str){t->back, t->back_len});
+    assert_true(life->text.len > 0);
+}
+
+static void compare(const struct life *life, const struct things *t, const struct strbuf *text)
+{
+    if (!str_equal(strbuf_str(&life->text), strbuf_str(text)))
+        fail_msg("another answer: \"%.*s\" instead of \"%.*s\"\n%s", (int)text->len, text->ptr,
+                 (int)life->text.len, life->text.ptr, life->said.ptr);
+    double nmse = test_nmse(life->logits, hth_session_logits(t->session, 0), life->n_vocab);
+    if (nmse > 1e-9)
+        fail_msg("other logits (nmse %g):\n%s", nmse, life->said.ptr);
+}
+
+static void check_sentences(const struct life *life)
+{
+    if (life->n_errors != (life->status != HTH_OK))
+        fail_msg("status \"%s\", and %d sentences:\n%s", hth_status_name(life->status),
+                 life->n_errors, life->said.ptr);
+}
+
+void life_run(struct life *life)
+{
+    static char answer_room[1024];
+    static char said_room[16384];
+    struct things t = {0};
+    struct strbuf text = {.ptr = answer_room, .capacity = sizeof answer_room};
+    life->said = (struct strbuf){.ptr = said_room, .capacity = sizeof said_room};
+    said_room[0] = '\0';
+    life->status = HTH_OK;
+    life->n_errors = life->n_warnings = 0;
+    json_set_alloc_funcs(mem_alloc, mem_free);
+    enum hth_status opened = open_all(life, &t);
+    enum hth_status answered = opened == HTH_OK ? answer(life, &t, &text) : opened;
+    if (life->status == HTH_OK)
+        life->status = answered;
+    if (answered == HTH_OK && life->logits)
+        compare(life, &t, &text);
+    if (!life->logits) {
+        if (answered != HTH_OK)
+            fail_msg("an undisturbed life failed: %s", life->said.ptr);
+        learn(life, &t, &text);
+    }
+    check_sentences(life);
+    if (life->closing)
+        life->closing();
+    hth_stream_destroy(t.stream);
+    hth_sampler_destroy(t.sampler);
+    hth_session_close(t.session);
+    hth_free(t.ids);
+    hth_free(t.chat);
+    hth_free(t.back);
+    hth_model_close(t.model);
+}
+
+void life_free(struct life *life)
+{
+    strbuf_free(&life->text);
+    strbuf_free(&life->chat);
+    mem_free(life->logits);
+    life->logits = NULL;
+}
+
+const char *life_model(void)
+{
+    static char path[1024];
+    if (path[0])
+        return path;
+    struct synth_params params = {.shape = "tiny-llama", .quant = "q4_k_m", .seed = 1};
+    struct synth *synth;
+    snprintf(path, sizeof path, "%s", test_temp_path("life.gguf"));
+    assert_int_equal(synth_create(&synth, &params, test_log()), HTH_OK);
+    assert_int_equal(gguf_writer_save(synth_writer(synth), path), HTH_OK);
+    synth_destroy(synth);
+    return path;
+}

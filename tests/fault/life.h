@@ -1,0 +1,44 @@
+/*
+ * life.h — a model's whole life through hearth.h: opened, a chat rendered and tokenized, a session
+ * fed in two batches, tokens sampled and turned into text, all closed again.
+ *
+ * The first life is undisturbed and learned from; each later one must end with the same logits and
+ * the same text, or with a status and exactly one sentence. Whatever fails in the session is tried
+ * once more. One thread.
+ */
+#ifndef FAULT_LIFE_H
+#define FAULT_LIFE_H
+
+#include "hearth/hearth.h"
+
+#include "harness/test.h"
+
+enum { LIFE_MAX_TOKENS = 256 };
+
+struct life {
+    const char *path;   /* of a model with a vocabulary and a chat template */
+    const char *device; /* "cpu", "vulkan:0" */
+    bool discrete;
+    void (*closing)(void); /* called when nothing is left but to close; may be NULL */
+
+    /* what came of it */
+    enum hth_status status;   /* the first failure */
+    int n_errors, n_warnings; /* sentences that were said */
+    struct strbuf said;       /* and their text */
+
+    /* what was learned */
+    struct strbuf chat; /* rendered, to tokens and back */
+    struct strbuf text; /* the answer */
+    float *logits;      /* of the last token of the last batch */
+    size_t n_vocab;
+};
+
+/* Lives once; learns if there is nothing learned yet (then every failure fails the test). Asserts
+ * that a failure was said in exactly one sentence, and none without a failure. */
+void life_run(struct life *life);
+void life_free(struct life *life);
+
+/* A small model in the temporary folder: few layers, a BPE vocabulary, a chat template. */
+const char *life_model(void);
+
+#endif

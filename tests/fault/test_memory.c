@@ -1,0 +1,79 @@
+/* Every allocation of a model's life failed once (HEARTH_TEST_STRIDE: every so-manieth). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "folder.h"
+#include "life.h"
+#include "logits.h"
+#include "stride.h"
+
+__attribute__((constructor)) static void own_cache(void)
+{
+    folder_cache_of_each_test();
+}
+
+static struct {
+    long number, left; /* of the allocation that fails; allocations until then */
+    bool hit, closing, hit_closing;
+} plan;
+
+static bool fail_at_zero(void *user, size_t size)
+{
+    (void)user;
+    (void)size;
+    if (plan.left-- != 0)
+        return true;
+    plan.hit = true;
+    plan.hit_closing = plan.closing;
+    return false;
+}
+
+static void closing(void)
+{
+    plan.closing = true;
+}
+
+/* Lives on with the k-th allocation failed, for each k of the stride; that of a pipeline cache's
+ * copy, and of a compiling thread, are done without, which `may_go_on` allows. */
+static void fail_each(struct life *life, bool may_go_on, int usual)
+{
+    const long stride = stride_or(usual);
+    long n = 0, n_failed = 0;
+    life->closing = closing;
+    life_run(life);
+    for (long k = 0;; k += stride) {
+        memset(&plan, 0, sizeof plan);
+        plan.number = plan.left = k;
+        mem_set_hook(fail_at_zero, NULL);
+        life_run(life);
+        mem_set_hook(NULL, NULL);
+        if (!plan.hit)
+            break;
+        n++;
+        n_failed += life->status != HTH_OK;
+        if (life->status == HTH_OK ? !may_go_on && !plan.hit_closing
+                                   : life->status != HTH_ERROR_MEMORY)
+            fail_msg("allocation %ld failed, and the status was \"%s\":\n%s", k,
+                     hth_status_name(life->status), life->said.ptr);
+    }
+    printf("%ld allocations failed, %ld lives ended so\n", n, n_failed);
+    assert_true(n_failed * 10 >= n * 8 && n * stride > 100);
+    life_free(life);
+}
+
+TEST(cpu)
+{
+    fail_each(&(struct life){.path = life_model(), .device = "cpu"}, false, 7);
+}
+
+TEST(vulkan)
+{
+    fail_each(&(struct life){.path = life_model(), .device = test_device()}, true, 13);
+}
+
+TEST(vulkan_discrete)
+{
+    fail_each(&(struct life){.path = life_model(), .device = test_device(), .discrete = true}, true,
+              13);
+}

@@ -1,0 +1,120 @@
+/* Every call of Vulkan that a model's life makes fails once, with each result it may have. */
+/* cost: 40 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "folder.h"
+#include "layer_use.h"
+#include "life.h"
+#include "logits.h"
+#include "stride.h"
+
+__attribute__((constructor)) static void own_cache(void)
+{
+    folder_cache_of_each_test();
+}
+
+static struct layer *layer;
+static int n_failed_before_closing;
+
+static void closing(void)
+{
+    n_failed_before_closing = layer->n_failed;
+}
+
+/* What the calls of opening a driver say of it: that there is none. */
+static bool is_early(const char *call)
+{
+    return strcmp(call, "vkCreateInstance") == 0 || strncmp(call, "vkEnumerate", 11) == 0;
+}
+
+static enum hth_status expected(VkResult result)
+{
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+    case VK_ERROR_OUT_OF_POOL_MEMORY:
+    case VK_ERROR_FRAGMENTATION: return HTH_ERROR_MEMORY;
+    case VK_ERROR_DEVICE_LOST: return HTH_ERROR_DEVICE_LOST;
+    default: return HTH_ERROR_DEVICE;
+    }
+}
+
+static void check(const struct life *life, const char *call, int number, VkResult result)
+{
+    bool while_closing = n_failed_before_closing == 0;
+    char what[128];
+    snprintf(what, sizeof what, "%s, call %d, VkResult %d", call, number, (int)result);
+    if (life->status == HTH_OK) {
+        if (!while_closing && !layer_may_go_on(call, result))
+            fail_msg("%s: went unnoticed", what);
+    } else if (is_early(call)) {
+        if (!life->said.len)
+            fail_msg("%s: nothing was said", what);
+    } else if (life->status != expected(result) || !strstr(life->said.ptr, call)) {
+        fail_msg("%s: status \"%s\", and the log says:\n%s", what, hth_status_name(life->status),
+                 life->said.ptr);
+    }
+    layer_assert_nothing_left(layer);
+}
+
+static void fail_each(bool discrete, int usual)
+{
+    layer = layer_use();
+    layer_reset(layer);
+    const int stride = stride_or(usual);
+    struct life life = {.path = life_model(), .device = test_device(), .discrete = discrete};
+    life.closing = closing;
+    life_run(&life);
+    int n = 0, n_tried = 0, n_ended = 0;
+    for (size_t c = 0; c < layer->n_calls; c++) {
+        const struct layer_call *call = &layer->calls[c];
+        for (const VkResult *result = call->results; *result != VK_SUCCESS; result++)
+            for (int k = 0;; k++) {
+                bool first = k == 0 && result == call->results; /* is always tried */
+                if (!first && n++ % stride != 0)
+                    continue;
+                layer_reset(layer);
+                layer->fail_call = call;
+                layer->fail_at = k;
+                layer->fail_result = *result;
+                n_failed_before_closing = 0;
+                life_run(&life);
+                if (!layer->n_failed)
+                    break;
+                check(&life, call->name, k, *result);
+                n_tried++;
+                n_ended += life.status != HTH_OK;
+            }
+    }
+    printf("%d calls failed, %d lives ended so\n", n_tried, n_ended);
+    assert_true(n_ended * 2 > n_tried && n_tried > 30);
+    life_free(&life);
+}
+
+TEST(unified)
+{
+    fail_each(false, 13);
+}
+
+TEST(discrete)
+{
+    fail_each(true, 13);
+}
+
+/* Copies on a queue of their own come as late as they may, and all the same in time. */
+TEST(copies_on_a_second_queue)
+{
+    layer = layer_use();
+    layer_reset(layer);
+    struct life life = {.path = life_model(), .device = test_device(), .discrete = true};
+    life_run(&life);
+    assert_int_equal(layer->n_late, 0);
+    layer->two_queues = true;
+    life_run(&life);
+    layer->two_queues = false;
+    assert_int_equal(life.status, HTH_OK);
+    assert_true(layer->n_late > 0);
+    layer_assert_nothing_left(layer);
+    life_free(&life);
+}

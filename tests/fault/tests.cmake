@@ -1,0 +1,39 @@
+# Every failure tried. What these tests share is fault_*.c; where they need Mesa's software device they get it under sanitizers,
+# too, unlike others.
+set(fault_launcher "")
+if(NOT WIN32)
+  set(fault_launcher "${CMAKE_SOURCE_DIR}/scripts/with-lavapipe" --or-without)
+endif()
+
+# What stands between a program of ours and the system (interpose.c); meant for LD_PRELOAD.
+add_library(hearth_test_interposer MODULE ${CMAKE_CURRENT_LIST_DIR}/interpose.c)
+target_link_libraries(hearth_test_interposer PRIVATE ${CMAKE_DL_LIBS})
+if(HEARTH_SANITIZE) # shells load it, too
+  target_compile_options(hearth_test_interposer PRIVATE -fno-sanitize=all)
+  target_compile_definitions(hearth_test_interposer PRIVATE HEARTH_SANITIZED)
+  target_link_options(hearth_test_interposer PRIVATE -fno-sanitize=all)
+endif()
+
+file(GLOB fault_shared CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.c)
+list(FILTER fault_shared EXCLUDE REGEX "/(test_[a-z]+|interpose)\\.c$")
+file(GLOB fault_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
+foreach(source ${fault_tests})
+  get_filename_component(stem ${source} NAME_WE)
+  string(REGEX REPLACE "^test_" "" stem ${stem})
+  set(target fault_${stem})
+  target_sources(${target} PRIVATE ${fault_shared} ${CMAKE_CURRENT_SOURCE_DIR}/golden/logits.c ${CMAKE_CURRENT_SOURCE_DIR}/e2e/spawn.c)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR} golden e2e)
+  target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE HEARTH_PROGRAM="$<TARGET_FILE:hearth>"
+    HEARTH_LAYER="$<TARGET_FILE:hearth_test_layer>" HEARTH_LAYER_FOLDER="$<TARGET_FILE_DIR:hearth_test_layer>"
+    HEARTH_INTERPOSER="$<TARGET_FILE:hearth_test_interposer>")
+  add_dependencies(${target} hearth hearth_test_layer hearth_test_interposer)
+
+  # All of what the everyday tier samples.
+  file(STRINGS ${source} names REGEX "^TEST\\([a-z0-9_]+\\)")
+  foreach(line ${names})
+    string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
+    set(entry fault.${stem}.${name})
+    add_test(NAME ${entry}.all COMMAND ${fault_launcher} $<TARGET_FILE:${target}> ${name})
+    set_tests_properties(${entry}.all PROPERTIES LABELS "fault;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 3000 ENVIRONMENT HEARTH_TEST_STRIDE=1)
+  endforeach()
+endforeach()

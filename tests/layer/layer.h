@@ -1,0 +1,64 @@
+/*
+ * layer.h — what tests may ask of our Vulkan layer, which stands between hearth and the driver.
+ *
+ * The layer counts the calls that hearth makes, fails one of them with a result that the
+ * specification allows there, counts the objects that were made and not destroyed, and can show a
+ * device with a second queue. It serves one driver at a time. A program is told what to do by its
+ * environment:
+ *
+ *   HEARTH_LAYER_FAIL=vkCreateBuffer:3:-4   the 4th call of this name fails with
+ *                                      VK_ERROR_DEVICE_LOST
+ *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
+ *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
+ *                                      "left OBJECT COUNT", "late COUNT"
+ *
+ * and a test that has the driver in its own process sets the fields of `struct layer`, which it
+ * finds by dlopen and the symbol "layer_of_tests". The build names the shared library and the
+ * folder of its manifest HEARTH_LAYER and HEARTH_LAYER_FOLDER. Threads: calls may come from any;
+ * the plan is changed while there are none.
+ */
+#ifndef LAYER_LAYER_H
+#define LAYER_LAYER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <vulkan/vulkan_core.h>
+
+enum { LAYER_MAX_RESULTS = 8 };
+
+#define LAYER_NAME "VK_LAYER_HEARTH_test"
+
+/* A function that returns a VkResult. */
+struct layer_call {
+    const char *name;
+    VkResult results[LAYER_MAX_RESULTS]; /* that are no success; VK_SUCCESS at the end */
+    atomic_int n_calls;
+};
+
+/* A kind of object that is made and destroyed. */
+struct layer_object {
+    const char *name;
+    atomic_int n_left;
+};
+
+struct layer {
+    struct layer_call *calls;
+    size_t n_calls;
+    struct layer_object *objects;
+    size_t n_objects;
+
+    /* the plan */
+    const struct layer_call *fail_call; /* NULL: none */
+    int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
+    VkResult fail_result;
+    bool two_queues;
+
+    atomic_int n_failed; /* how often the plan was carried out: 0 or 1 */
+    atomic_int n_late; /* submits of copies that were still held back when something needed them */
+};
+
+typedef struct layer *layer_of_tests_fn(void);
+
+#endif
