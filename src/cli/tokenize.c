@@ -8,7 +8,7 @@ enum { MAX_TEXT_BYTES = 1 << 30 };
 
 /* clang-format off */
 static const struct option options[] = {
-    {.name = "no-bos", .type = OPTION_FLAG, .help = "no beginning-of-sequence token in front"},
+    {.name = "no-bos", .type = OPTION_FLAG, .help = "nothing in front or behind (BOS, EOS, SEP)"},
     {.name = "no-special", .type = OPTION_FLAG, .help = "texts of control tokens are plain text"},
     {.name = "file", .letter = 'f', .type = OPTION_TEXT, .metavar = "FILE", .fallback = "-",
      .help = "the text; - is stdin"},
