@@ -25,7 +25,8 @@ enum hth_status hth_tokenize(const struct hth_model *model, const char *text, si
     if (status)
         return status;
     struct token_list list = {0};
-    unsigned flags = (bos ? TOKEN_ADD_BOS | TOKEN_ADD_END : 0) | (special ? TOKEN_PARSE_SPECIAL : 0);
+    unsigned flags =
+        (bos ? TOKEN_ADD_BOS | TOKEN_ADD_END : 0) | (special ? TOKEN_PARSE_SPECIAL : 0);
     status = tokenizer_encode(model->tokenizer, (struct str){text, len}, flags, &list);
     if (status) {
         token_list_free(&list);
