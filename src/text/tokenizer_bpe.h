@@ -2,7 +2,7 @@
  * tokenizer_bpe.h — BPE for the kinds that are built on it.
  *
  * Owns tokenizer->state, so those kinds have none of their own. Each function is that of struct
- * tokenizer_kind (tokenizer_kind.h) with the same name and its conditions.
+ * tokenizer_kind (tokenizer_kind.h) with the same name and its conditions; any thread once created.
  */
 #ifndef TEXT_TOKENIZER_BPE_H
 #define TEXT_TOKENIZER_BPE_H
