@@ -6,7 +6,7 @@ import re
 MAY_INCLUDE = {
     "hearth": [],  # include/hearth
     "base": ["hearth/status.h"],
-    "quant": ["base"],
+    "quant": ["base", "common/iq_grids.h"],  # tables that GLSL has too
     "gguf": ["base", "quant"],
     "vk": ["base", "build_id.h"],  # knows no op; build_id.h is generated
     "op": ["base", "quant"],
