@@ -128,6 +128,9 @@ unsigned long os_process_id(void);
 /* Is this stream a terminal? */
 bool os_is_terminal(FILE *stream);
 
+/* Makes Ctrl-C a character of this terminal, until somebody sets the terminal's modes again. */
+void os_interrupt_as_key(FILE *terminal);
+
 /* stdin and stdout pass bytes unchanged, consoles speak UTF-8, a closed pipe is an error instead
  * of a signal. Called once by a program's main. */
 void os_program_start(void);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -307,6 +308,15 @@ unsigned long os_process_id(void)
 bool os_is_terminal(FILE *stream)
 {
     return isatty(fileno(stream)) == 1;
+}
+
+void os_interrupt_as_key(FILE *terminal)
+{
+    struct termios modes;
+    if (tcgetattr(fileno(terminal), &modes) != 0)
+        return;
+    modes.c_cc[VINTR] = _POSIX_VDISABLE;
+    tcsetattr(fileno(terminal), TCSADRAIN, &modes);
 }
 
 void os_program_start(void)

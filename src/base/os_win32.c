@@ -391,6 +391,11 @@ bool os_is_terminal(FILE *stream)
     return GetConsoleMode((HANDLE)_get_osfhandle(_fileno(stream)), &mode) != 0;
 }
 
+void os_interrupt_as_key(FILE *terminal)
+{
+    (void)terminal; /* nobody edits lines here */
+}
+
 void os_program_start(void)
 {
     _setmode(_fileno(stdin), _O_BINARY);

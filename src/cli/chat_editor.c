@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "cli/chat_input.h"
 #include "cli/interrupt.h"
 #include "cli/talk.h"
@@ -24,6 +25,7 @@ enum { MOST_REMEMBERED = 2000 };
 struct line_editor {
     EditLine *el;
     History *history;
+    bool interrupted, empty; /* Ctrl-C was pressed, on an empty line */
 };
 
 static char *prompt(EditLine *el)
@@ -48,15 +50,12 @@ static unsigned char insert_paste(EditLine *el, int key)
     enum { END_LENGTH = sizeof end / sizeof *end - 1, PIECE = 256 };
     wchar_t piece[PIECE + 1], c;
     size_t n = 0, n_end = 0;
-    bool after_cr = false;
     (void)key;
     while (n_end < END_LENGTH && el_wgetc(el, &c) == 1) {
         n_end = c == end[n_end] ? n_end + 1 : c == end[0];
-        bool second = c == L'\n' && after_cr; /* of a CR LF */
-        after_cr = c == L'\r';
-        if (c == L'\r')
+        if (c == L'\r') /* which is how a terminal writes the end of a line */
             c = L'\n';
-        if (n_end == 0 && !second && (c >= 0x20 || c == L'\n' || c == L'\t') && c != 0x7f)
+        if (n_end == 0 && (c >= 0x20 || c == L'\n' || c == L'\t') && c != 0x7f)
             piece[n++] = c;
         if (n == PIECE || n_end == END_LENGTH) {
             piece[n] = L'\0';
@@ -74,18 +73,40 @@ static unsigned char insert_newline(EditLine *el, int key)
     return el_insertstr(el, "\n") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
+/* While a line is edited Ctrl-C is a key, not a signal: one that came just before the terminal is
+ * read would not interrupt that. */
+static unsigned char interrupt_line(EditLine *el, int key)
+{
+    struct line_editor *editor;
+    const LineInfo *line = el_line(el);
+    (void)key;
+    el_get(el, EL_CLIENTDATA, &editor);
+    editor->interrupted = true;
+    editor->empty = line->lastchar == line->buffer;
+    return CC_EOF;
+}
+
 static void bind_keys(EditLine *el)
 {
+    /* clang-format off */
     static const char *const keys[][2] = {
-        {PASTE_BEGINS, "hearth-paste"},     {"\033\r", "hearth-newline"},
-        {"\033\n", "hearth-newline"},       {"^R", "em-inc-search-prev"},
-        {"\033[1;5C", "em-next-word"},      {"\033[1;5D", "ed-prev-word"},
-        {"\033[H", "ed-move-to-beg"},       {"\033[1~", "ed-move-to-beg"},
-        {"\033[F", "ed-move-to-end"},       {"\033[4~", "ed-move-to-end"},
+        {PASTE_BEGINS, "hearth-paste"},
+        {"\033\r", "hearth-newline"}, /* Alt-Enter */
+        {"\033\n", "hearth-newline"},
+        {"^C", "hearth-interrupt"},
+        {"^R", "em-inc-search-prev"},
+        {"\033[1;5C", "em-next-word"}, /* Ctrl and arrows */
+        {"\033[1;5D", "ed-prev-word"},
+        {"\033[H", "ed-move-to-beg"},
+        {"\033[1~", "ed-move-to-beg"},
+        {"\033[F", "ed-move-to-end"},
+        {"\033[4~", "ed-move-to-end"},
         {"\033[3~", "ed-delete-next-char"},
     };
+    /* clang-format on */
     el_set(el, EL_ADDFN, "hearth-paste", "inserts what is pasted", insert_paste);
     el_set(el, EL_ADDFN, "hearth-newline", "begins another line", insert_newline);
+    el_set(el, EL_ADDFN, "hearth-interrupt", "drops the line", interrupt_line);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
 }
@@ -111,6 +132,7 @@ struct line_editor *line_editor_open(void)
     history(editor->history, &event, H_SETUNIQUE, 1);
     el_set(editor->el, EL_SIGNAL, 1); /* the terminal is put right before a signal ends us */
     el_set(editor->el, EL_EDITOR, "emacs");
+    el_set(editor->el, EL_CLIENTDATA, editor);
     el_set(editor->el, EL_PROMPT, prompt);
     el_set(editor->el, EL_HIST, history, editor->history);
     bind_keys(editor->el);
@@ -145,25 +167,33 @@ static void begin_with(EditLine *el, struct str begun)
 
 enum input_end line_editor_read(struct line_editor *editor, struct str begun, struct strbuf *line)
 {
-    int count;
+    int count = 0;
+    const char *text = NULL;
+    editor->interrupted = false;
+    editor->empty = true;
+    el_set(editor->el, EL_PREP_TERM, 1); /* before there is a prompt to press keys at */
+    os_interrupt_as_key(stdin);
     if (begun.len)
         begin_with(editor->el, begun);
     fputs("\033[?2004h", stderr);
     fflush(stderr);
     errno = 0;
-    const char *text = el_gets(editor->el, &count);
+    if (!interrupted())
+        text = el_gets(editor->el, &count);
     int error = errno;
-    const LineInfo *info = text ? NULL : el_line(editor->el);
-    bool empty = !info || info->lastchar == info->buffer;
+    const LineInfo *info = el_line(editor->el);
+    if (interrupted()) /* by a signal, from elsewhere or after the program was suspended */
+        editor->empty = info->lastchar == info->buffer;
+    el_set(editor->el, EL_PREP_TERM, 0);
     fputs("\033[?2004l", stderr);
     fflush(stderr);
     if (text && count > 0) {
         strbuf_append(line, (struct str){text, (size_t)count});
         return INPUT_LINE;
     }
-    if (count < 0 && interrupted()) {
+    if (editor->interrupted || interrupted()) {
         el_reset(editor->el);
-        return empty ? INPUT_INTERRUPTED_EMPTY : INPUT_INTERRUPTED;
+        return editor->empty ? INPUT_INTERRUPTED_EMPTY : INPUT_INTERRUPTED;
     }
     if (count < 0 && error)
         talk_note("the terminal cannot be read: %s", strerror(error));

@@ -6,9 +6,10 @@ file(GLOB e2e_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
 foreach(source ${e2e_sources})
   get_filename_component(stem ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" stem ${stem})
-  target_sources(e2e_${stem} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/spawn.c)
+  target_sources(e2e_${stem} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/spawn.c ${CMAKE_CURRENT_LIST_DIR}/terminal.c)
   target_compile_definitions(e2e_${stem} PRIVATE
-    _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE
-    HEARTH_PROGRAM="$<TARGET_FILE:hearth>" HEARTH_EXAMPLE="$<TARGET_FILE:hearth_example>")
+    _XOPEN_SOURCE=700 _DEFAULT_SOURCE
+    HEARTH_PROGRAM="$<TARGET_FILE:hearth>" HEARTH_EXAMPLE="$<TARGET_FILE:hearth_example>"
+    HEARTH_LIBEDIT=$<BOOL:${HEARTH_LIBEDIT}>)
   add_dependencies(e2e_${stem} hearth hearth_example)
 endforeach()
