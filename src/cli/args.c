@@ -95,8 +95,17 @@ static bool set_number(struct args *args, struct arg_value *value, const char *t
     return true;
 }
 
+/* "none" takes away what was there. */
 static bool add_repeat(struct args *args, const struct option *option, const char *text)
 {
+    if (strcmp(text, "none") == 0) {
+        int kept = 0;
+        for (int i = 0; i < args->n_repeats; i++)
+            if (args->repeats[i].option != option)
+                args->repeats[kept++] = args->repeats[i];
+        args->n_repeats = kept;
+        return true;
+    }
     if (args->n_repeats == MAX_REPEATS) {
         usage_error(args->command, "--%s is there too often", option->name);
         return false;

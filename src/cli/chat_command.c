@@ -174,11 +174,17 @@ static int run_set(struct chat *chat, const char *text)
     for (size_t i = 0; settable(i); i++) {
         if (strcmp(settable(i), name) != 0)
             continue;
+        const struct args before = chat->args;
         if (*value && !args_set(&chat->args, name, value))
             return EXIT_USAGE;
+        int code = *value ? chat_renew_sampler(chat, 0) : EXIT_OK;
+        if (code) {
+            chat->args = before; /* what no sampler can do is not set */
+            return code;
+        }
         const char *now = args_text(&chat->args, name);
         talk_note("%s %s", name, now ? now : "-");
-        return *value ? chat_renew_sampler(chat, 0) : EXIT_OK;
+        return EXIT_OK;
     }
     return no_setting(name);
 }

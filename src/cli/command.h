@@ -20,7 +20,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 enum option_type {
     OPTION_FLAG,   /* --json */
     OPTION_TEXT,   /* --file PATH */
-    OPTION_TEXTS,  /* the same, several times */
+    OPTION_TEXTS,  /* the same, several times; "none" takes those before it away */
     OPTION_INT,    /* --ctx 4096 */
     OPTION_REAL,   /* --temp 0.8 */
     OPTION_BYTES,  /* --vram 6G */

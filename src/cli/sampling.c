@@ -119,8 +119,6 @@ static int read_lists(const struct args *args, struct request *request)
                                text);
     o->logit_bias = request->biases;
     for (; (text = args_texts(args, "dry-sequence-breaker", (int)n)); n++) {
-        if (n == 0 && strcmp(text, "none") == 0 && !args_texts(args, "dry-sequence-breaker", 1))
-            break;
         request->breakers[n] = request->texts[n];
         if (!unescape(text, request->texts[n], sizeof request->texts[n]))
             request->breakers[n] = text;

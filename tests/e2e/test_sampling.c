@@ -2,6 +2,7 @@
 #include "spawn.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void expect_usage_error(const char *const *args, const char *text)
 {
@@ -128,22 +129,61 @@ TEST(what_is_off_changes_nothing)
     spawn_free(&plain);
 }
 
-/* Biases of one token add up, and −inf is the last word. */
+/* Biases of one token add up, −inf is the last word, and "none" takes back what was said. */
 TEST(biases_may_come_several_times)
 {
-    struct spawn s = {0}, ids = {0};
-    ANSWER(&s, "-n", "1");
-    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
-        "--logit-bias", "7+1e6");
-    assert_true(strcmp(s.out.ptr, ids.out.ptr) != 0);
+    struct spawn plain = {0}, s = {0};
+    ANSWER(&plain, "-n", "1");
+    ANSWER(&s, "-n", "1", "--logit-bias", "7+1e6");
+    assert_true(strcmp(s.out.ptr, plain.out.ptr) != 0);
+    spawn_free(&s);
+    ANSWER(&s, "-n", "1", "--logit-bias", "7+1e6", "--logit-bias", "7-1e6");
+    assert_string_equal(s.out.ptr, plain.out.ptr);
+    spawn_free(&s);
+    ANSWER(&s, "-n", "1", "--logit-bias", "7+1e6", "--logit-bias", "7-inf");
+    assert_string_equal(s.out.ptr, plain.out.ptr);
+    spawn_free(&s);
+    ANSWER(&s, "-n", "1", "--logit-bias", "7+1e6", "--logit-bias", "none", "--logit-bias", "9-1");
+    assert_string_equal(s.out.ptr, plain.out.ptr);
+    spawn_free(&s);
+    spawn_free(&plain);
+}
+
+/* Penalties see the prompt: a token that would surely come does not when the prompt has it. */
+TEST(penalties_see_the_prompt)
+{
+    struct spawn x = {0}, y = {0}, ids = {0};
+    char bias[32];
+    RUN(&ids, "tokenize", spawn_tiny_model(), "--no-bos", "-f", spawn_file("x", "x", 1));
+    const char *last = strrchr(ids.out.ptr, ' '); /* after one for the space in front */
+    snprintf(bias, sizeof bias, "%d+90", atoi(last ? last + 1 : ids.out.ptr));
+    const char *args[] = {
+        "run", spawn_tiny_model(),   "--device", "cpu",          "--raw", "-n", "1", "-p",
+        "a",   "--presence-penalty", "100",      "--logit-bias", bias,    NULL};
+    spawn_run(&x, args);
+    assert_code(&x, 0);
+    assert_string_equal(x.out.ptr, "x\n");
+    args[8] = "x";
+    spawn_run(&y, args);
+    assert_code(&y, 0);
+    assert_true(strcmp(y.out.ptr, "x\n") != 0);
+    spawn_free(&x);
+    spawn_free(&y);
     spawn_free(&ids);
-    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
-        "--logit-bias", "7+1e6", "--logit-bias", "7-1e6");
-    assert_string_equal(s.out.ptr, ids.out.ptr);
-    spawn_free(&ids);
-    RUN(&ids, "run", spawn_tiny_model(), "--device", "cpu", "-p", "the same", "--raw", "-n", "1",
-        "--logit-bias", "7+1e6", "--logit-bias", "7-inf");
-    assert_string_equal(s.out.ptr, ids.out.ptr);
-    spawn_free(&ids);
+}
+
+/* In a chat a setting that no sampler can do is not set, and stands in no other's way. */
+TEST(a_chat_keeps_settings_that_work)
+{
+    struct spawn s = {.input = STR("/set samplers top_kk\n/set top-k 3\n/set logit-bias 3\n"
+                                   "/set logit-bias 3-inf\n/set logit-bias none\n/set samplers\n")};
+    RUN(&s, "chat", spawn_tiny_model(), "--device", "cpu");
+    const char *error = strstr(s.err.ptr, "did you mean top_k?");
+    assert_non_null(error);
+    assert_null(strstr(error + 1, "did you mean"));
+    assert_contains(s.err.ptr, "top-k 3");
+    assert_contains(s.err.ptr, "--logit-bias wants");
+    assert_contains(s.err.ptr, "logit-bias 3-inf");
+    assert_contains(s.err.ptr, "samplers -");
     spawn_free(&s);
 }

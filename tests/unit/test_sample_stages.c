@@ -246,6 +246,25 @@ TEST(dry_stops_at_breakers)
     texts = NULL;
 }
 
+TEST(forgetting_forgets_half_of_a_breaker)
+{
+    static const char *const words[] = {"a", "b", "E", "ND"}, *const end[] = {"END", NULL};
+    const float zero[4] = {0};
+    texts = words;
+    struct sampler *sampler = create(4, &DRY(.dry_allowed_length = 2, .dry_breakers = end));
+    struct candidates left;
+    sampler_accept(sampler, 2); /* "E": "ND" after it would be the rest */
+    sampler_forget(sampler);
+    const int32_t text[] = {3, 0, 1, 3, 0};
+    for (size_t i = 0; i < ARRAY_LEN(text); i++)
+        sampler_accept(sampler, text[i]);
+    assert_int_equal(sampler_run(sampler, zero, &left, test_log()), HTH_OK);
+    assert_true(left.items[1].id == 1 && left.items[1].logit == -1);
+    assert_int_equal(sampler->since_breaker, 5);
+    sampler_destroy(sampler);
+    texts = NULL;
+}
+
 /* Every text against every breaker of two letters: a stream of tokens finds what a search of the
  * whole text finds. */
 TEST(breakers_are_found_in_any_text)
