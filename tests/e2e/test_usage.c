@@ -3,8 +3,9 @@
 
 #include <stdio.h>
 
-static const char *const commands[] = {"bench", "chat", "devices", "eval",     "inspect",
-                                       "rows",  "run",  "synth",   "template", "tokenize"};
+static const char *const commands[] = {"bench", "chat",     "completion", "devices",
+                                       "eval",  "inspect",  "rows",       "run",
+                                       "synth", "template", "tokenize"};
 
 TEST(no_arguments_print_the_commands)
 {
@@ -153,6 +154,7 @@ TEST(commands_say_what_they_lack)
     USAGE_ERROR("give a model or --template", "template", "--context", "c");
     USAGE_ERROR("give a model or --template", "template", "m", "--template", "t", "--context", "c");
     USAGE_ERROR("give --context", "template", "m");
+    USAGE_ERROR("wants bash, zsh or fish, not \"tcsh\"", "completion", "tcsh");
 }
 
 TEST(options_may_be_written_in_any_form)
