@@ -424,3 +424,292 @@ TEST(the_last_message_is_edited)
     check_saved(path, 6, 4, "new");
     quit(&t);
 }
+
+/* --- commands; from a pipe they are the same ----------------------------------------------------
+ */
+
+/* A chat that reads these lines. */
+static void talk(struct spawn *s, const char *lines)
+{
+    s->input = str_of(lines);
+    RUN(s, "chat", spawn_tiny_model(), "-n", "6", "--device", "cpu");
+}
+
+/* The same, with a file's path in place of each '@'. */
+static void talk_about(struct spawn *s, const char *lines, const char *path)
+{
+    struct strbuf text = {0};
+    for (const char *c = lines; *c; c++)
+        if (*c == '@')
+            strbuf_append(&text, str_of(path));
+        else
+            strbuf_append_char(&text, *c);
+    talk(s, text.ptr);
+    strbuf_free(&text);
+}
+
+TEST(help_lists_the_commands)
+{
+    static const char *const commands[] = {"help", "system", "reset", "retry", "edit",
+                                           "save", "load",   "set",   "quit"};
+    struct spawn s = {0}, help = {0};
+    talk(&s, "/help\n");
+    assert_code(&s, 0);
+    RUN(&help, "chat", "--help");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "  /%s ", commands[i]);
+        assert_contains(s.err.ptr, name);
+        assert_contains(help.out.ptr, name);
+    }
+    assert_string_equal(s.out.ptr, "");
+    spawn_free(&help);
+    spawn_free(&s);
+}
+
+TEST(near_misses_of_commands_are_named)
+{
+    struct spawn s = {0};
+    talk(&s, "/rety\n");
+    spawn_assert_refused(&s, 1, "did you mean /retry?");
+    talk(&s, "/set tmep 1\n");
+    spawn_assert_refused(&s, 1, "did you mean temp?");
+    talk(&s, "/frobnicate\n");
+    spawn_assert_refused(&s, 1, "no such command \"/frobnicate\" (");
+    talk(&s, "/quit\n/frobnicate\n");
+    assert_code(&s, 0);
+    assert_string_equal(s.err.ptr, "");
+    spawn_free(&s);
+}
+
+TEST(slashes_in_messages)
+{
+    const char *path = spawn_temp("slashes.json");
+    struct spawn s = {0};
+    talk_about(&s, "/etc/hosts is what?\n//help\n/ \n/save @\n", path);
+    assert_code(&s, 0);
+    check_saved(path, 6, 0, "/etc/hosts is what?");
+    check_saved(path, 6, 2, "/help");
+    check_saved(path, 6, 4, "/ ");
+    spawn_free(&s);
+}
+
+TEST(the_system_message_is_shown_and_set)
+{
+    const char *path = spawn_temp("system.json");
+    struct spawn s = {0};
+    talk_about(&s, "/system\nhello\n/system Be brief.\n/system\n/reset\nhi\n/save @\n", path);
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "there is no system message");
+    assert_contains(s.err.ptr, "\nBe brief.\n");
+    json_t *list = saved(path);
+    assert_int_equal(json_array_size(list), 3);
+    assert_string_equal(part(list, 0, "role"), "system");
+    assert_string_equal(part(list, 1, "content"), "hi");
+    json_decref(list);
+    talk_about(&s, "/load @\n/system Other.\n/system -\n/save @\n", path);
+    assert_code(&s, 0);
+    check_saved(path, 2, 0, "hi");
+    spawn_free(&s);
+}
+
+/* The n-th line of a text, without its end. */
+static struct str line_of(const char *text, int n)
+{
+    while (n-- > 0) {
+        text = strchr(text, '\n');
+        assert_non_null(text);
+        text++;
+    }
+    return (struct str){text, strcspn(text, "\n")};
+}
+
+TEST(retry_takes_another_seed)
+{
+    struct spawn s = {0}, greedy = {0};
+    talk(&s, "/set temp 5\n/set seed 7\nhello\n/retry\n/set seed 7\n/retry\n/set seed 6\n/retry\n");
+    assert_code(&s, 0);
+    struct str first = line_of(s.out.ptr, 0), second = line_of(s.out.ptr, 1);
+    assert_false(str_equal(first, second));
+    assert_true(str_equal(second, line_of(s.out.ptr, 2))); /* 7 + 1 again */
+    assert_true(str_equal(first, line_of(s.out.ptr, 3)));
+    talk(&greedy, "hello\n/retry\n");
+    assert_code(&greedy, 0);
+    assert_contains(greedy.err.ptr, "/set temp");
+    assert_true(str_equal(line_of(greedy.out.ptr, 0), line_of(greedy.out.ptr, 1)));
+    talk(&s, "/retry\n");
+    spawn_assert_refused(&s, 1, "nothing was said yet");
+    spawn_free(&greedy);
+    spawn_free(&s);
+}
+
+TEST(edit_replaces_the_last_message)
+{
+    const char *path = spawn_temp("edit.json");
+    struct spawn s = {0}, fresh = {0};
+    talk_about(&s, "one\ntwo\n/edit three\n/edit\n/save @\n", path);
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "three\nhearth: /edit TEXT");
+    check_saved(path, 4, 2, "three");
+    talk(&fresh, "one\nthree\n"); /* and nothing of the other is left in the cache */
+    assert_true(str_equal(line_of(s.out.ptr, 2), line_of(fresh.out.ptr, 1)));
+    spawn_free(&fresh);
+    spawn_free(&s);
+}
+
+TEST(settings_change_and_are_shown)
+{
+    struct spawn s = {0};
+    talk(&s, "/set temp=0.5\n/set --top-k 3\n/set n-predict 2\n/set\n");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "\n  temp               0.5\n");
+    assert_contains(s.err.ptr, "\n  top-k              3\n");
+    assert_contains(s.err.ptr, "\n  n-predict          2\n");
+    talk(&s, "/set temp hot\n");
+    spawn_assert_refused(&s, 2, "--temp wants a number");
+    talk(&s, "/set temp 1\n/set temp -3\n/set temp\n");
+    assert_code(&s, 2);
+    assert_contains(s.err.ptr, "\nhearth: temp 1\n");
+    spawn_free(&s);
+}
+
+TEST(a_conversation_is_saved_and_goes_on)
+{
+    const char *path = spawn_temp("conversation.json");
+    struct spawn whole = {0}, half = {0}, rest = {0};
+    talk(&whole, "/system Be brief.\none\ntw\xc3\xb6 \"x\"\nthree\n");
+    talk_about(&half, "/system Be brief.\none\ntw\xc3\xb6 \"x\"\n/save @\n", path);
+    assert_code(&half, 0);
+    talk_about(&rest, "/load @\nthree\n", path);
+    assert_code(&rest, 0);
+    assert_true(str_equal(line_of(whole.out.ptr, 2), line_of(rest.out.ptr, 0)));
+    struct spawn rendered = {0}; /* the same file is a template's context */
+    RUN(&rendered, "template", spawn_tiny_model(), "--context", path);
+    assert_code(&rendered, 0);
+    assert_contains(rendered.out.ptr, "tw\xc3\xb6 \"x\"");
+    spawn_free(&rendered);
+    spawn_free(&whole);
+    spawn_free(&half);
+    spawn_free(&rest);
+}
+
+TEST(files_that_are_no_conversation)
+{
+    static const struct {
+        const char *text, *said;
+    } cases[] = {
+        {"", "is not JSON"},
+        {"{\"messages\": [", "is not JSON"},
+        {"7", "is not JSON"},
+        {"{}", "no array \"messages\""},
+        {"{\"messages\": {\"role\": \"user\"}}", "no array \"messages\""},
+        {"[1]", "messages[0] lacks"},
+        {"[{\"role\": \"user\"}]", "messages[0] lacks"},
+        {"[{\"role\": \"user\", \"content\": [1]}]", "messages[0] lacks"},
+        {"[{\"role\": \"user\", \"content\": \"a\\u0000b\"}]", "is not JSON"},
+        {"[{\"role\": \"user\", \"content\": \"\xff\"}]", "is not JSON"},
+        {"[{\"role\": \"assistant\", \"content\": \"a\"}]", "messages[0] is of \"assistant\""},
+        {"[{\"role\": \"tool\\u001b[2J\", \"content\": \"a\"}]", "messages[0] is of \"tool?[2J\""},
+        {"[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]",
+         "messages[1] is of \"user\""},
+        {"[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"system\", \"content\": \"b\"}]",
+         "messages[1] is of \"system\""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *path = spawn_file("hostile.json", cases[i].text, strlen(cases[i].text));
+        struct spawn s = {0};
+        talk_about(&s, "/load @\n", path);
+        spawn_assert_refused(&s, 1, cases[i].said);
+        assert_contains(s.err.ptr, "hostile.json: ");
+        /* the conversation at hand stays */
+        const char *kept = spawn_temp("kept.json");
+        struct strbuf lines = {0};
+        strbuf_printf(&lines, "hello\n/load %s\n/save %s\n", path, kept);
+        talk(&s, lines.ptr);
+        assert_code(&s, 1);
+        check_saved(kept, 2, 0, "hello");
+        strbuf_free(&lines);
+        spawn_free(&s);
+    }
+    struct strbuf deep = {0};
+    for (int i = 0; i < 100000; i++)
+        strbuf_append_char(&deep, '[');
+    struct spawn s = {0};
+    talk_about(&s, "/load @\n", spawn_file("deep.json", deep.ptr, deep.len));
+    spawn_assert_refused(&s, 1, "is not JSON");
+    talk(&s, "/load\n");
+    spawn_assert_refused(&s, 1, "a file is missing");
+    talk(&s, "/load /nowhere/x.json\n");
+    spawn_assert_refused(&s, 1, "/nowhere/x.json");
+    talk(&s, "/save /nowhere/x.json\n");
+    spawn_assert_refused(&s, 1, "/nowhere/x.json");
+    spawn_free(&s);
+    strbuf_free(&deep);
+}
+
+TEST(an_unanswered_message_is_answered_by_retry)
+{
+    static const char text[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"one\"}]}";
+    const char *path = spawn_file("unanswered.json", text, sizeof text - 1);
+    struct spawn s = {0}, fresh = {0};
+    talk_about(&s, "/load @\n/retry\n", path);
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "/retry gives one");
+    talk(&fresh, "one\n");
+    assert_string_equal(s.out.ptr, fresh.out.ptr);
+    talk_about(&s, "/load @\nother\n/save @\n", path);
+    assert_code(&s, 0);
+    check_saved(path, 2, 0, "other");
+    spawn_free(&fresh);
+    spawn_free(&s);
+}
+
+/* --- a context that fills up -------------------------------------------------------------------
+ */
+
+TEST(a_message_that_is_too_long_leaves_the_rest_alone)
+{
+    const char *path = spawn_temp("too_long.json");
+    struct strbuf lines = {0};
+    struct spawn s = {0};
+    strbuf_append(&lines, STR("one\ntwo\n"));
+    for (int i = 0; i < 300; i++)
+        strbuf_append(&lines, STR("a long message "));
+    strbuf_printf(&lines, "\n/save %s\n", path);
+    s.input = strbuf_str(&lines);
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "4", "--ctx", "300", "--device", "cpu");
+    assert_code(&s, 1);
+    assert_contains(s.err.ptr, "more than the context of 300");
+    assert_null(strstr(s.err.ptr, "forgotten"));
+    check_saved(path, 4, 0, "one");
+    spawn_free(&s);
+    strbuf_free(&lines);
+}
+
+TEST(an_answer_goes_on_when_old_messages_are_forgotten)
+{
+    const char *path = spawn_temp("shifted.json");
+    struct strbuf lines = {0};
+    struct spawn s = {0}, cut = {0};
+    strbuf_printf(&lines, "/set n-predict 40\none\n/set n-predict 120\ntwo\n/save %s\n", path);
+    s.input = strbuf_str(&lines);
+    RUN(&s, "chat", spawn_tiny_model(), "--ctx", "200", "--device", "cpu");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "the context of 200 tokens is full: the oldest messages are");
+    assert_contains(spawn_last_line(&s), "answer 120 tokens");
+    check_saved(path, 2, 0, "two");
+    /* what was answered so far is computed again behind the shorter prompt */
+    int n_prompt = 0;
+    const char *prompt = strstr(spawn_last_line(&s), "prompt ");
+    assert_non_null(prompt);
+    assert_int_equal(sscanf(prompt, "prompt %d tokens", &n_prompt), 1);
+    assert_true(n_prompt > 120);
+    /* one message alone cannot make room */
+    cut.input = STR("one\n");
+    RUN(&cut, "chat", spawn_tiny_model(), "--ctx", "60", "-n", "200", "--device", "cpu");
+    assert_code(&cut, 0);
+    assert_contains(cut.err.ptr, "the answer is cut");
+    spawn_free(&cut);
+    spawn_free(&s);
+    strbuf_free(&lines);
+}
