@@ -156,6 +156,7 @@ TEST(ugm_takes_the_best_sum)
         {"zz", 1, {10}}, /* tokens out of use are no worse than others */
         {"a<tool>b", 3, {4, 9, 5}},
         {"<tool", 2, {13, 2}},
+        {"fiq", 2, {2, 14}}, /* better than "fi" and the unknown token for "q" */
     };
     struct tiny tiny = open_kind("t5");
     check_encodings(&tiny, rows, ARRAY_LEN(rows));
@@ -191,7 +192,8 @@ TEST(ugm_rewrites_by_the_character_map)
          "a",
          2,
          {5, 7}},
-        {"\xef\xac", 1, {2}}, /* the beginning of a key is none */
+        {"\xef\xbc\x9ctool>", 1, {9}}, /* nothing is better than a token of the user's */
+        {"\xef\xac", 1, {2}},          /* the beginning of a key is none */
     };
     struct tiny tiny = open_kind("t5");
     check_encodings(&tiny, rows, ARRAY_LEN(rows));
@@ -249,6 +251,25 @@ TEST(rwkv_reads_escapes)
     check_text(&tiny, ids, ARRAY_LEN(ids), false, STR("caf\xc3\xa9\\xit's\t\r\xe2\x82\xac"));
     check_text(&tiny, ids, 2, true, STR("<s>caf\xc3\xa9"));
     tiny_close(&tiny);
+}
+
+TEST(rwkv_goes_on_after_a_byte_without_a_token)
+{
+    static const struct str texts[] = {{"<unk>", 5}, {"a", 1}, {"abc", 3}};
+    static const struct encoding row = {"xxaab\xff", 6, {0, 0, 1, 1, 0, 0}};
+    for (int unknown = 0; unknown < 2; unknown++) {
+        struct gguf_writer *writer;
+        struct tiny tiny;
+        assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+        gguf_put_str(writer, "tokenizer.ggml.model", STR("rwkv"));
+        gguf_put_strs(writer, "tokenizer.ggml.tokens", texts, ARRAY_LEN(texts));
+        if (unknown)
+            gguf_put_u32(writer, "tokenizer.ggml.unknown_token_id", 0);
+        assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
+        static const struct encoding none = {"xxaab\xff", 2, {1, 1}};
+        check_encoding(&tiny, 0, unknown ? &row : &none);
+        tiny_close(&tiny);
+    }
 }
 
 /* --- PLaMo --- */
@@ -392,6 +413,21 @@ TEST(trie_finds_every_beginning)
     assert_true(trie_build(&trie));
     assert_int_equal(trie_longest(&trie, STR("a"), &len), TRIE_NONE);
     trie_free(&trie);
+}
+
+/* An offset in units of 256. */
+TEST(charsmap_reads_large_offsets)
+{
+    uint8_t bytes[2 * 4 * 256] = {0};
+    struct charsmap map = {bytes, 2 * 256, {"no\0yes", 7}};
+    struct str written;
+    uint32_t root = 1 << 10 | 0x200, child = 'a' | 1 << 10 | 0x100, leaf = 0x80000000u | 3;
+    memcpy(bytes, &root, 4);
+    memcpy(bytes + 4 * (0x100 ^ 'a'), &child, 4);
+    memcpy(bytes + 4 * (0x100 ^ 'a' ^ 1), &leaf, 4);
+    assert_int_equal(charsmap_match(&map, STR("ab"), &written), 1);
+    assert_true(str_equal(written, STR("yes")));
+    assert_int_equal(charsmap_match(&map, STR("b"), &written), 0);
 }
 
 TEST(charsmap_rewrites_the_longest)

@@ -30,20 +30,21 @@ static const struct tiny_token tiny_wpm_tokens[] = {
 };
 
 static const struct tiny_token tiny_ugm_tokens[] = {
-    {"<pad>", TOKEN_CONTROL, 0},       /* 0 */
-    {"</s>", TOKEN_CONTROL, 0},        /* 1 */
-    {"<unk>", TOKEN_UNKNOWN, 0},       /* 2 */
-    {MARK, TOKEN_NORMAL, -3},          /* 3 */
-    {"a", TOKEN_NORMAL, -4},           /* 4 */
-    {"b", TOKEN_NORMAL, -4},           /* 5 */
-    {"ab", TOKEN_NORMAL, -8},          /* 6: as good as "a" and "b" */
-    {MARK "a", TOKEN_NORMAL, -5},      /* 7 */
-    {"ba", TOKEN_NORMAL, -7},          /* 8 */
-    {"<tool>", TOKEN_USER_DEFINED, 0}, /* 9 */
-    {"zz", TOKEN_UNUSED, -1},          /* 10 */
-    {"fi", TOKEN_NORMAL, -6},          /* 11 */
-    {"\xc3\xa9", TOKEN_NORMAL, -6},    /* 12: U+00E9 */
-    {"<", TOKEN_NORMAL, -9},           /* 13 */
+    {"<pad>", TOKEN_CONTROL, 0},          /* 0 */
+    {"</s>", TOKEN_CONTROL, 0},           /* 1 */
+    {"<unk>", TOKEN_UNKNOWN, 0},          /* 2 */
+    {MARK, TOKEN_NORMAL, -3},             /* 3 */
+    {"a", TOKEN_NORMAL, -4},              /* 4 */
+    {"b", TOKEN_NORMAL, -4},              /* 5 */
+    {"ab", TOKEN_NORMAL, -8},             /* 6: as good as "a" and "b" */
+    {MARK "a", TOKEN_NORMAL, -5},         /* 7 */
+    {"ba", TOKEN_NORMAL, -7},             /* 8 */
+    {"<tool>", TOKEN_USER_DEFINED, -500}, /* 9: counts as 0 */
+    {"zz", TOKEN_UNUSED, -1},             /* 10 */
+    {"fi", TOKEN_NORMAL, -6},             /* 11 */
+    {"\xc3\xa9", TOKEN_NORMAL, -6},       /* 12: U+00E9 */
+    {"<", TOKEN_NORMAL, -9},              /* 13 */
+    {"iq", TOKEN_NORMAL, -1},             /* 14 */
 };
 
 /* Beside "<s>" as 0 and the bytes as 1–256. */
@@ -210,13 +211,14 @@ static inline size_t tiny_map_bytes(const struct tiny_rewriting *rows, size_t n,
 
 enum { TINY_MAP_BYTES = 4 + 4 * TINY_MAP_UNITS + 512 };
 
-/* U+FB01 becomes "fi", U+FF41 (a wide a) "a", "xy" goes, and so on. */
+/* U+FB01 becomes "fi", U+FF1C and U+FF41 (wide) "<" and "a", "xy" goes, and so on. */
 static const struct tiny_rewriting tiny_rewritings[] = {
     {"e\xcc\x81", "\xc3\xa9"},
     {"x", "b"},
     {"xy", ""},
     {"\xe3\x80\x80", " "},
     {"\xef\xac\x81", "fi"},
+    {"\xef\xbc\x9c", "<"},
     {"\xef\xbd\x81", "a"},
 };
 
