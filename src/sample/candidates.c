@@ -59,7 +59,8 @@ static const struct candidate *median(const struct candidate *a, const struct ca
 
 /* Splits items[count], two at least, as Hoare did (1961, "Algorithm 64: Quicksort"): returns an i
  * above 0 and below count such that all before i come before all from i on. Ids make all candidates
- * different, so that both scans stop at the pivot at the latest. */
+ * different, so that both scans stop at the pivot at the latest; and the median of three has one
+ * before it and one after it, so that neither side is empty (of two, the pivot is the second). */
 static inline size_t split(struct candidate *items, size_t count, double center)
 {
     const struct candidate pivot = *median(&items[0], &items[count / 2], &items[count - 1], center);
@@ -70,7 +71,7 @@ static inline size_t split(struct candidate *items, size_t count, double center)
         while (before(&pivot, &items[j], center))
             j--;
         if (i >= j)
-            return i ? i : 1; /* i = 0: the pivot came first and stands there */
+            return i;
         swap(&items[i++], &items[j--]);
     }
 }
@@ -163,10 +164,23 @@ void candidates_keep_from(struct candidates *left, double least)
     left->n_sorted = sorted;
 }
 
+/* Splits like `split`, at a guess: most often all that is to be kept has logits within 8 of the
+ * first in order, and is a small part of the vocabulary. Both sides may be empty. */
+static size_t split_near(struct candidate *items, size_t count, float max, double center)
+{
+    const double first = center < INFINITY ? center : (double)max, near = 8.0;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (fabs(items[i].logit - first) <= near)
+            swap(&items[n++], &items[i]);
+    return n;
+}
+
 void candidates_keep_mass(struct candidates *left, float max, double target, double center)
 {
     size_t low = 0, high = left->count;
     double reached = 0.0; /* by all before `low` */
+    bool guess = true;
     if (center < INFINITY)
         left->n_sorted = 0;
     while (low < left->n_sorted) {
@@ -177,15 +191,17 @@ void candidates_keep_mass(struct candidates *left, float max, double target, dou
         }
     }
     /* Selection by mass in place of by count: the last to be kept lies in [low, high). */
-    while (high - low > 1) {
-        size_t i = low + split(left->items + low, high - low, center);
-        struct candidates first = {left->items + low, i - low, 0};
+    for (; high - low > 1; guess = false) {
+        struct candidate *rest = left->items + low;
+        size_t n =
+            guess ? split_near(rest, high - low, max, center) : split(rest, high - low, center);
+        struct candidates first = {rest, n, 0};
         double mass = candidates_mass(&first, max);
-        if (reached + mass >= target) {
-            high = i;
+        if (n && reached + mass >= target) {
+            high = low + n;
         } else {
             reached += mass;
-            low = i;
+            low += n;
         }
     }
     left->count = high;
