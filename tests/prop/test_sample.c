@@ -408,3 +408,64 @@ TEST(mirostat_reaches_tau)
         sampler_destroy(sampler);
     }
 }
+
+/* --- what no model should say ----------------------------------------------------------------- */
+
+/* Logits of one kind: huge, tiny, denormal, constant, alternating, rising, mostly forbidden. */
+static void fill_extreme(struct rng *rng, float *logits, int n, int kind)
+{
+    for (int i = 0; i < n; i++) {
+        float x = rng_normal(rng);
+        logits[i] = kind == 0   ? 3e38f * tanhf(x)
+                    : kind == 1 ? 1e-30f * x
+                    : kind == 2 ? 1e-42f * x
+                    : kind == 3 ? 7.5f
+                    : kind == 4 ? (i % 2 ? 1e30f : -1e30f)
+                    : kind == 5 ? (float)i
+                    : kind == 6 ? (i % 97 && i ? -INFINITY : x)
+                                : -3.4e38f;
+    }
+}
+
+/* Any chain leaves something, all of it once, and picks one of that. */
+TEST(extreme_logits_leave_something)
+{
+    enum { N = 3001 };
+    static float logits[N];
+    static bool there[N];
+    for (int round = 0; round < 1600; round++) {
+        struct rng rng = rng_seed((uint64_t)round + 5);
+        struct hth_sampler_options o;
+        struct sampler *sampler;
+        struct candidates left;
+        int n = 1 + (int)rng_below(&rng, N);
+        struct sampler_vocab vocab = {n, piece, NULL};
+        int32_t id;
+        random_options(&rng, &o);
+        o.mirostat = round % 5 ? 0 : 2;
+        if (round % 3 == 0)
+            o.temp = 1e-6f;
+        const char *const orders[] = {"edskypmxt", "txmpyksde", "ttyxps"};
+        o.sampler_seq = orders[rng_below(&rng, 3)];
+        fill_extreme(&rng, logits, n, round % 8);
+        assert_int_equal(sampler_create(&sampler, &vocab, &o, test_log()), HTH_OK);
+        for (int i = 0; i < 100; i++)
+            sampler_accept(sampler, (int32_t)rng_below(&rng, n < 5 ? (uint32_t)n : 5));
+        assert_int_equal(sampler_run(sampler, logits, &left, test_log()), HTH_OK);
+        assert_in_range(left.count, 1, n);
+        memset(there, 0, sizeof there);
+        for (size_t i = 0; i < left.count; i++) {
+            id = left.items[i].id;
+            if (there[id] || !(logits[id] > -INFINITY) || !(left.items[i].logit < INFINITY))
+                fail_msg("round %d: id %d is %g", round, id, (double)left.items[i].logit);
+            there[id] = true;
+        }
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(sampler_pick(sampler, logits, &id, test_log()), HTH_OK);
+            assert_in_range(id, 0, n - 1);
+            assert_true(logits[id] > -INFINITY);
+            sampler_accept(sampler, id);
+        }
+        sampler_destroy(sampler);
+    }
+}
