@@ -5,8 +5,11 @@
  * half d. */
 #include "quant/dtype.h"
 
+#include <string.h>
+
 #include "quant/block.h"
 #include "quant/fit.h"
+#include "quant/super.h"
 
 enum { ELEMS = 256, BYTES = 54, D = 52 };
 
@@ -22,9 +25,11 @@ static int8_t *unpack_run(const uint8_t *in, int n, int n_digits, int8_t *q)
     return q;
 }
 
-static void unpack(const uint8_t *in, int8_t q[ELEMS])
+static void unpack(const uint8_t *in, struct super *out)
 {
-    q = unpack_run(in, 32, 5, q);
+    out->d = load_f16(in + D);
+    memset(out->scale, 1, sizeof out->scale);
+    int8_t *q = unpack_run(in, 32, 5, out->q);
     q = unpack_run(in + 32, 16, 5, q);
     unpack_run(in + 48, 4, 4, q);
 }
@@ -41,16 +46,11 @@ static const int8_t *pack_run(const int8_t *q, int n, int n_digits, uint8_t *out
     return q + n * n_digits;
 }
 
+static const struct super_format format = {BYTES, unpack};
+
 static void decode(const void *blocks, float *out, size_t n)
 {
-    const uint8_t *in = blocks;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
-        float d = load_f16(in + D);
-        int8_t q[ELEMS];
-        unpack(in, q);
-        for (int i = 0; i < ELEMS; i++)
-            out[i] = d * (float)q[i];
-    }
+    super_decode(&format, blocks, out, n);
 }
 
 static void encode(const float *values, void *blocks, size_t n)
@@ -68,21 +68,7 @@ static void encode(const float *values, void *blocks, size_t n)
 
 static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
 {
-    const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0;
-        int8_t q[ELEMS];
-        unpack(in, q);
-        for (int j = 0; j < 8; j++, act++) {
-            int dot = 0;
-            for (int i = 0; i < 32; i++)
-                dot += q[j * 32 + i] * act->q[i];
-            scaled += act->d * (float)dot;
-        }
-        sum += load_f16(in + D) * scaled;
-    }
-    return (float)sum;
+    return super_dot(&format, blocks, act, n);
 }
 
 const struct dtype dtype_tq1_0 = {

@@ -2,29 +2,29 @@
  * of 128 weights, run r of 32 has bits 2r, 2r + 1 of its 32 bytes. */
 #include "quant/dtype.h"
 
+#include <string.h>
+
 #include "quant/block.h"
 #include "quant/fit.h"
+#include "quant/super.h"
 
 enum { ELEMS = 256, BYTES = 66, D = 64 };
 
 /* From −1 to 2: a q of 3 is not written by anyone, but has a meaning. */
-static void unpack(const uint8_t *in, int8_t q[ELEMS])
+static void unpack(const uint8_t *in, struct super *out)
 {
+    out->d = load_f16(in + D);
+    memset(out->scale, 1, sizeof out->scale);
     for (int r = 0; r < 8; r++)
         for (int i = 0; i < 32; i++)
-            q[r * 32 + i] = (int8_t)((in[r / 4 * 32 + i] >> (r % 4 * 2) & 3) - 1);
+            out->q[r * 32 + i] = (int8_t)((in[r / 4 * 32 + i] >> (r % 4 * 2) & 3) - 1);
 }
+
+static const struct super_format format = {BYTES, unpack};
 
 static void decode(const void *blocks, float *out, size_t n)
 {
-    const uint8_t *in = blocks;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, out += ELEMS) {
-        float d = load_f16(in + D);
-        int8_t q[ELEMS];
-        unpack(in, q);
-        for (int i = 0; i < ELEMS; i++)
-            out[i] = d * (float)q[i];
-    }
+    super_decode(&format, blocks, out, n);
 }
 
 static void encode(const float *values, void *blocks, size_t n)
@@ -44,21 +44,7 @@ static void encode(const float *values, void *blocks, size_t n)
 
 static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
 {
-    const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0;
-        int8_t q[ELEMS];
-        unpack(in, q);
-        for (int j = 0; j < 8; j++, act++) {
-            int dot = 0;
-            for (int i = 0; i < 32; i++)
-                dot += q[j * 32 + i] * act->q[i];
-            scaled += act->d * (float)dot;
-        }
-        sum += load_f16(in + D) * scaled;
-    }
-    return (float)sum;
+    return super_dot(&format, blocks, act, n);
 }
 
 const struct dtype dtype_tq2_0 = {
