@@ -177,6 +177,19 @@ TEST(the_chain_is_what_was_asked_for)
     sampler_destroy(sampler);
 }
 
+TEST(zeros_mean_the_usual_numbers)
+{
+    struct hth_sampler_options o = {0};
+    sampler_fill_defaults(&o);
+    assert_true(o.temp == 0 && o.top_k == 0 && o.repeat_last_n == 64);
+    assert_true(o.dynatemp_exponent == 1 && o.xtc_threshold == 0.1f);
+    assert_true(o.mirostat_tau == 5 && o.mirostat_eta == 0.1f);
+    assert_true(o.dry_base == 1.75f && o.dry_allowed_length == 2 && o.dry_last_n == HISTORY_MAX);
+    struct sampler *sampler = create(3, &OPTIONS(.mirostat = 2));
+    assert_true(sampler->mu == 10);
+    sampler_destroy(sampler);
+}
+
 TEST(a_chain_is_not_endless)
 {
     struct sampler *sampler;
