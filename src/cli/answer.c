@@ -178,7 +178,8 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
     out_dim(false);
     if (answer->text.len && answer->text.ptr[answer->text.len - 1] != '\n')
         out_put("\n", 1);
-    out_flush();
+    if (!out_flush())
+        answer->end = ANSWER_NO_READER;
     unwatch_interrupt();
     if (interrupted()) {
         /* a cancel that came too late for any feed would stop the next one */
@@ -191,29 +192,33 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
 }
 
 /* The control token of a marker; -1 if the vocabulary has none. */
-static int32_t token_of(const struct hth_model *model, const char *marker)
+static int find_token(const struct hth_model *model, const char *marker, int32_t *id)
 {
-    int32_t *ids, id = -1;
+    int32_t *ids;
     size_t count;
-    if (hth_tokenize(model, marker, strlen(marker), false, true, &ids, &count))
-        return -1;
-    if (count == 1)
-        id = ids[0];
+    *id = -1;
+    int code = exit_of(hth_tokenize(model, marker, strlen(marker), false, true, &ids, &count));
+    if (code == EXIT_OK && count == 1)
+        *id = ids[0];
     hth_free(ids);
-    return id;
+    return code;
 }
 
-void answer_begin(struct answer *answer, struct str prompt)
+int answer_begin(struct answer *answer, struct str prompt)
 {
     strbuf_clear(&answer->text);
     answer->ids.count = 0;
     answer->n_prompt = answer->n_answer = answer->n_steps = 0;
     answer->prompt_ns = answer->steps_ns = answer->first_word_ns = 0;
     reasoning_begin(&answer->reasoning, prompt);
-    for (int i = 0; i < N_REASONING_MARKERS; i++) {
-        answer->opens[i] = token_of(answer->model, reasoning_markers[i].open);
-        answer->closes[i] = token_of(answer->model, reasoning_markers[i].close);
+    int code = EXIT_OK;
+    for (int i = 0; i < N_REASONING_MARKERS && code == EXIT_OK; i++) {
+        const struct reasoning_marker *marker = &reasoning_markers[i];
+        code = find_token(answer->model, marker->open, &answer->opens[i]);
+        if (code == EXIT_OK)
+            code = find_token(answer->model, marker->close, &answer->closes[i]);
     }
+    return code;
 }
 
 void answer_free(struct answer *answer)

@@ -55,8 +55,8 @@ struct answer {
 };
 
 /* Before each answer_run: forgets the last answer but not the cache, and looks at the prompt as the
- * template rendered it for where the model's reasoning begins. */
-void answer_begin(struct answer *answer, struct str prompt);
+ * template rendered it for where the model's reasoning begins. Returns an exit code. */
+ATTR_WARN_UNUSED int answer_begin(struct answer *answer, struct str prompt);
 
 /* Makes sequence 0 hold `ids`, keeping what it has in common with them (answer->fed), and streams
  * the answer to stdout with a newline at its end, reasoning dimmed. Ctrl-C stops it. Returns an

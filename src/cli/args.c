@@ -312,8 +312,8 @@ static bool append(struct number_list *list, size_t *capacity, long long number)
     return true;
 }
 
-bool args_list(const struct args *args, const char *name, int64_t min, int64_t max,
-               struct number_list *list)
+int args_list(const struct args *args, const char *name, int64_t min, int64_t max,
+              struct number_list *list)
 {
     const char *at = args_text(args, name);
     size_t capacity = 0;
@@ -324,18 +324,18 @@ bool args_list(const struct args *args, const char *name, int64_t min, int64_t m
         long long number = strtoll(at, &end, 10);
         bool good = end != at && (*end == ',' || *end == '\0') && errno == 0;
         bool whole = good && number >= min && number <= max && !(*end == ',' && !end[1]);
-        if (!whole)
-            usage_error(args->command,
-                        "--%s wants numbers from %lld to %lld with commas between them, not \"%s\"",
-                        name, (long long)min, (long long)max, at);
-        else if (append(list, &capacity, number)) {
+        if (whole && append(list, &capacity, number)) {
             at = *end ? end + 1 : end;
             continue;
-        } else
-            talk_error("out of memory: --%s is too long", name);
+        }
         mem_free(list->items);
         *list = (struct number_list){0};
-        return false;
+        if (whole)
+            return talk_error("out of memory: --%s is too long", name);
+        return usage_error(args->command,
+                           "--%s wants numbers from %lld to %lld with commas between them, not "
+                           "\"%s\"",
+                           name, (long long)min, (long long)max, at);
     }
-    return true;
+    return EXIT_OK;
 }

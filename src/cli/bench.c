@@ -95,14 +95,13 @@ static void report(struct bench *bench, const char *name, double tokens_per_s, d
     }
     json_t *rows = json_array();
     for (int i = 0; i < info->n_rows; i++)
-        json_array_append_new(rows, json_string(info->rows[i]));
-    json_array_append_new(
-        bench->json,
-        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name, "tokens_per_s",
-                  tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
-                  json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
-                  json_count(bench->info.weight_bytes_file), "rows", rows, "depth", bench->depth,
-                  "repeats", bench->repeat, "device", bench->info.device));
+        json_push(rows, json_string(info->rows[i]));
+    json_push(bench->json,
+              json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name,
+                        "tokens_per_s", tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
+                        json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
+                        json_count(bench->info.weight_bytes_file), "rows", rows, "depth",
+                        bench->depth, "repeats", bench->repeat, "device", bench->info.device));
 }
 
 static enum hth_status measure(struct bench *bench, bool prompt, int n)
@@ -146,14 +145,16 @@ static int longest_of(const struct number_list *list, int longest)
     return longest;
 }
 
-static bool read_lengths(const struct args *args, struct lengths *lengths)
+static int read_lengths(const struct args *args, struct lengths *lengths)
 {
-    if (!args_list(args, "prompt", 0, MAX_LENGTH, &lengths->prompts) ||
-        !args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers))
-        return false;
+    int code = args_list(args, "prompt", 0, MAX_LENGTH, &lengths->prompts);
+    if (code == EXIT_OK)
+        code = args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers);
+    if (code)
+        return code;
     enum { UNMEASURED = 2 }; /* the first run of an answer, measure() */
     lengths->longest = longest_of(&lengths->prompts, longest_of(&lengths->answers, UNMEASURED));
-    return true;
+    return EXIT_OK;
 }
 
 static enum hth_status open_bench(const struct args *args, struct bench *bench, int longest)
@@ -199,7 +200,7 @@ static int run(const struct args *args)
 {
     struct lengths lengths = {0};
     struct bench bench = {0};
-    int code = read_lengths(args, &lengths) ? EXIT_OK : EXIT_USAGE;
+    int code = read_lengths(args, &lengths);
     if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &bench.model);
     if (code == EXIT_OK)

@@ -109,8 +109,12 @@ static int encode(struct chat *chat, size_t dropped, int32_t **ids, int *count)
         return EXIT_FAILED;
     int code = tokenize_prompt(chat->answer.model, (struct str){text, len}, ids, count);
     if (code == EXIT_OK && chat->answer.ids.count == 0)
-        answer_begin(&chat->answer, (struct str){text, len});
+        code = answer_begin(&chat->answer, (struct str){text, len});
     hth_free(text);
+    if (code) {
+        hth_free(*ids);
+        *ids = NULL;
+    }
     return code;
 }
 
@@ -283,7 +287,7 @@ static int talk(struct chat *chat, struct chat_input *input)
     bool warned = false;
     while (!chat->over && out_flush()) {
         enum input_end end = chat_input_read(input, strbuf_str(&chat->edit), &line);
-        if (end != INPUT_LINE || line.len == 0) {
+        if (end != INPUT_LINE || (line.len == 0 && !line.failed)) {
             if (leave(chat, end, &warned))
                 break;
             continue;

@@ -43,7 +43,7 @@ static enum input_end read_plain(struct chat_input *input, struct strbuf *line)
         clearerr(stdin);
         return line->len ? INPUT_INTERRUPTED : INPUT_INTERRUPTED_EMPTY;
     }
-    return line->len ? INPUT_LINE : INPUT_OVER;
+    return line->len || line->failed ? INPUT_LINE : INPUT_OVER;
 }
 
 enum input_end chat_input_read(struct chat_input *input, struct str begun, struct strbuf *line)

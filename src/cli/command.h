@@ -114,10 +114,10 @@ struct number_list {
     int count;
 };
 
-/* Reads an option that is one, each number in [min, max]. False after an error, which is said; the
- * list is empty then. */
-ATTR_WARN_UNUSED bool args_list(const struct args *args, const char *name, int64_t min, int64_t max,
-                                struct number_list *list);
+/* Reads an option that is one, each number in [min, max]. Returns an exit code; after an error,
+ * which is said, the list is empty. */
+ATTR_WARN_UNUSED int args_list(const struct args *args, const char *name, int64_t min, int64_t max,
+                               struct number_list *list);
 
 /* Says what is wrong with the command line and where help is; returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *fmt, ...) ATTR_PRINTF(2, 3);

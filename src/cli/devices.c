@@ -34,8 +34,8 @@ static json_t *json_heaps(const struct vk_caps *device)
     json_t *list = json_array();
     for (uint32_t i = 0; i < device->n_heaps; i++) {
         const struct vk_heap *heap = &device->heaps[i];
-        json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:b}", "bytes", json_count(heap->size_bytes),
+        json_push(list,
+                  json_pack("{s:o, s:o, s:o, s:b}", "bytes", json_count(heap->size_bytes),
                             "budget_bytes", json_count(heap->budget_bytes), "used_bytes",
                             json_count(heap->used_bytes), "device_local", (int)heap->device_local));
     }
@@ -63,7 +63,7 @@ static void set_flags(json_t *json, const struct vk_caps *device)
         {"transfer_queue", device->transfer_queue},
     };
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        json_object_set_new(json, flags[i].name, json_boolean(flags[i].value));
+        json_set(json, flags[i].name, json_boolean(flags[i].value));
 }
 
 static json_t *json_device(const struct vk_caps *device, uint32_t index)
@@ -78,15 +78,14 @@ static json_t *json_device(const struct vk_caps *device, uint32_t index)
                   "kind", kind_name(device->kind), "api", api, "vendor_id", (int)device->vendor_id,
                   "device_id", (int)device->device_id, "memory_bytes",
                   json_count(device->device_bytes), "heaps", json_heaps(device));
-    json_object_set_new(json, "subgroup_default", json_integer(device->subgroup_default));
-    json_object_set_new(json, "subgroup_min", json_integer(device->subgroup_min));
-    json_object_set_new(json, "subgroup_max", json_integer(device->subgroup_max));
-    json_object_set_new(json, "shared_bytes", json_integer(device->shared_bytes));
-    json_object_set_new(json, "max_range_bytes", json_count(device->max_range_bytes));
+    json_set(json, "subgroup_default", json_integer(device->subgroup_default));
+    json_set(json, "subgroup_min", json_integer(device->subgroup_min));
+    json_set(json, "subgroup_max", json_integer(device->subgroup_max));
+    json_set(json, "shared_bytes", json_integer(device->shared_bytes));
+    json_set(json, "max_range_bytes", json_count(device->max_range_bytes));
     set_flags(json, device);
-    json_object_set_new(json, "supported", json_boolean(!device->lacks));
-    json_object_set_new(json, "lacks",
-                        device->lacks ? json_text(str_of(device->lacks)) : json_null());
+    json_set(json, "supported", json_boolean(!device->lacks));
+    json_set(json, "lacks", device->lacks ? json_text(str_of(device->lacks)) : json_null());
     return json;
 }
 
@@ -102,8 +101,8 @@ static int show_json(const struct vk_caps *devices, uint32_t count)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(list, json_device(&devices[i], i));
-    json_array_append_new(list, json_cpu());
+        json_push(list, json_device(&devices[i], i));
+    json_push(list, json_cpu());
     return json_print(list);
 }
 
@@ -148,15 +147,14 @@ static int run(const struct args *args)
     struct vk_caps *devices = NULL;
     uint32_t count = 0;
     const char *why = NULL;
-    /* a broken driver is no reason to hide the CPU; it was said */
-    if (vk_list(&devices, &count, &why, talk_log()))
-        count = 0;
-    else if (count == 0 && why)
+    int code = exit_of(vk_list(&devices, &count, &why, talk_log()));
+    if (code == EXIT_OK && count == 0 && why)
         talk_line("no Vulkan device: %s", why);
-    int code = EXIT_OK;
-    if (args_flag(args, "json"))
-        code = show_json(devices, count);
-    else {
+    /* a broken driver, of which was said, is no reason to hide the CPU */
+    if (args_flag(args, "json")) {
+        int printed = show_json(devices, count);
+        code = code ? code : printed;
+    } else {
         for (uint32_t i = 0; i < count; i++)
             show_device(&devices[i], i);
         out_printf("cpu       CPU, %d threads, memory %.1f GiB, %.1f to use\n", os_cpu_count(),

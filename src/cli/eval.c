@@ -68,10 +68,10 @@ static int get_tokens(const struct args *args, const struct hth_model *model, in
         return read_tokens(args_text(args, "tokens"), ids, count);
     if (args_text(args, "ids")) {
         struct number_list list;
-        bool good = args_list(args, "ids", INT32_MIN, INT32_MAX, &list);
+        int code = args_list(args, "ids", INT32_MIN, INT32_MAX, &list);
         *ids = list.items;
         *count = list.count;
-        return good ? EXIT_OK : EXIT_USAGE;
+        return code;
     }
     struct strbuf text = {0};
     int code = read_text(NULL, args_text(args, "file"), "the text", &text);

@@ -51,9 +51,9 @@ static json_t *json_items(const struct gguf_key *key, uint64_t max)
     struct str text;
     for (uint64_t i = 0; i < key->count && i < max; i++) {
         if (key->elem != GGUF_STRING)
-            json_array_append_new(list, json_value(key, i));
+            json_push(list, json_value(key, i));
         else if (gguf_next_str(key, &cursor, &text))
-            json_array_append_new(list, json_text(text));
+            json_push(list, json_text(text));
     }
     return list;
 }
@@ -119,7 +119,7 @@ static json_t *json_tensor(const struct gguf_tensor *tensor)
 {
     json_t *shape = json_array();
     for (uint32_t i = 0; i < tensor->n_dims; i++)
-        json_array_append_new(shape, json_integer(tensor->ne[i]));
+        json_push(shape, json_integer(tensor->ne[i]));
     return json_pack("{s:o, s:s, s:o, s:o, s:i}", "name", json_text(tensor->name), "type",
                      tensor->dtype->name, "shape", shape, "bytes", json_count(tensor->size_bytes),
                      "part", (int)tensor->part);
@@ -234,12 +234,12 @@ static int show_tensor(const struct args *args, const struct gguf_tensor *tensor
     if (args_flag(args, "json")) {
         json_t *json = json_tensor(tensor), *first = json_array();
         for (uint64_t i = 0; i < n_first; i++)
-            json_array_append_new(first, json_number((double)s.first[i]));
+            json_push(first, json_number((double)s.first[i]));
         json_t *values =
             json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "min", json_number(s.min), "max",
                       json_number(s.max), "mean", json_number(mean), "rms", json_number(rms),
                       "not_finite", json_count(s.n_odd), "first", first);
-        json_object_set_new(json, "values", values);
+        json_set(json, "values", values);
         return json_print(json);
     }
     print_tensor(tensor);
@@ -261,13 +261,13 @@ static int show_json(const struct gguf *gguf)
         const struct gguf_key *key = gguf_key_at(gguf, i);
         struct strbuf name = {0};
         strbuf_append(&name, key->name);
-        json_t *clean = json_text(strbuf_str(&name));
-        json_object_set_new(keys, clean ? json_string_value(clean) : "", json_key(key));
+        json_t *clean = name.failed ? NULL : json_text(strbuf_str(&name));
+        json_set(keys, json_string_value(clean), json_key(key));
         json_decref(clean);
         strbuf_free(&name);
     }
     for (size_t i = 0; i < gguf_n_tensors(gguf); i++)
-        json_array_append_new(tensors, json_tensor(gguf_tensor_at(gguf, i)));
+        json_push(tensors, json_tensor(gguf_tensor_at(gguf, i)));
     return json_print(json_pack(
         "{s:o, s:i, s:o, s:i, s:i, s:o, s:o}", "file", json_text(str_of(gguf_path(gguf))),
         "version", (int)gguf_version(gguf), "bytes", json_count(gguf_file_bytes(gguf)), "alignment",

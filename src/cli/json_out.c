@@ -9,6 +9,18 @@
 #include "cli/talk.h"
 #include "text/utf8.h"
 
+static bool incomplete; /* something could not be added */
+
+void json_push(json_t *array, json_t *value)
+{
+    incomplete |= json_array_append_new(array, value) != 0;
+}
+
+void json_set(json_t *object, const char *key, json_t *value)
+{
+    incomplete |= json_object_set_new(object, key, value) != 0;
+}
+
 json_t *json_text(struct str text)
 {
     struct strbuf clean = {0};
@@ -45,10 +57,11 @@ static int write_chunk(const char *data, size_t size, void *user)
 
 int json_print(json_t *value)
 {
-    int failed =
-        !value || json_dump_callback(value, write_chunk, NULL,
-                                     JSON_INDENT(1) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    int failed = !value || incomplete ||
+                 json_dump_callback(value, write_chunk, NULL,
+                                    JSON_INDENT(1) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     json_decref(value);
+    incomplete = false;
     if (failed)
         return talk_error("out of memory: the JSON of the result");
     out_put("\n", 1);

@@ -18,6 +18,12 @@ json_t *json_text(struct str text);
 json_t *json_count(uint64_t value);
 json_t *json_number(double value);
 
+/* Adds to an array or an object, and takes `value` over. What cannot be added, NULL included, for
+ * want of memory, makes the next json_print fail: the rest of a value is not printed as if it were
+ * all. */
+void json_push(json_t *array, json_t *value);
+void json_set(json_t *object, const char *key, json_t *value);
+
 /* Prints and releases a value, a newline after it; returns an exit code. */
 int json_print(json_t *value);
 

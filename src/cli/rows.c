@@ -21,19 +21,19 @@ static void add_json(void *user, const struct row_item *item)
 {
     json_t *specs = json_object(), *stats = json_object();
     for (int i = 0; i < item->n_specs; i++)
-        json_object_set_new(specs, item->specs[i].name, json_count(item->specs[i].value));
+        json_set(specs, item->specs[i].name, json_count(item->specs[i].value));
     for (int i = 0; i < item->n_stats; i++)
-        json_object_set_new(stats, item->stats[i].name, json_number(item->stats[i].value));
+        json_set(stats, item->stats[i].name, json_number(item->stats[i].value));
     json_t *json = json_pack("{s:s, s:o, s:o, s:o}", "row", item->row, "blob",
                              item->blob ? json_string(item->blob) : json_null(), "specialization",
                              specs, "stats", stats);
     if (item->blob)
-        json_object_set_new(json, "subgroup_demanded", json_count(item->subgroup_demanded));
+        json_set(json, "subgroup_demanded", json_count(item->subgroup_demanded));
     if (item->executable[0]) {
-        json_object_set_new(json, "executable", json_text(str_of(item->executable)));
-        json_object_set_new(json, "subgroup_size", json_count(item->subgroup_size));
+        json_set(json, "executable", json_text(str_of(item->executable)));
+        json_set(json, "subgroup_size", json_count(item->subgroup_size));
     }
-    json_array_append_new(user, json);
+    json_push(user, json);
 }
 
 static void print_item(void *user, const struct row_item *item)

@@ -43,8 +43,8 @@ static int encode_prompt(const struct args *args, struct answer *answer,
     const char *system = args_text(args, "system");
     struct str text = strbuf_str(prompt);
     if (args_flag(args, "raw")) {
-        answer_begin(answer, text);
-        return tokenize_prompt(model, text, ids, count);
+        int begun = answer_begin(answer, text);
+        return begun ? begun : tokenize_prompt(model, text, ids, count);
     }
     struct hth_message messages[2] = {{"system", system}, {"user", text.ptr ? text.ptr : ""}};
     bool has_system = system && *system;
@@ -54,8 +54,9 @@ static int encode_prompt(const struct args *args, struct answer *answer,
                                              has_system ? 2 : 1, true, &rendered, &len);
     if (status)
         return EXIT_FAILED;
-    answer_begin(answer, (struct str){rendered, len});
-    int code = tokenize_prompt(model, (struct str){rendered, len}, ids, count);
+    int code = answer_begin(answer, (struct str){rendered, len});
+    if (code == EXIT_OK)
+        code = tokenize_prompt(model, (struct str){rendered, len}, ids, count);
     hth_free(rendered);
     return code;
 }

@@ -30,9 +30,14 @@ enum {
 static enum hth_status read_extensions(struct vk_gpu *gpu, const struct log *log)
 {
     uint32_t count = 0;
-    VkResult result = vkEnumerateDeviceExtensionProperties(gpu->handle, NULL, &count, NULL);
+    VkResult result = VK_INCOMPLETE; /* said when there are more by the time the list is made */
     VkExtensionProperties *list = NULL;
-    if (result == VK_SUCCESS && count > 0) {
+    for (int tries = 0; tries < 3 && result == VK_INCOMPLETE; tries++) {
+        mem_free(list);
+        list = NULL;
+        result = vkEnumerateDeviceExtensionProperties(gpu->handle, NULL, &count, NULL);
+        if (result != VK_SUCCESS || count == 0)
+            break;
         list = mem_calloc(count, sizeof *list);
         if (!list)
             return log_fail_memory(log, "the list of a Vulkan device's extensions",

@@ -116,6 +116,12 @@ enum hth_status vk_wait_all(struct vk *vk)
     return vk_wait(vk, vk->submitted);
 }
 
+void vk_idle(struct vk *vk)
+{
+    if (vk->f.vkDeviceWaitIdle(vk->device) == VK_SUCCESS)
+        vk->passed = vk->submitted;
+}
+
 /* --- lists of commands ------------------------------------------------------------------------ */
 
 enum hth_status vk_cmd_create(struct vk *vk, uint32_t n_timestamps, struct vk_cmd **out)
@@ -157,9 +163,8 @@ void vk_cmd_destroy(struct vk *vk, struct vk_cmd *cmd)
 {
     if (!cmd)
         return;
-    enum hth_status status = settle(vk, cmd);
-    if (status != HTH_OK) /* said already; the list must be out of use all the same */
-        vk->f.vkDeviceWaitIdle(vk->device);
+    if (cmd->ticket > vk->passed)
+        vk_idle(vk);
     vk->f.vkDestroyQueryPool(vk->device, cmd->queries, NULL);
     vk->f.vkDestroyCommandPool(vk->device, cmd->pool, NULL);
     mem_free(cmd);

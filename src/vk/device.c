@@ -11,8 +11,13 @@ static enum hth_status enumerate(const struct vk_instance *instance, VkPhysicalD
 {
     *out = NULL;
     *count = 0;
-    VkResult result = vkEnumeratePhysicalDevices(instance->handle, count, NULL);
-    if (result == VK_SUCCESS && *count > 0) {
+    VkResult result = VK_INCOMPLETE; /* said when there are more by the time the list is made */
+    for (int tries = 0; tries < 3 && result == VK_INCOMPLETE; tries++) {
+        mem_free(*out);
+        *out = NULL;
+        result = vkEnumeratePhysicalDevices(instance->handle, count, NULL);
+        if (result != VK_SUCCESS || *count == 0)
+            break;
         *out = mem_calloc(*count, sizeof **out);
         if (!*out)
             return log_fail_memory(log, "the list of Vulkan devices", *count * sizeof **out);

@@ -33,6 +33,7 @@ const char *vk_result_name(VkResult result)
         CASE(VK_ERROR_FRAGMENTATION);
         CASE(VK_ERROR_NOT_PERMITTED_KHR);
         CASE(VK_ERROR_INVALID_SHADER_NV);
+        CASE(VK_ERROR_INVALID_VIDEO_STD_PARAMETERS_KHR);
         CASE(VK_PIPELINE_COMPILE_REQUIRED);
 #undef CASE
     default: return "an unknown VkResult";

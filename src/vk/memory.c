@@ -215,11 +215,11 @@ void vk_chunk_destroy(struct vk *vk, uint32_t chunk)
 {
     if (chunk == 0 || !is_chunk(vk, chunk))
         return;
-    enum hth_status status = vk_transfer_wait(vk);
-    if (status == HTH_OK)
-        status = vk_wait_all(vk);
-    if (status != HTH_OK) /* said already; the memory must be out of use all the same */
-        vk->f.vkDeviceWaitIdle(vk->device);
+    if (vk_alive(vk) == HTH_OK) {
+        enum hth_status said = vk_transfer_flush(vk); /* copies to other chunks are among them */
+        (void)said;
+    }
+    vk_idle(vk);
     vk->allocated[vk->chunks[chunk].kind] -= vk->chunks[chunk].buffer.size_bytes;
     vk_buffer_destroy(vk, &vk->chunks[chunk].buffer);
     vk->generation++;

@@ -230,6 +230,11 @@ HTH_MUST_CHECK vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_
 /* Waits for every ticket given out. */
 HTH_MUST_CHECK vk_wait_all(struct vk *vk);
 
+/* Waits until the device does nothing, for whoever destroys what it may be using. A failure is not
+ * said, as nothing is wanted of the device here; if it is lost, the next call that wants something
+ * says so. */
+void vk_idle(struct vk *vk);
+
 /* A command pool with one command buffer, for a queue family. */
 HTH_MUST_CHECK vk_commands_create(struct vk *vk, uint32_t family, VkCommandPool *pool,
                                   VkCommandBuffer *commands);

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,8 +30,11 @@
     X(malloc)                                                                                      \
     X(calloc)                                                                                      \
     X(realloc)                                                                                     \
-    X(fopen) X(fread) X(fwrite) X(vprintf) X(fflush) X(fclose) X(fsync) X(rename) X(mkdir)         \
-        X(unlink) X(open) X(fstat) X(fchmod) X(mmap)
+    X(fopen)                                                                                       \
+    X(fread)                                                                                       \
+    X(fwrite)                                                                                      \
+    X(vprintf)                                                                                     \
+    X(fflush) X(fclose) X(fsync) X(rename) X(mkdir) X(unlink) X(open) X(fstat) X(fchmod) X(mmap)
 
 enum call {
 #define NUMBER(name) CALL_##name,
@@ -136,6 +140,13 @@ void *realloc(void *ptr, size_t size)
 }
 #endif
 
+/* What a stream remembers of a failure: ferror (_IO_ERR_SEEN of glibc). */
+static void mark(FILE *file)
+{
+    file->_flags |= 0x20;
+    errno = state.error;
+}
+
 FILE *fopen(const char *path, const char *mode)
 {
     NEXT(fopen);
@@ -145,7 +156,10 @@ FILE *fopen(const char *path, const char *mode)
 size_t fread(void *data, size_t size, size_t count, FILE *file)
 {
     NEXT(fread);
-    return FAILS(fread) ? 0 : next(data, size, count, file);
+    if (!FAILS(fread))
+        return next(data, size, count, file);
+    mark(file);
+    return 0;
 }
 
 size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
@@ -154,7 +168,7 @@ size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
     if (file == stderr || !FAILS(fwrite))
         return next(data, size, count, file);
     size_t half = next(data, size, count / 2, file);
-    errno = state.error;
+    mark(file);
     return half;
 }
 
@@ -167,7 +181,8 @@ int vprintf(const char *fmt, va_list args)
 int fflush(FILE *file)
 {
     NEXT(fflush);
-    return file != stderr && FAILS(fflush) ? EOF : next(file);
+    /* what has nothing to write cannot fail */
+    return file && file != stderr && __fpending(file) && FAILS(fflush) ? EOF : next(file);
 }
 
 int fclose(FILE *file)
