@@ -5,7 +5,6 @@
 #   // variants: quant              once for each shaders/quant/<format>.h, which is what #include "quant_format.h" gets
 #                                   (glslang has no #include of a macro), with -DQUANT_<FORMAT>=1: blobs <name>_<format>
 #   // defines: SUFFIX A=1 B=2 ; …  further blobs <name>_SUFFIX (with formats: <name>_SUFFIX_<format>)
-#   // address-form                 each of these blobs once more, as <blob>_addr, with -DHTH_ADDRESSES=1
 #   // requires: EXTENSION …        GLSL extensions; where the compiler lacks one, the blobs are left out
 # and at the top of a format's header:
 #   // not-in: <name> …             entry points that this format does not take part in (<name>_SUFFIX too)
@@ -13,6 +12,9 @@
 #
 # Results: HEARTH_SHADER_SOURCES, gen/build_id.h. Each blob is a step of its own for the build tool: compile, optimise
 # (where there is spirv-opt), validate.
+#
+# For tests each blob is made once more, as <blob>_addr, with -DHTH_ADDRESSES=1: the form of memory by 64-bit addresses. Op tests
+# link hearth_blobs_both, a table of both forms that stands in for the program's own; the program carries only the first.
 
 set(shader_tool_hints "${HEARTH_PREFIX}/bin" "$ENV{VULKAN_SDK}/bin" "$ENV{VULKAN_SDK}/Bin")
 find_program(HEARTH_GLSLANG NAMES glslang glslangValidator HINTS ${shader_tool_hints})
@@ -89,8 +91,8 @@ else()
   set(shader_optimizes OFF)
 endif()
 
-# shader_blob(NAME SOURCE FORMAT DEFINES): one blob; appends to shader_list and shader_spirv of the caller.
-function(shader_blob name source format defines)
+# shader_blob(TABLE NAME SOURCE FORMAT DEFINES): one blob; appends to TABLE_list and TABLE_spirv of the caller.
+function(shader_blob table name source format defines)
   get_filename_component(op ${source} DIRECTORY)
   get_filename_component(op ${op} NAME)
   file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR}/shaders ${source})
@@ -119,16 +121,15 @@ function(shader_blob name source format defines)
     WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Shader ${name}" VERBATIM)
   list(GET args 0 struct)
   list(GET args 1 header)
-  set(shader_list "${shader_list}${name}\t${op}\t${format}\t${struct}\t${header}\t${spirv}\n" PARENT_SCOPE)
-  set(shader_spirv ${shader_spirv} ${CMAKE_BINARY_DIR}/${spirv} PARENT_SCOPE)
+  set(${table}_list "${${table}_list}${name}\t${op}\t${format}\t${struct}\t${header}\t${spirv}\n" PARENT_SCOPE)
+  set(${table}_spirv ${${table}_spirv} ${CMAKE_BINARY_DIR}/${spirv} PARENT_SCOPE)
 endfunction()
 
-# shader_forms(NAME SOURCE FORMAT DEFINES): a blob, and its form with 64-bit addresses where the source asks for one.
+# shader_forms(NAME SOURCE FORMAT DEFINES): a blob, and for tests its form with 64-bit addresses.
 macro(shader_forms form_name form_source form_format form_defines)
-  shader_blob(${form_name} ${form_source} ${form_format} "${form_defines}")
-  shader_mark(${form_source} address-form form_addresses)
-  if(form_addresses)
-    shader_blob(${form_name}_addr ${form_source} ${form_format} "${form_defines};-DHTH_ADDRESSES=1")
+  shader_blob(shader ${form_name} ${form_source} ${form_format} "${form_defines}")
+  if(HEARTH_TESTS)
+    shader_blob(address ${form_name}_addr ${form_source} ${form_format} "${form_defines};-DHTH_ADDRESSES=1")
   endif()
 endmacro()
 
@@ -166,6 +167,8 @@ foreach(header ${shader_format_headers})
 endforeach()
 set(shader_list "")
 set(shader_spirv "")
+set(address_list "")
+set(address_spirv "")
 set(shader_summary "")
 foreach(source ${shader_entries})
   get_filename_component(entry ${source} NAME_WE)
@@ -185,7 +188,6 @@ foreach(source ${shader_entries})
   endforeach()
 endforeach()
 
-file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/shaders.list CONTENT "${shader_list}" @ONLY)
 list(LENGTH shader_spirv shader_count)
 message(STATUS "Shaders: ${shader_count} blobs, glslang ${glslang_version} (${HEARTH_GLSLANG}), optimised: ${shader_optimizes}${shader_summary}")
 
@@ -193,11 +195,24 @@ add_library(hearth_spirv STATIC tools/spirv_parse.c)
 target_include_directories(hearth_spirv PUBLIC tools src include)
 add_executable(spirv_reflect tools/spirv_reflect.c src/base/mem.c)
 target_link_libraries(spirv_reflect PRIVATE hearth_spirv)
+
+# shader_table(FOLDER LIST SPIRV…): FOLDER/shader_blobs.c with the blobs of a list, and the files beside it.
+function(shader_table folder list)
+  list(LENGTH ARGN count)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${folder}/shaders.list CONTENT "${list}" @ONLY)
+  add_custom_command(OUTPUT ${folder}/shader_blobs.c ${folder}/build_id.h ${folder}/shaders.bin
+    COMMAND spirv_reflect ${folder}/shaders.list ${CMAKE_BINARY_DIR}/${folder}/shaders.bin ${folder}/shader_blobs.c ${folder}/build_id.h
+    DEPENDS spirv_reflect ${CMAKE_BINARY_DIR}/${folder}/shaders.list ${ARGN}
+    WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Embedding ${count} shaders" VERBATIM)
+  set_source_files_properties(${CMAKE_BINARY_DIR}/${folder}/shader_blobs.c PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/${folder}/shaders.bin)
+endfunction()
+
+shader_table(gen "${shader_list}" ${shader_spirv})
 set(HEARTH_SHADER_SOURCES ${CMAKE_BINARY_DIR}/gen/shader_blobs.c ${CMAKE_BINARY_DIR}/gen/build_id.h)
-add_custom_command(OUTPUT ${HEARTH_SHADER_SOURCES} ${CMAKE_BINARY_DIR}/gen/shaders.bin
-  COMMAND spirv_reflect gen/shaders.list ${CMAKE_BINARY_DIR}/gen/shaders.bin gen/shader_blobs.c gen/build_id.h
-  DEPENDS spirv_reflect ${CMAKE_BINARY_DIR}/gen/shaders.list ${shader_spirv}
-  WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Embedding ${shader_count} shaders" VERBATIM)
-set_source_files_properties(${CMAKE_BINARY_DIR}/gen/shader_blobs.c PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/gen/shaders.bin)
 # A target of its own, so that shaders need not wait for the C code below them: cmake --build build/release --target shaders
 add_custom_target(shaders DEPENDS ${HEARTH_SHADER_SOURCES})
+if(HEARTH_TESTS)
+  shader_table(gen/both "${shader_list}${address_list}" ${shader_spirv} ${address_spirv})
+  add_library(hearth_blobs_both OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/gen/both/shader_blobs.c)
+  target_include_directories(hearth_blobs_both PRIVATE src include shaders)
+endif()

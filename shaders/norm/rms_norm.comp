@@ -1,6 +1,5 @@
 // rms_norm.comp: y = x / √(mean x² + eps) × w over each row, x = a + b where there is a residual.
 // args: norm_args norm/norm_args.h
-// address-form
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/prelude.glsl"

@@ -1,6 +1,7 @@
 #include "gpu/compile.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -154,7 +155,9 @@ enum hth_status compile_add(struct compile *c, const struct dispatch *d)
 const struct shader_blob *compile_helper(struct compile *c, const char *blob,
                                          struct row_choice *choice)
 {
-    const struct shader_blob *found = shader_blob_find(blob);
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", blob, c->env.addresses ? "_addr" : "");
+    const struct shader_blob *found = shader_blob_find(name);
     *choice = (struct row_choice){.blob = found};
     if (!found || !vk_blob_fits(c->env.caps, found)) {
         log_line(c->log, HTH_LOG_ERROR, "%s: this device cannot run the kernel %s", c->op->label,

@@ -190,15 +190,16 @@ static enum hth_status check_batch(const struct gpu_case *c, const struct progra
     return status;
 }
 
-/* The chunk as the case begins. What earlier cases left (between regions, in side buffers) gives
- * way to poison, so that nothing depends on it. */
+/* The chunk as the case begins; what earlier cases left between regions gives way to poison. */
 static enum hth_status read_start(const struct gpu_case *c, struct images *m)
 {
     enum hth_status status = vk_download(c->vk, c->chunk, 0, m->after, m->size);
     memset(m->before, POISON, m->size);
     for (size_t i = 0; i < c->n_regions && status == HTH_OK; i++) {
         const struct gpu_region *region = &c->regions[i];
-        if (!region->empty)
+        if (region->empty)
+            memset(m->before + region->from, c->stale, region->to - region->from);
+        else
             memcpy(m->before + region->from, m->after + region->from, region->to - region->from);
     }
     memcpy(m->start, m->before, m->size);

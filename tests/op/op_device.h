@@ -69,6 +69,10 @@ struct op_device {
      * what was logged to `test_log` is shown. */
     enum hth_status (*run)(size_t row, const struct op_run *run);
 
+    /* Its rows are those of another device, which get every kind of input: the first kind is
+     * enough. */
+    bool one_kind;
+
     /* It has rows for fused ops: where it is there, a test of them of which no case ran fails. */
     bool fuses;
 };

@@ -236,6 +236,7 @@ enum hth_status gpu_case_run(const struct gpu_case *c, const struct program *pro
     for (size_t i = first; i < first + count && status == HTH_OK; i++)
         status = vk_pipeline_wait(c->vk, program->steps[i].pipeline);
     if (status == HTH_OK) {
+        memset(vk_chunk_data(c->vk, c->batch_upload), c->stale, 4ull * program->batch.n_words);
         batch_fill(&program->batch, c->run->call->batch, c->page_refs, (uint32_t)c->run->n_pages,
                    vk_chunk_data(c->vk, c->batch_upload));
         vk_cmd_begin(cmd);
@@ -295,9 +296,15 @@ static enum hth_status compile_case(struct layout *l, size_t row, bool addresses
                                       .name = "the side buffers",
                                       .changes = true,
                                       .empty = true});
-    return HTH_OK;
+    uint64_t size = program->activation_bytes - align_up(l->end, VK_REF_ALIGN);
+    void *stale = arena_alloc(&l->arena, size);
+    memset(stale, l->c.stale, size);
+    return vk_upload(vk, chunk, align_up(l->end, VK_REF_ALIGN), stale, size);
 }
 
+/* Stale memory is poison; but lavapipe (Mesa 26.1.6) loads through addresses for workgroups that
+ * have returned, too (a load that is the same in all lanes ignores that none is active), and an
+ * index read from poison would be a wild address there. In the array form its loads are bounded. */
 static enum hth_status run_row(size_t row, const struct op_run *run, bool addresses)
 {
     struct layout l = {.c = {.vk = vk,
@@ -305,6 +312,7 @@ static enum hth_status run_row(size_t row, const struct op_run *run, bool addres
                              .chunk_bytes = CHUNK_BYTES,
                              .batch_chunk = batch_chunk,
                              .batch_upload = upload_chunk,
+                             .stale = addresses ? 0 : 0xff,
                              .run = run}};
     l.offsets = arena_calloc(&l.arena, run->graph->n_tensors, sizeof *l.offsets);
     l.placed = arena_calloc(&l.arena, run->graph->n_tensors + 1, sizeof *l.placed);
@@ -348,14 +356,15 @@ static enum hth_status run_address(size_t row, const struct op_run *run)
     return run_row(row, run, true);
 }
 
-#define FORM(form_name, form_fits, form_run)                                                       \
+#define FORM(form_name, form_fits, form_run, second)                                               \
     {                                                                                              \
         .name = form_name, .open = open_gpu, .close = close_gpu, .n_rows = n_rows,                 \
         .row_name = row_name, .fits = form_fits, .precision = precision, .run = form_run,          \
-        .fuses = true                                                                              \
+        .fuses = true, .one_kind = (second)                                                        \
     }
-static const struct op_device array_form = FORM("vulkan", fits_array, run_array);
-static const struct op_device address_form = FORM("vulkan-address", fits_address, run_address);
+static const struct op_device array_form = FORM("vulkan", fits_array, run_array, false);
+static const struct op_device address_form =
+    FORM("vulkan-address", fits_address, run_address, true);
 
 OP_DEVICE(array_form)
 __attribute__((constructor)) static void register_address_form(void)

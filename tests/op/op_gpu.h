@@ -26,6 +26,7 @@ struct gpu_case {
     uint64_t chunk_bytes;
     uint32_t batch_chunk, batch_upload; /* what the host wrote, and where kernels read it */
     const struct op_run *run;
+    unsigned char stale; /* what memory holds that nothing was written to yet */
     struct gpu_region regions[GPU_CASE_REGIONS];
     size_t n_regions;
     uint32_t page_refs[GPU_CASE_PAGES];

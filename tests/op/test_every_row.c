@@ -103,12 +103,16 @@ static bool row_has_blob(const struct row *row, const struct shader_blob *blob)
     return row->by_format == (blob->format != NULL) && strcmp(of_row, name) == 0;
 }
 
-/* Every row that may take the blob ran it; a blob of no row ran as a helper's. */
+/* There is the form with addresses; every row that may take the blob ran it; a blob of no row ran
+ * as a helper's. */
 static void check_blob(const struct strbuf *notes, const struct shader_blob *blob,
                        struct missing *missing)
 {
     char line[256];
     bool of_rows = false;
+    snprintf(line, sizeof line, "%s_addr", blob->name);
+    if (!blob->uses_addresses && !shader_blob_find(line))
+        complain(missing, line);
     for (size_t r = 0; row_at(r, NULL); r++) {
         const struct row *row = row_at(r, NULL);
         if (!row_has_blob(row, blob))
@@ -162,6 +166,8 @@ TEST(ran)
         check_blob(&notes, &shader_blobs[i], &missing);
     }
     check_kinds(&notes, "vulkan", &missing);
+    if (caps->addresses)
+        check_kinds(&notes, "vulkan-address", &missing);
     printf("%d of %u blobs fit %s\n", n_blobs, n_shader_blobs, caps->name);
     assert_true(n_blobs > 50 && !notes.failed);
     if (missing.n)

@@ -1,4 +1,5 @@
-# What all op tests share, devices included: each op_*.c of this folder goes into each of them.
+# What all op tests share, devices included: each op_*.c of this folder goes into each of them. Linked before the engine, the table
+# of blobs in both forms of memory takes the place of the program's.
 file(GLOB op_shared CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/op_*.c)
 file(GLOB op_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
 foreach(source ${op_tests})
@@ -6,6 +7,7 @@ foreach(source ${op_tests})
   string(REGEX REPLACE "^test_" "op_" target ${stem})
   target_sources(${target} PRIVATE ${op_shared})
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR})
+  target_link_libraries(${target} PRIVATE hearth_blobs_both)
 endforeach()
 
 # What each entry runs is noted (op_ran.h); op.every_row.ran, after all of them, misses what none ran.
