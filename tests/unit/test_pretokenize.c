@@ -212,5 +212,7 @@ TEST(the_nearest_name)
     }
     static char longest[1000];
     memset(longest, 'q', sizeof longest);
+    for (size_t len = 60; len < 70; len++)
+        assert_null(pre_nearest((struct str){longest, len}));
     assert_null(pre_nearest((struct str){longest, sizeof longest}));
 }

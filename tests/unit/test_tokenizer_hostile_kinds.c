@@ -280,6 +280,21 @@ TEST(scores_may_be_anything)
     }
 }
 
+TEST(plamo_never_takes_a_token_without_a_number)
+{
+    static const struct str texts[] = {{"<unk>", 5}, {"a", 1}, {"aa", 2}, {"aaa", 3}};
+    static const float scores[] = {0, -1, NAN, -INFINITY};
+    struct gguf_writer *writer;
+    struct tiny tiny;
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    gguf_put_str(writer, "tokenizer.ggml.model", STR("plamo2"));
+    gguf_put_strs(writer, "tokenizer.ggml.tokens", texts, ARRAY_LEN(texts));
+    gguf_put_array(writer, "tokenizer.ggml.scores", GGUF_F32, scores, ARRAY_LEN(texts));
+    assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
+    assert_int_equal(encode_many(&tiny, "a", 6, 1), 6);
+    tiny_close(&tiny);
+}
+
 /* --- odd vocabularies --- */
 
 /* No special tokens, holes, equal texts, a token that is part of a character, bad escapes. */

@@ -94,7 +94,8 @@ TEST(wpm_cuts_and_cleans_before)
         {"he\xef\xbf\xbd", 1, {4}},
         {"he\xff", 1, {4}}, /* as what stands for bytes that are no character does */
         {"he\xc2\xa0he", 2, {4, 4}},
-        {"h\xcd\xb8", 1, {1}}, /* U+0378 is not assigned, and stays */
+        {"he\xe2\x82\xac", 1, {1}}, /* others stay in their word */
+        {"h\xcd\xb8", 1, {1}},      /* U+0378 is not assigned, and stays */
     };
     struct tiny tiny = open_kind("bert");
     check_encodings(&tiny, rows, ARRAY_LEN(rows));
@@ -313,7 +314,8 @@ TEST(plamo3_cuts_runs_out)
         {"a b", 2, {267, 261}},
         {"baaaa", 2, {261, 268}},
         {"baaaaa ", 4, {261, 268, 260, 264}}, /* without the cut "a " would be better */
-        {"ccca", 4, {4 + 'c', 4 + 'c', 4 + 'c', 260}},
+        {"aaa b", 4, {260, 260, 267, 261}},   /* three are no run */
+        {"\n\n\n\nb", 4, {14, 14, 14, 269}},
         {"\n\n\n\n\n", 5, {14, 14, 14, 14, 14}},
         {"\xef\xbb\xbf"
          "a",
@@ -379,6 +381,20 @@ TEST(plamo_adds_what_keys_say)
 {
     static const struct encoding row = {"a", 2, {260, 2}};
     struct tiny tiny = open_with("plamo2", "tokenizer.ggml.add_eos_token", true);
+    check_encoding(&tiny, TOKEN_ADD_BOS | TOKEN_ADD_END, &row);
+    tiny_close(&tiny);
+}
+
+TEST(a_separator_stands_behind_text_in_bert_alone)
+{
+    struct gguf_writer *writer;
+    struct tiny tiny;
+    static const struct encoding row = {"a", 1, {260}};
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    tiny_put_kind(writer, "plamo2");
+    gguf_put_u32(writer, "tokenizer.ggml.seperator_token_id", 3);
+    gguf_put_bool(writer, "tokenizer.ggml.add_sep_token", true);
+    assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
     check_encoding(&tiny, TOKEN_ADD_BOS | TOKEN_ADD_END, &row);
     tiny_close(&tiny);
 }

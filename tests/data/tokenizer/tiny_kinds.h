@@ -70,6 +70,7 @@ static const struct tiny_token tiny_plamo_tokens[] = {
     {"\xe4\xb8\xad", TOKEN_NORMAL, -5}, /* 266: U+4E2D */
     {"a ", TOKEN_NORMAL, -1},           /* 267 */
     {"aaaa", TOKEN_NORMAL, -1},         /* 268 */
+    {"\nb", TOKEN_NORMAL, -1},          /* 269 */
 };
 
 /* Beside those of tiny_bpe_tokens. U+E000 (ee 80 80) stands behind bases. */
