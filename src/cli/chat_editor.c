@@ -104,9 +104,10 @@ static void bind_keys(EditLine *el)
         {"\033[3~", "ed-delete-next-char"},
     };
     /* clang-format on */
-    el_set(el, EL_ADDFN, "hearth-paste", "inserts what is pasted", insert_paste);
-    el_set(el, EL_ADDFN, "hearth-newline", "begins another line", insert_newline);
-    el_set(el, EL_ADDFN, "hearth-interrupt", "drops the line", interrupt_line);
+    /* wide strings are kept as they are; of narrow ones libedit makes copies that it never frees */
+    el_wset(el, EL_ADDFN, L"hearth-paste", L"inserts what is pasted", insert_paste);
+    el_wset(el, EL_ADDFN, L"hearth-newline", L"begins another line", insert_newline);
+    el_wset(el, EL_ADDFN, L"hearth-interrupt", L"drops the line", interrupt_line);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
 }
