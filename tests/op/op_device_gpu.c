@@ -15,6 +15,34 @@ enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 
 static struct vk *vk;
 static uint32_t chunk, batch_chunk, upload_chunk;
 
+/* Records a copy whose two ranges overlap, and never submits it: the layer must have a message. */
+static void violate(struct vk *device)
+{
+    struct vk_cmd *cmd = NULL;
+    uint32_t memory;
+    bool made = vk_chunk_create(device, 4096, VK_MEMORY_DEVICE, "violated", &memory) == HTH_OK &&
+                vk_cmd_create(device, 1, &cmd) == HTH_OK;
+    assert_true(made);
+    vk_cmd_begin(cmd);
+    vk_cmd_copy(cmd, memory, 0, memory, 1024, 2048);
+    if (vk_cmd_end(cmd) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    vk_cmd_destroy(device, cmd);
+}
+
+/* A layer that is not really there has no messages either: it must first notice a violation. */
+static void prove_validation(const struct vk_options *options)
+{
+    struct vk *device = NULL;
+    if (vk_open(&device, options, test_log()) != HTH_OK)
+        fail_msg("validation was asked for: %s", test_log_text());
+    violate(device);
+    if (vk_validation_messages(device) == 0)
+        fail_msg("the validation layer has no message about a copy onto itself");
+    vk_close(device);
+    test_log_clear();
+}
+
 static bool open_gpu(void)
 {
     if (vk)
@@ -27,24 +55,30 @@ static bool open_gpu(void)
     struct vk_options options = {.index = number ? atoi(number) : 0,
                                  .validation = getenv("HEARTH_TEST_VALIDATE") != NULL,
                                  .discrete = getenv("HEARTH_TEST_DISCRETE") != NULL};
+    if (options.validation)
+        prove_validation(&options);
     bool opened = vk_open(&vk, &options, test_log()) == HTH_OK &&
                   vk_chunk_create(vk, CHUNK_BYTES, VK_MEMORY_DEVICE, "tensors", &chunk) == HTH_OK &&
                   vk_chunk_create(vk, 1 << 20, VK_MEMORY_DEVICE, "batch", &batch_chunk) == HTH_OK &&
                   vk_chunk_create(vk, 1 << 20, VK_MEMORY_UPLOAD, "batch", &upload_chunk) == HTH_OK;
     if (!opened) /* a device was asked for: without it these tests would say nothing of the GPU */
         fail_msg("the device asked for cannot be used: %s", test_log_text());
+    if (getenv("HEARTH_TEST_VIOLATE"))
+        violate(vk);
     return opened;
 }
 
+/* At exit, where a status can no longer be returned. */
 static void close_gpu(void)
 {
-    if (vk && vk_validation_messages(vk)) {
-        fprintf(stderr, "the validation layer had %u messages\n%s\n", vk_validation_messages(vk),
-                test_log_text());
-        abort();
-    }
+    unsigned messages = vk ? vk_validation_messages(vk) : 0;
+    if (messages)
+        fprintf(stderr, "the validation layer had %u messages\n%s\n", messages, test_log_text());
     vk_close(vk);
     vk = NULL;
+    fflush(NULL);
+    if (messages)
+        _Exit(1);
 }
 
 const struct vk_caps *op_gpu_caps(void)

@@ -17,7 +17,9 @@ static void plain(const struct dtype *type, int64_t k, int64_t n, int n_tokens)
     struct tensor *w = op_test_weight(&t, "w", type, k, n, 1);
     struct tensor *x = op_test_input(&t, "x", k, n_tokens, 1, ROWS_TOKENS);
     op_matmul(&t.graph, "y", w, x, NULL);
-    if (n == 1) /* of these the columns differ by a factor only: all sums may cancel to nearly 0 */
+    /* Of these kinds the columns differ by a factor only: the sums of one row may all cancel. And
+     * where blocks are random bytes, weights have so few values that their errors do not. */
+    if (n == 1 || !type->encode)
         t.skip_kinds = 1u << INPUT_ALTERNATING | 1u << INPUT_CONSTANT;
     op_test_run(&t);
 }
@@ -34,8 +36,8 @@ static void all_shapes(const char *name)
         plain(type, 100, 17, 2);
         block = 32;
     }
-    plain(type, block, 1, 6); /* not one sum alone, beside which no error is small if it cancels */
-    plain(type, block, 3, 1);
+    plain(type, block, 1, 6); /* never few sums: beside one that cancels no error is small */
+    plain(type, block, 11, 1);
     plain(type, 3 * block, 33, 1);
     plain(type, 3 * block, 18, 7);
     plain(type, 2 * block, 67, 1);

@@ -39,6 +39,12 @@ if(HEARTH_TEST_LAUNCHER)
       continue()
     endif()
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
-    set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 ENVIRONMENT HEARTH_TEST_VALIDATE=1)
+    set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
+      ENVIRONMENT HEARTH_TEST_VALIDATE=1)
   endforeach()
+  # The test of the tests: with a violation planted after the layer was proved, the program must fail and say how many.
+  add_test(NAME op.validate.planted COMMAND ${CMAKE_COMMAND} "-DLAUNCHER=${HEARTH_TEST_LAUNCHER}" -DPROGRAM=$<TARGET_FILE:op_rows>
+    -P ${CMAKE_CURRENT_LIST_DIR}/planted.cmake)
+  set_tests_properties(op.validate.planted PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
+    ENVIRONMENT "HEARTH_TEST_VALIDATE=1;HEARTH_TEST_VIOLATE=1")
 endif()
