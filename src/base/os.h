@@ -60,7 +60,7 @@ typedef void os_thread_fn(void *arg);
 ATTR_WARN_UNUSED bool os_thread_start(struct os_thread *thread, os_thread_fn *fn, void *arg);
 void os_thread_join(struct os_thread *thread);
 
-/* Processors this process may run on; at least 1. */
+/* Processors this process may run on, by its affinity and its control group's quota; at least 1. */
 int os_cpu_count(void);
 
 /* Hint to the core that this is a spin loop. */
@@ -130,6 +130,9 @@ bool os_is_terminal(FILE *stream);
 
 /* Makes Ctrl-C a character of this terminal, until somebody sets the terminal's modes again. */
 void os_interrupt_as_key(FILE *terminal);
+
+/* A program's arguments as UTF-8, whatever main was given; they live as long as the process. */
+char **os_program_args(int *argc, char **argv);
 
 /* stdin and stdout pass bytes unchanged, consoles speak UTF-8, a closed pipe is an error instead
  * of a signal. Called once by a program's main. */

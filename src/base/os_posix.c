@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/mem.h"
 
 void os_mutex_init(struct os_mutex *mutex)
@@ -101,9 +102,12 @@ void os_thread_join(struct os_thread *thread)
 int os_cpu_count(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set);
     long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        n = CPU_COUNT(&set);
+    int quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (quota && quota < n)
+        n = quota;
     return n > 0 ? (int)n : 1;
 }
 
@@ -317,6 +321,12 @@ void os_interrupt_as_key(FILE *terminal)
         return;
     modes.c_cc[VINTR] = _POSIX_VDISABLE;
     tcsetattr(fileno(terminal), TCSADRAIN, &modes);
+}
+
+char **os_program_args(int *argc, char **argv)
+{
+    (void)argc;
+    return argv;
 }
 
 void os_program_start(void)

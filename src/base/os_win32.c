@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <windows.h>
 
+#include <shellapi.h> /* wants windows.h before it */
+
 #include "base/mem.h"
 
 /* --- UTF-8 here, UTF-16 there -------------------------------------------------------------------
@@ -394,6 +396,29 @@ bool os_is_terminal(FILE *stream)
 void os_interrupt_as_key(FILE *terminal)
 {
     (void)terminal; /* nobody edits lines here */
+}
+
+/* main's own are in the system's code page, which has no room for most characters. */
+char **os_program_args(int *argc, char **argv)
+{
+    int n = 0, bytes = 0;
+    wchar_t **wide = CommandLineToArgvW(GetCommandLineW(), &n);
+    for (int i = 0; wide && i < n; i++)
+        bytes += WideCharToMultiByte(CP_UTF8, 0, wide[i], -1, NULL, 0, NULL, NULL);
+    char **list = wide ? mem_calloc((size_t)n + 1, sizeof *list) : NULL;
+    char *text = list && bytes > 0 ? mem_alloc((size_t)bytes) : NULL;
+    if (!text) { /* better the system's than none */
+        mem_free(list);
+        LocalFree(wide);
+        return argv;
+    }
+    for (int i = 0, at = 0; i < n; i++) {
+        list[i] = text + at;
+        at += WideCharToMultiByte(CP_UTF8, 0, wide[i], -1, text + at, bytes - at, NULL, NULL);
+    }
+    LocalFree(wide);
+    *argc = n;
+    return list;
 }
 
 void os_program_start(void)

@@ -61,6 +61,7 @@ int main(int argc, char **argv)
 {
     program_started_ns = os_time_ns();
     os_program_start();
+    argv = os_program_args(&argc, argv);
     int code = run_program(argc, argv), out = out_finish();
     return code ? code : out;
 }
