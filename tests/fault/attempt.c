@@ -72,7 +72,7 @@ static void run(struct attempt *c, struct spawn *s, const char *plan, const char
         setenv("HEARTH_CACHE", folder_fresh("cache"), 1);
     spawn_run(s, c->args);
     c->code = s->code;
-    read_report(c, path, !plan);
+    read_report(c, path, !plan && c->n_counts == 0);
 }
 
 void attempt_learn(struct attempt *c, const char *report)
@@ -123,6 +123,35 @@ void attempt_fail(struct attempt *c, const char *plan_name, const char *plan, co
     if (s.code != 0 && (s.code != 1 || n < 1 || n > (c->talks ? c->n_sentences + 1 : 1)))
         fail_msg("%s: exit code %d, and on stderr:\n%s", plan, s.code, s.err.ptr);
     check_file(c, plan);
+    spawn_free(&s);
+}
+
+void attempt_kill(struct attempt *c, const char *plan, void (*kill_it)(const struct attempt *c))
+{
+    struct spawn s = {0};
+    char setting[256];
+    struct strbuf bytes = {0};
+    setenv("HEARTH_CACHE", folder_fresh("cache"), 1);
+    if (c->file)
+        write_before(c->file);
+    snprintf(setting, sizeof setting, "HEARTH_FAIL=%s", plan ? plan : "");
+    if (kill_it)
+        kill_it(c);
+    else
+        run(c, &s, setting, "HEARTH_FAIL_REPORT");
+    if (!kill_it && s.code != -1)
+        fail_msg("%s: was not killed: exit code %d, stderr:\n%s", plan, s.code, s.err.ptr);
+    read_bytes(c->file, &bytes);
+    bool old = str_equal(strbuf_str(&bytes), (struct str){before, sizeof before});
+    if (c->file && !old && !str_equal(strbuf_str(&bytes), strbuf_str(&c->bytes)))
+        fail_msg("%s: killed, and the file has %zu bytes", setting, bytes.len);
+    run(c, &s, NULL, "HEARTH_FAIL_REPORT");
+    read_bytes(c->file, &bytes);
+    if (s.code != 0 || !str_equal(strbuf_str(&s.out), strbuf_str(&c->out)) ||
+        !str_equal(strbuf_str(&bytes), strbuf_str(&c->bytes)) || strstr(s.err.ptr, "warning"))
+        fail_msg("%s: after it was killed: exit code %d\n%s%s", setting, s.code, s.out.ptr,
+                 s.err.ptr);
+    strbuf_free(&bytes);
     spawn_free(&s);
 }
 

@@ -45,6 +45,11 @@ void attempt_learn(struct attempt *c, const char *report);
  * must stay if the program fails. */
 void attempt_fail(struct attempt *c, const char *plan_name, const char *plan, const char *report);
 
+/* Kills it at a call (HEARTH_FAIL's errno 0), or wherever `kill_it` does when `plan` is NULL, and
+ * runs it again undisturbed, with what the killed one left on disk: it must do what it always does,
+ * and not even warn. */
+void attempt_kill(struct attempt *c, const char *plan, void (*kill_it)(const struct attempt *c));
+
 /* How often a function was called undisturbed. */
 int attempt_calls(const struct attempt *c, const char *name);
 

@@ -10,6 +10,11 @@
 #include "attempt.h"
 #include "stride.h"
 
+__attribute__((constructor)) static void own_cache(void)
+{
+    folder_cache_of_each_test();
+}
+
 /* Of a function that is called more often than so, not each call fails. */
 enum { MOST_CALLS = 100 };
 

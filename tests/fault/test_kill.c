@@ -1,0 +1,139 @@
+/* The program killed (SIGKILL) while it writes, and at random moments: the next start is as always.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "attempt.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "folder.h"
+#include "stride.h"
+
+__attribute__((constructor)) static void own_cache(void)
+{
+    folder_cache_of_each_test();
+}
+
+static char folder[1024]; /* where killed programs may leave temporary files */
+
+static const char *written_file(void)
+{
+    static char path[1100];
+    snprintf(folder, sizeof folder, "%s", folder_fresh("killed"));
+    snprintf(path, sizeof path, "%s/out.gguf", folder);
+    return path;
+}
+
+static const char *const writing[] = {"mkdir",  "fopen", "fwrite", "fflush",
+                                      "fclose", "fsync", "rename", NULL};
+
+static void kill_at_each_call(struct attempt *c, int usual)
+{
+    enum { MOST_CALLS = 20 };
+    const int stride = stride_or(usual);
+    int n = 0, n_killed = 0;
+    attempt_use_interposer();
+    attempt_learn(c, "HEARTH_FAIL_REPORT");
+    c->keeps_cache = true;
+    for (const char *const *name = writing; *name; name++) {
+        int n_calls = attempt_calls(c, *name);
+        for (int k = 0; k < n_calls; k += 1 + n_calls / MOST_CALLS) {
+            char plan[64];
+            if (n++ % stride != 0)
+                continue;
+            snprintf(plan, sizeof plan, "%s:%d:0", *name, k);
+            attempt_kill(c, plan, NULL);
+            n_killed++;
+        }
+    }
+    printf("%s: killed at %d of %d calls\n", c->args[0], n_killed, n);
+    assert_true(n_killed > 2);
+    attempt_free(c);
+    unsetenv("LD_PRELOAD");
+}
+
+TEST(while_writing_files)
+{
+    const char *model = spawn_tiny_model(), *out = written_file();
+    kill_at_each_call(
+        &(struct attempt){.args = {"synth", "--like", "tiny-llama", "--quant", "q4_0", "-o", out},
+                          .file = out},
+        3);
+    kill_at_each_call(&(struct attempt){.args = {"eval", model, "--ids", "1,2", "--logits", out,
+                                                 "--device", "cpu"},
+                                        .file = out},
+                      2);
+    folder_remove(folder);
+}
+
+TEST(while_writing_the_cache)
+{
+    spawn_need_device();
+    kill_at_each_call(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n",
+                                                 "2", "--device", "vulkan:0", "--ctx", "64"}},
+                      3);
+}
+
+/* --- random moments --------------------------------------------------------------------------- */
+
+static struct rng rng;
+static double longest_s; /* of an undisturbed run */
+
+static void kill_soon(const struct attempt *c)
+{
+    const char *list[20], *exec = getenv("HEARTH_EXEC");
+    size_t n = 0;
+    if (exec && *exec)
+        list[n++] = exec;
+    list[n++] = HEARTH_PROGRAM;
+    for (size_t i = 0; c->args[i]; i++)
+        list[n++] = c->args[i];
+    list[n] = NULL;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr))
+            execv(list[0], (char *const *)(uintptr_t)list);
+        _exit(127);
+    }
+    usleep((useconds_t)(rng_double(&rng) * longest_s * 1e6));
+    kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+static void kill_at_random(struct attempt *c, int n)
+{
+    uint64_t seed = os_time_ns(), began = seed;
+    printf("seed %llu\n", (unsigned long long)seed);
+    rng = rng_seed(seed);
+    attempt_use_interposer(); /* for its report */
+    attempt_learn(c, "HEARTH_FAIL_REPORT");
+    longest_s = (double)(os_time_ns() - began) * 1e-9;
+    c->keeps_cache = true;
+    for (int i = 0; i < n; i++)
+        attempt_kill(c, NULL, kill_soon);
+    attempt_free(c);
+    unsetenv("LD_PRELOAD");
+}
+
+TEST(at_random_moments)
+{
+    const char *out = written_file();
+    kill_at_random(&(struct attempt){.args = {"eval", spawn_tiny_model(), "--ids", "1,2",
+                                              "--logits", out, "--device", "cpu"},
+                                     .file = out},
+                   30 / stride_or(3));
+    folder_remove(folder);
+}
+
+TEST(at_random_moments_on_vulkan)
+{
+    spawn_need_device();
+    kill_at_random(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
+                                              "--device", "vulkan:0", "--ctx", "64"}},
+                   30 / stride_or(3));
+}
