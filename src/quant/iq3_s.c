@@ -11,7 +11,6 @@
 enum { BYTES = 110 };
 
 static const uint32_t grid[] = {IQ3_S_GRID};
-static const int8_t levels[8] = {1, 3, 5, 7, 9, 11, 13, 15};
 
 static void unpack(const uint8_t *in, struct super *out)
 {
@@ -20,7 +19,7 @@ static void unpack(const uint8_t *in, struct super *out)
         out->scale[j] = (int8_t)(2 * (in[106 + j / 4] >> j / 2 % 2 * 4 & 15) + 1);
     for (int g = 0; g < 64; g++) {
         unsigned ninth = in[66 + g / 8] >> g % 8 & 1u, signs = in[74 + g / 2] >> g % 2 * 4;
-        iq3_group(iq_entry(grid, in[2 + g] | ninth << 8), signs, levels, out->q + 4 * g);
+        iq3_group(grid[in[2 + g] | ninth << 8], signs, out->q + 4 * g);
     }
 }
 

@@ -11,7 +11,6 @@
 enum { BYTES = 98 };
 
 static const uint32_t grid[] = {IQ3_XXS_GRID};
-static const int8_t levels[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 
 static void unpack(const uint8_t *in, struct super *out)
 {
@@ -21,7 +20,7 @@ static void unpack(const uint8_t *in, struct super *out)
         out->scale[2 * j] = out->scale[2 * j + 1] = (int8_t)(2 * (bits >> 28) + 1);
         for (int g = 0; g < 8; g++) {
             unsigned signs = iq_signs(bits >> g / 2 * 7 & 127) >> g % 2 * 4;
-            iq3_group(iq_entry(grid, in[2 + 8 * j + g]), signs, levels, out->q + 32 * j + 4 * g);
+            iq3_group(grid[in[2 + 8 * j + g]], signs, out->q + 32 * j + 4 * g);
         }
     }
 }

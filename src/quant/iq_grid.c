@@ -13,10 +13,10 @@ void iq2_group(unsigned entry, unsigned signs, int8_t q[8])
     }
 }
 
-void iq3_group(unsigned entry, unsigned signs, const int8_t levels[8], int8_t q[4])
+void iq3_group(uint32_t entry, unsigned signs, int8_t q[4])
 {
     for (int i = 0; i < 4; i++) {
-        int value = levels[entry >> i * 4 & 7];
+        int value = (int)(entry >> 8 * i & 255);
         q[i] = (int8_t)(signs >> i & 1 ? -value : value);
     }
 }

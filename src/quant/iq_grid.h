@@ -35,8 +35,8 @@ static inline unsigned iq_signs(unsigned seven)
 /* A group of 8: magnitudes 8, 25, 43 by code; bit i of `signs` makes value i negative. */
 void iq2_group(unsigned entry, unsigned signs, int8_t q[8]);
 
-/* A group of 4: `levels` by code, three bits each. */
-void iq3_group(unsigned entry, unsigned signs, const int8_t levels[8], int8_t q[4]);
+/* A group of 4: an entry of IQ3, which is its magnitudes. */
+void iq3_group(uint32_t entry, unsigned signs, int8_t q[4]);
 
 /* A group of 8: 8 × (−1, 0, 1 by code) + 1, or − 1 if `minus`. */
 void iq1_group(unsigned entry, unsigned minus, int8_t q[8]);

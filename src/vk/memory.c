@@ -3,8 +3,6 @@
 #include "base/mem.h"
 #include "vk/vk_priv.h"
 
-enum { SMALL_BYTES = 4096 }; /* of chunk 0 */
-
 /* --- memory types ----------------------------------------------------------------------------- */
 
 /* Looks for a type of memory that `allowed` (a mask) contains, has all flags of `with` and none of
@@ -341,16 +339,12 @@ static enum hth_status create_set(struct vk *vk)
 
 enum hth_status vk_memory_open(struct vk *vk)
 {
-    static const unsigned char zeros[SMALL_BYTES];
-    uint32_t chunk;
     enum hth_status status = create_set(vk);
     if (status == HTH_OK)
         status = vk_buffer_create(vk, VK_MAX_CHUNKS * sizeof(uint64_t), VK_MEMORY_UPLOAD,
                                   VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, &vk->addresses);
     if (status == HTH_OK)
-        status = vk_chunk_create(vk, SMALL_BYTES, VK_MEMORY_DEVICE, "nothing", &chunk);
-    if (status == HTH_OK)
-        status = vk_upload(vk, chunk, 0, zeros, SMALL_BYTES);
+        status = vk_tables_open(vk);
     return status;
 }
 

@@ -244,6 +244,8 @@ void vk_record_barrier(const struct vk *vk, VkCommandBuffer commands, bool compu
 
 HTH_MUST_CHECK vk_memory_open(struct vk *vk);
 void vk_memory_close(struct vk *vk);
+/* Makes chunk 0 and fills it with the tables that shaders look into. */
+HTH_MUST_CHECK vk_tables_open(struct vk *vk);
 HTH_MUST_CHECK vk_buffer_create(struct vk *vk, uint64_t size_bytes, enum vk_memory kind,
                                 VkBufferUsageFlags usage, struct vk_buffer *buffer);
 void vk_buffer_destroy(struct vk *vk, struct vk_buffer *buffer);

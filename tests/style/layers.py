@@ -8,7 +8,7 @@ MAY_INCLUDE = {
     "base": ["hearth/status.h"],
     "quant": ["base", "common/iq_grids.h"],  # tables that GLSL has too
     "gguf": ["base", "quant"],
-    "vk": ["base", "build_id.h"],  # knows no op; build_id.h is generated
+    "vk": ["base", "build_id.h", "common/iq_grids.h"],  # knows no op; build_id.h is generated
     "op": ["base", "quant"],
     "plan": ["base", "op"],
     "kv": ["base", "quant", "op"],
