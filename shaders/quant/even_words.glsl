@@ -1,5 +1,7 @@
-// even_words.glsl: 16 bytes from an even offset, for blocks that are only 2-byte aligned: five words,
-// funnelled. 16-bit reads are slow on some devices.
+// even_words.glsl: reads from blocks that are only 2-byte aligned, in whole words: 16-bit reads are slow on
+// some devices. Offsets are even but for that of any_byte.
+
+// 16 bytes: five words, funnelled.
 uvec4 even_words(uint ref, uint byte)
 {
     uint at = byte >> 2;
@@ -9,9 +11,30 @@ uvec4 even_words(uint ref, uint byte)
     return (byte & 2u) == 0u ? low : low >> 16 | high << 16;
 }
 
-// The half at an even offset.
+uvec2 even_pair(uint ref, uint byte)
+{
+    uint at = byte >> 2;
+    uvec2 low = uvec2(LOAD_U32(ref, at), LOAD_U32(ref, at + 1u));
+    return (byte & 2u) == 0u ? low : low >> 16 | uvec2(low.y, LOAD_U32(ref, at + 2u)) << 16;
+}
+
+uint even_word(uint ref, uint byte)
+{
+    uint low = LOAD_U32(ref, byte >> 2);
+    return (byte & 2u) == 0u ? low : low >> 16 | LOAD_U32(ref, (byte >> 2) + 1u) << 16;
+}
+
+uint even_bits(uint ref, uint byte)
+{
+    return LOAD_U32(ref, byte >> 2) >> 8u * (byte & 2u) & 0xffffu;
+}
+
 float even_half(uint ref, uint byte)
 {
-    uint w = LOAD_U32(ref, byte >> 2);
-    return half_to_float((byte & 2u) == 0u ? w & 0xffffu : w >> 16);
+    return half_to_float(even_bits(ref, byte));
+}
+
+uint any_byte(uint ref, uint byte)
+{
+    return LOAD_U32(ref, byte >> 2) >> 8u * (byte & 3u) & 255u;
 }
