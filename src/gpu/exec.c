@@ -4,14 +4,11 @@
 
 #include "base/mem.h"
 #include "gpu/batch.h"
+#include "gpu/cut.h"
 #include "op/fuse.h"
 #include "op/partition.h"
 
-enum {
-    MAX_PROGRAMS = 64,
-    MAX_SEGMENTS = 64,
-    TARGET_SUBMIT_NS = 50 * 1000 * 1000,
-};
+enum { MAX_PROGRAMS = 64 };
 
 /* A run of steps that is one submit. */
 struct segment {
@@ -22,10 +19,10 @@ struct segment {
 struct bucket {
     int n_tokens, n_outputs;
     struct program program;
-    struct segment segments[MAX_SEGMENTS];
-    int n_segments;
+    struct segment *segments;
+    size_t n_segments;
     uint64_t generation; /* of the recording; 0: not recorded */
-    bool timed;          /* segments were cut by measured time */
+    bool timed;          /* segments were cut by the time that this bucket took */
     uint64_t used;       /* gpu_exec.clock when it was last asked for */
 };
 
@@ -34,7 +31,9 @@ struct gpu_exec {
     const struct log *log;
     struct bucket buckets[MAX_PROGRAMS];
     int n_buckets;
-    uint64_t clock; /* counts askings for buckets */
+    uint64_t clock;    /* counts askings for buckets */
+    uint64_t cut_most; /* work of a submit in buckets that have not run, by the slowest that has, */
+    bool measured;     /* if there is one */
     uint32_t *kv_chunks;
     size_t n_kv_chunks;
     uint32_t *page_refs;
@@ -127,10 +126,53 @@ static struct row_env row_env_of(const struct gpu_exec *exec)
                             .n_seqs = exec->opt.n_seqs};
 }
 
+static void free_segments(struct gpu_exec *exec, struct bucket *bucket)
+{
+    for (size_t i = 0; i < bucket->n_segments; i++)
+        vk_cmd_destroy(exec->opt.vk, bucket->segments[i].cmd);
+    mem_free(bucket->segments);
+    bucket->segments = NULL;
+    bucket->n_segments = 0;
+}
+
+/* What a step weighs beside others: bytes moved, and arithmetic at 16 operations a byte. */
+static uint64_t step_work(const struct step *step)
+{
+    return step->bytes + step->flops / 16 + 1;
+}
+
+/* Submits of at most so much work; one, where steps are timed one by one. */
+static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, uint64_t most)
+{
+    const struct program *program = &bucket->program;
+    size_t n = program->n_steps, n_segments = 0;
+    uint64_t *work = mem_calloc(n, sizeof *work);
+    size_t *ends = mem_calloc(n, sizeof *ends);
+    struct segment *segments = NULL;
+    if (work && ends) {
+        for (size_t i = 0; i < n; i++)
+            work[i] = step_work(&program->steps[i]);
+        n_segments = cut_steps(work, n, exec->opt.profile ? UINT64_MAX : most, ends);
+        segments = mem_calloc(n_segments, sizeof *segments);
+    }
+    for (size_t i = 0; segments && i < n_segments; i++) {
+        segments[i].first = i ? ends[i - 1] : 0;
+        segments[i].count = ends[i] - segments[i].first;
+    }
+    mem_free(work);
+    mem_free(ends);
+    if (!segments)
+        return log_fail_memory(exec->log, "the list of submits", n * sizeof *work);
+    free_segments(exec, bucket);
+    bucket->segments = segments;
+    bucket->n_segments = n_segments;
+    bucket->generation = 0;
+    return HTH_OK;
+}
+
 static void empty_bucket(struct gpu_exec *exec, struct bucket *bucket)
 {
-    for (int s = 0; s < MAX_SEGMENTS; s++)
-        vk_cmd_destroy(exec->opt.vk, bucket->segments[s].cmd);
+    free_segments(exec, bucket);
     program_free(&bucket->program);
     *bucket = (struct bucket){0};
 }
@@ -188,12 +230,14 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
         status = compile_bucket_program(exec, bucket, parts.graphs[0]);
     partition_free(&parts);
     graph_free(&graph);
-    if (status)
+    if (status == HTH_OK)
+        status = cut_bucket(exec, bucket, exec->cut_most);
+    if (status) {
+        empty_bucket(exec, bucket);
         return status;
+    }
     bucket->n_tokens = n_tokens;
     bucket->n_outputs = n_outputs;
-    bucket->n_segments = 1;
-    bucket->segments[0].count = bucket->program.n_steps;
     return HTH_OK;
 }
 
@@ -247,7 +291,7 @@ static enum hth_status bucket_for(struct gpu_exec *exec, int n_tokens, int n_out
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-static void record_segment(struct gpu_exec *exec, struct bucket *bucket, int index)
+static void record_segment(struct gpu_exec *exec, struct bucket *bucket, size_t index)
 {
     struct segment *segment = &bucket->segments[index];
     struct program *program = &bucket->program;
@@ -288,7 +332,7 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
         if (status)
             return status;
     }
-    for (int i = 0; i < bucket->n_segments; i++) {
+    for (size_t i = 0; i < bucket->n_segments; i++) {
         struct segment *segment = &bucket->segments[i];
         enum hth_status status = HTH_OK;
         uint32_t stamps = exec->opt.profile ? (uint32_t)segment->count + 1 : 2;
@@ -305,40 +349,23 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
     return HTH_OK;
 }
 
-/* What a step weighs beside others: bytes moved, and arithmetic at 16 operations a byte. */
-static uint64_t step_work(const struct step *step)
-{
-    return step->bytes + step->flops / 16 + 1;
-}
-
-/* After the first run of a bucket its steps are cut into submits of about TARGET_SUBMIT_NS, by
- * their share of the work: no submit may freeze a desktop. */
-static void cut_segments(struct gpu_exec *exec, struct bucket *bucket)
+/* After the first run of a bucket its steps are cut anew by the time that they took: no submit may
+ * freeze a desktop, and none should be shorter than need be. */
+static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket)
 {
     if (bucket->timed || exec->opt.profile)
-        return;
+        return HTH_OK;
     bucket->timed = true;
-    uint64_t time_ns = vk_cmd_time_ns(exec->opt.vk, bucket->segments[0].cmd, 0, 1);
-    if (time_ns <= TARGET_SUBMIT_NS)
-        return;
-    uint64_t work = 0, done = 0;
-    const struct program *program = &bucket->program;
-    for (size_t i = 0; i < program->n_steps; i++)
-        work += step_work(&program->steps[i]);
-    uint64_t n = div_up(time_ns, TARGET_SUBMIT_NS);
-    n = n < MAX_SEGMENTS ? n : MAX_SEGMENTS;
-    int at = 0;
-    bucket->segments[0].first = 0;
-    for (size_t i = 0; i < program->n_steps; i++) {
-        done += step_work(&program->steps[i]);
-        if (done * n >= work * (uint64_t)(at + 1) && at + 1 < (int)n && i + 1 < program->n_steps) {
-            bucket->segments[at].count = i + 1 - bucket->segments[at].first;
-            bucket->segments[++at].first = i + 1;
-        }
-    }
-    bucket->segments[at].count = program->n_steps - bucket->segments[at].first;
-    bucket->n_segments = at + 1;
-    bucket->generation = 0;
+    uint64_t time_ns = 0, work = 0;
+    for (size_t i = 0; i < bucket->n_segments; i++)
+        time_ns += vk_cmd_time_ns(exec->opt.vk, bucket->segments[i].cmd, 0, 1);
+    for (size_t i = 0; i < bucket->program.n_steps; i++)
+        work += step_work(&bucket->program.steps[i]);
+    uint64_t most = cut_most(work, time_ns);
+    if (most < exec->cut_most || !exec->measured)
+        exec->cut_most = most;
+    exec->measured = true;
+    return bucket->n_segments == 1 && work <= most ? HTH_OK : cut_bucket(exec, bucket, most);
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -355,13 +382,14 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
     batch_fill(&bucket->program.batch, batch, exec->page_refs, (uint32_t)exec->opt.n_kv_pages,
                vk_chunk_data(exec->opt.vk, exec->batch_upload));
     uint64_t ticket = 0;
-    for (int i = 0; i < bucket->n_segments && status == HTH_OK; i++)
+    for (size_t i = 0; i < bucket->n_segments && status == HTH_OK; i++)
         status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);
     if (status == HTH_OK)
         status = vk_wait(exec->opt.vk, ticket);
+    if (status == HTH_OK)
+        status = recut_bucket(exec, bucket);
     if (status)
         return status;
-    cut_segments(exec, bucket);
     if (batch->n_outputs) {
         const char *base =
             vk_chunk_data(exec->opt.vk, exec->readback ? exec->readback : exec->activations);
@@ -403,6 +431,7 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
         return log_fail_memory(log, "the GPU executor", sizeof *exec);
     exec->opt = *options;
     exec->log = log;
+    exec->cut_most = cut_most_unknown();
     const struct program *program;
     struct bucket *one = NULL;
     enum hth_status status = create_pages(exec);
