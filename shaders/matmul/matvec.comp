@@ -13,6 +13,7 @@ layout(constant_id = 0) const uint GROUP = 32u; // invocations, all on the same 
 layout(constant_id = 1) const uint ROWS = 2u;   // rows of W per workgroup
 layout(constant_id = 2) const uint COLS = 1u;   // columns of x per workgroup
 layout(constant_id = 3) const uint GLU = 0u;    // 1: silu, 2: gelu (tanh), 3: gelu (erf)
+layout(constant_id = 4) const uint BY_ROW = 0u; // 1: steps row by row, x kept: where registers are memory
 #define MAX_ROWS 8u
 #define MAX_COLS 8u
 #define MAX_ACC 16u // of ROWS × COLS
@@ -64,6 +65,71 @@ void add_unit(Unit unit[MAX_ROWS], uint u, uint x_row[MAX_COLS], inout float acc
     }
 }
 
+// One column of x where one unit's columns are: loaded once, for all rows.
+struct Span {
+    vec4 x[8];
+    float sum[2]; // of each run
+};
+
+Span load_span(uint u, uint x_row)
+{
+    Span span;
+    uvec2 column = quant_columns(u) >> 2;
+    [[unroll]] for (uint i = 0u; i < 8u; i++)
+        span.x[i] = LOAD_F32X4(a.x, x_row + column[i >> 2] + (i & 3u));
+    [[unroll]] for (uint run = 0u; run < 2u; run++) {
+        vec4 sum = span.x[4u * run] + span.x[4u * run + 1u] + span.x[4u * run + 2u] + span.x[4u * run + 3u];
+        span.sum[run] = sum.x + sum.y + sum.z + sum.w;
+    }
+    return span;
+}
+
+float dot_unit(Unit unit, Span span)
+{
+    float sum = 0.0;
+    [[unroll]] for (uint run = 0u; run < 2u; run++) {
+        float s = 0.0;
+        [[unroll]] for (uint i = 4u * run; i < 4u * run + 4u; i++)
+            s += dot(unit.q[i], span.x[i]);
+#if QUANT_HAS_SCALE
+        s *= unit.d[run];
+#endif
+#if QUANT_HAS_MIN
+        s += unit.m[run] * span.sum[run];
+#endif
+        sum += s;
+    }
+    return sum;
+}
+
+// A step of all rows, row by row: x is kept, weights are not. The least reads, but too many values for the
+// registers of a narrow subgroup.
+void add_step_by_row(uint w, uint row, uint n, uint s, uint x_row, inout float acc[MAX_ACC])
+{
+    Span span[QUANT_STEP];
+    [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+        span[i] = load_span(QUANT_STEP_UNIT(s, i), x_row);
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        Unit units[QUANT_STEP];
+        quant_load_step(w, min(row + r, n - 1u) * (a.k / QUANT_ELEMS), s, units);
+        [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+            acc[r] += dot_unit(units[i], span[i]);
+    }
+}
+
+void add_step(uint w, uint row, uint n, uint s, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
+{
+    Unit unit[QUANT_STEP][MAX_ROWS];
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        Unit units[QUANT_STEP];
+        quant_load_step(w, min(row + r, n - 1u) * (a.k / QUANT_ELEMS), s, units);
+        [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+            unit[i][r] = units[i];
+    }
+    [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
+        add_unit(unit[i], QUANT_STEP_UNIT(s, i), x_row, acc);
+}
+
 // Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales); with several
 // columns there are no registers for two units at once.
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
@@ -79,15 +145,10 @@ void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[
         return;
     }
     for (uint s = lane; s < units / QUANT_STEP; s += GROUP) {
-        Unit unit[QUANT_STEP][MAX_ROWS];
-        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-            Unit units[QUANT_STEP];
-            quant_load_step(w, min(row + r, n - 1u) * blocks, s, units);
-            [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
-                unit[i][r] = units[i];
-        }
-        [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
-            add_unit(unit[i], QUANT_STEP_UNIT(s, i), x_row, acc);
+        if (BY_ROW != 0u)
+            add_step_by_row(w, row, n, s, x_row[0], acc);
+        else
+            add_step(w, row, n, s, x_row, acc);
     }
 }
 

@@ -87,7 +87,8 @@ static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type,
     return cols == 1 ? (heavy ? 2 : 4) : cols == 2 ? 2 : 1;
 }
 
-/* One subgroup shares a row, so that no barrier is needed; more where rows are few and long. */
+/* One subgroup shares a row, so that no barrier is needed; more where rows are few and long, and
+ * there is a card to fill with them. */
 static void matvec_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     struct parts p = parts_of(op);
@@ -100,12 +101,14 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
     uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), n = 0;
     for (int i = 0; i < (p.glu ? 1 : p.n); i++)
         n += (uint32_t)p.w[i]->ne[1];
-    while (group < 4 * lanes && n / rows < FEW_GROUPS && group * 4 <= units)
+    bool few = n / rows < FEW_GROUPS && env->caps->kind != VK_KIND_SOFTWARE;
+    while (few && group < 4 * lanes && group * 4 <= units)
         group *= 2;
     choice_set(choice, "GROUP", group);
     choice_set(choice, "ROWS", rows);
     choice_set(choice, "COLS", cols);
     choice_set(choice, "GLU", p.glu);
+    choice_set(choice, "BY_ROW", env->caps->kind == VK_KIND_SOFTWARE);
 }
 
 static struct dispatch begin(const struct compile *c, const struct row_choice *choice,
