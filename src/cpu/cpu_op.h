@@ -24,7 +24,8 @@ struct cpu_op {
     const char *name; /* "matmul_scalar" */
     enum op_kind kind;
     enum cpu_level level;
-    bool (*fits)(const struct op *op);                           /* NULL: always */
+    enum weight_layout layout;         /* of the weights it reads; LAYOUT_FILE unless said */
+    bool (*fits)(const struct op *op); /* NULL: always */
     size_t (*scratch_bytes)(const struct op *op, int n_threads); /* NULL: none */
     void (*run)(const struct op_call *call, const struct cpu_scratch *scratch);
 };

@@ -37,8 +37,9 @@ struct row {
     const char
         *blob; /* "matvec"; with `by_format` the weight's format is appended: "matvec_q4_k" */
     bool by_format;
-    bool integer; /* takes integer activations */
-    bool half;    /* multiplies in fp16 */
+    enum weight_layout layout; /* of the weights it reads; LAYOUT_FILE unless said */
+    bool integer;              /* takes integer activations */
+    bool half;                 /* multiplies in fp16 */
     /* NULL: always. The blob's existence and capabilities are checked besides. */
     bool (*fits)(const struct row_env *env, const struct op *op);
     /* Is it the right one by default, where it fits? NULL: always. Forced rows are not asked. */

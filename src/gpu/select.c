@@ -115,7 +115,7 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
 {
     if ((row->integer || row->half) && env->float_only)
         return false;
-    if (row->fits && !row->fits(env, op))
+    if (!op_has_layout(op, row->layout) || (row->fits && !row->fits(env, op)))
         return false;
     const struct shader_blob *blob = row_blob(env, row, op);
     if (!blob || !vk_blob_fits(env->caps, blob))

@@ -15,6 +15,14 @@ const struct op_def *op_def_of(enum op_kind kind)
     return op_def_list[0];
 }
 
+bool op_has_layout(const struct op *op, enum weight_layout layout)
+{
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->weight->layout != layout)
+            return false;
+    return true;
+}
+
 int64_t batch_rows(const struct batch *batch, const struct tensor *tensor)
 {
     int64_t there = tensor->ne[tensor->n_dims - 1];

@@ -44,12 +44,21 @@ enum op_kind {
 
 enum { OP_MAX_IN = 8, OP_MAX_OUT = 4, OP_MAX_PARTS = 6, OP_MAX_DIMS = 4 };
 
-/* A matrix of the model as its file holds it: [ne0 × ne1 (× n experts)]. */
+/* How a weight's bytes lie. Every format has a row for LAYOUT_FILE on every device, so nothing
+ * needs repacking to run. */
+enum weight_layout {
+    LAYOUT_FILE,   /* blocks one after the other, as in the file */
+    LAYOUT_PLANES, /* the parts of blocks apart, for a GPU */
+    LAYOUT_CPU,    /* rows interleaved, for a CPU kernel */
+};
+
+/* A matrix of the model: [ne0 × ne1 (× n experts)]. */
 struct weight {
     const char *name;
     const struct dtype *dtype;
+    enum weight_layout layout; /* of the bytes that ops of this weight read */
     int64_t ne[OP_MAX_DIMS];
-    const void *data; /* rows in the mapping, layout `file` */
+    const void *data; /* rows in the mapping, LAYOUT_FILE */
     uint64_t size_bytes;
     int index; /* position in the model's list of weights */
     /* Experts that lie apart (older Mixtral files: a tensor each), or NULL: expert e is at

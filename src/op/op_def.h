@@ -55,6 +55,9 @@ struct op_def {
 /* The definition of a kind; never NULL. */
 const struct op_def *op_def_of(enum op_kind kind);
 
+/* Do all weights of the op lie so? True for an op without weights. */
+bool op_has_layout(const struct op *op, enum weight_layout layout);
+
 /* Runs the reference of any op; a fused one by running its parts, with scratch for what lies
  * between them. Integer activations are not the reference's concern. */
 HTH_MUST_CHECK op_reference(const struct op_call *call);
