@@ -99,13 +99,21 @@ void os_thread_join(struct os_thread *thread)
     pthread_join((pthread_t)thread->handle, NULL);
 }
 
+static int quota; /* in processors, of this process's control group; 0: none */
+
+static void read_quota(void)
+{
+    quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+}
+
 int os_cpu_count(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_quota);
     cpu_set_t set;
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
         n = CPU_COUNT(&set);
-    int quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota && quota < n)
         n = quota;
     return n > 0 ? (int)n : 1;

@@ -94,10 +94,31 @@ static int add_token(json_t *context, const char *name, const struct tokenizer *
     return failed ? talk_error("out of memory: %s", name) : EXIT_OK;
 }
 
+/* A vocabulary that cannot be read leaves a template that can be rendered. */
+static int add_tokens(json_t *context, const struct gguf *gguf)
+{
+    struct tokenizer *tokenizer = NULL;
+    if (!gguf_key_find(gguf, "tokenizer.ggml.model"))
+        return EXIT_OK;
+    enum hth_status status = tokenizer_create(&tokenizer, gguf, NULL);
+    if (status == HTH_ERROR_MEMORY)
+        return talk_error("out of memory: the vocabulary of %s", gguf_path(gguf));
+    if (status) {
+        log_warning(talk_log(),
+                    "%s: its vocabulary cannot be read (%s): bos_token and eos_token are not set",
+                    gguf_path(gguf), hth_status_name(status));
+        return EXIT_OK;
+    }
+    int code = add_token(context, "bos_token", tokenizer, tokenizer_bos(tokenizer));
+    if (code == EXIT_OK)
+        code = add_token(context, "eos_token", tokenizer, tokenizer_eos(tokenizer));
+    tokenizer_destroy(tokenizer);
+    return code;
+}
+
 static int parse_model(const char *path, json_t *context, struct template **out)
 {
     struct gguf *gguf;
-    struct tokenizer *tokenizer = NULL;
     struct str source;
     if (gguf_open(&gguf, path, talk_log()))
         return EXIT_FAILED;
@@ -106,13 +127,8 @@ static int parse_model(const char *path, json_t *context, struct template **out)
         code = talk_error("%s: has no chat template (key tokenizer.chat_template)", path);
     else if (template_parse(out, source, "chat template", talk_log()))
         code = EXIT_FAILED;
-    else if (gguf_key_find(gguf, "tokenizer.ggml.model") &&
-             tokenizer_create(&tokenizer, gguf, talk_log()) == HTH_OK) {
-        code = add_token(context, "bos_token", tokenizer, tokenizer_bos(tokenizer));
-        if (code == EXIT_OK)
-            code = add_token(context, "eos_token", tokenizer, tokenizer_eos(tokenizer));
-    }
-    tokenizer_destroy(tokenizer);
+    else
+        code = add_tokens(context, gguf);
     gguf_close(gguf);
     return code;
 }

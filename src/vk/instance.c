@@ -53,21 +53,28 @@ static VkBool32 VKAPI_PTR on_message(VkDebugUtilsMessageSeverityFlagBitsEXT seve
     return VK_FALSE;
 }
 
-static bool has_layer(const char *name)
+static enum hth_status call_failed(VkResult result, const char *call, const struct log *log)
+{
+    bool memory = result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return log_fail(log, memory ? HTH_ERROR_MEMORY : HTH_ERROR_DEVICE, "%s%s failed: %s",
+                    memory ? "out of memory: " : "", call, vk_result_name(result));
+}
+
+static enum hth_status find_layer(const char *name, bool *found, const struct log *log)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || count == 0)
-        return false;
-    VkLayerProperties *layers = mem_calloc(count, sizeof *layers);
-    if (!layers)
-        return false;
-    bool found = false;
-    VkResult result = vkEnumerateInstanceLayerProperties(&count, layers);
-    if (result == VK_SUCCESS || result == VK_INCOMPLETE)
-        for (uint32_t i = 0; i < count; i++)
-            found = found || strcmp(layers[i].layerName, name) == 0;
+    *found = false;
+    VkResult result = vkEnumerateInstanceLayerProperties(&count, NULL);
+    VkLayerProperties *layers = count ? mem_calloc(count, sizeof *layers) : NULL;
+    if (count && !layers)
+        return log_fail_memory(log, "the list of Vulkan layers", count * sizeof *layers);
+    if (result == VK_SUCCESS && count > 0)
+        result = vkEnumerateInstanceLayerProperties(&count, layers);
+    bool good = result == VK_SUCCESS || result == VK_INCOMPLETE;
+    for (uint32_t i = 0; i < count && good; i++)
+        *found = *found || strcmp(layers[i].layerName, name) == 0;
     mem_free(layers);
-    return found;
+    return good ? HTH_OK : call_failed(result, "vkEnumerateInstanceLayerProperties", log);
 }
 
 /* What the loader and its drivers, or a layer, offer of three extensions. */
@@ -79,13 +86,14 @@ static enum hth_status read_extensions(const char *layer, struct offered *offere
                                        const struct log *log)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceExtensionProperties(layer, &count, NULL) != VK_SUCCESS || count == 0)
-        return HTH_OK;
-    VkExtensionProperties *list = mem_calloc(count, sizeof *list);
-    if (!list)
+    VkResult result = vkEnumerateInstanceExtensionProperties(layer, &count, NULL);
+    VkExtensionProperties *list = count ? mem_calloc(count, sizeof *list) : NULL;
+    if (count && !list)
         return log_fail_memory(log, "the list of Vulkan extensions", count * sizeof *list);
-    VkResult result = vkEnumerateInstanceExtensionProperties(layer, &count, list);
-    for (uint32_t i = 0; i < count && (result == VK_SUCCESS || result == VK_INCOMPLETE); i++) {
+    if (result == VK_SUCCESS && count > 0)
+        result = vkEnumerateInstanceExtensionProperties(layer, &count, list);
+    bool good = result == VK_SUCCESS || result == VK_INCOMPLETE;
+    for (uint32_t i = 0; i < count && good; i++) {
         const char *name = list[i].extensionName;
         if (strcmp(name, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) == 0)
             offered->debug_utils = true;
@@ -95,7 +103,7 @@ static enum hth_status read_extensions(const char *layer, struct offered *offere
             offered->validation_features = true;
     }
     mem_free(list);
-    return HTH_OK;
+    return good ? HTH_OK : call_failed(result, "vkEnumerateInstanceExtensionProperties", log);
 }
 
 static VkResult create_instance(struct vk_instance *instance, bool validation,
@@ -177,7 +185,11 @@ enum hth_status vk_instance_open(struct vk_instance *instance, bool validation,
     if (status != HTH_OK)
         return status;
     if (validation) {
-        if (!has_layer(validation_layer))
+        bool found;
+        status = find_layer(validation_layer, &found, log);
+        if (status != HTH_OK)
+            return status;
+        if (!found)
             return log_fail(log, HTH_ERROR_UNSUPPORTED,
                             "validation was asked for, and the layer %s is not installed (on "
                             "Debian and Ubuntu the package vulkan-validationlayers; elsewhere set "
@@ -194,12 +206,9 @@ enum hth_status vk_instance_open(struct vk_instance *instance, bool validation,
         instance->handle = VK_NULL_HANDLE;
         return HTH_OK;
     }
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
-        return log_fail(log, HTH_ERROR_MEMORY, "out of memory: vkCreateInstance failed");
     if (result != VK_SUCCESS) {
         instance->handle = VK_NULL_HANDLE;
-        return log_fail(log, HTH_ERROR_DEVICE, "vkCreateInstance failed: %s",
-                        vk_result_name(result));
+        return call_failed(result, "vkCreateInstance", log);
     }
     volkLoadInstanceOnly(instance->handle);
     instance->debug_utils = offered.debug_utils;

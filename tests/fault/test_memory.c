@@ -38,7 +38,7 @@ static void closing(void)
  * copy, and of a compiling thread, are done without, which `may_go_on` allows. */
 static void fail_each(struct life *life, bool may_go_on, int usual)
 {
-    const long stride = stride_or(usual);
+    const long stride = usual > 1 ? stride_or(usual) : 1;
     long n = 0, n_failed = 0;
     life->closing = closing;
     life_run(life);
@@ -64,7 +64,7 @@ static void fail_each(struct life *life, bool may_go_on, int usual)
 
 TEST(cpu)
 {
-    fail_each(&(struct life){.path = life_model(), .device = "cpu"}, false, 7);
+    fail_each(&(struct life){.path = life_model(), .device = "cpu"}, false, 1);
 }
 
 TEST(vulkan)

@@ -42,6 +42,9 @@ static bool inject(const char *name, VkResult *result)
 #define FAILING(X)                                                                                 \
     X(vkCreateInstance,                                                                            \
       (const VkInstanceCreateInfo *a, const VkAllocationCallbacks *b, VkInstance *c), (a, b, c))   \
+    X(vkEnumerateInstanceExtensionProperties,                                                      \
+      (const char *a, uint32_t *b, VkExtensionProperties *c), (a, b, c))                           \
+    X(vkEnumerateInstanceLayerProperties, (uint32_t * a, VkLayerProperties * b), (a, b))           \
     X(vkEnumeratePhysicalDevices, (VkInstance a, uint32_t * b, VkPhysicalDevice * c), (a, b, c))   \
     X(vkEnumerateDeviceExtensionProperties,                                                        \
       (VkPhysicalDevice a, const char *b, uint32_t *c, VkExtensionProperties *d), (a, b, c, d))    \
