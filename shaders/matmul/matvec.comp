@@ -1,7 +1,6 @@
 // matvec.comp: y = W·x for 1 to 8 columns, W in any block format of the file, fp32 math.
 // variants: quant
 // args: matvec_args matmul/matvec_args.h
-// address-form
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/prelude.glsl"
