@@ -97,7 +97,7 @@ static void fail_each(bool discrete, int usual)
             }
     }
     printf("%d calls failed, %d lives ended so\n", n_tried, n_ended);
-    assert_true(n_ended * 2 > n_tried && n_tried > 40);
+    assert_true(n_ended * 2 > n_tried && n_tried > 25);
     layer_reset(layer);
     life_free(&life);
 }
