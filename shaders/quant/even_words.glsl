@@ -11,6 +11,17 @@ uvec4 even_words(uint ref, uint byte)
     return (byte & 2u) == 0u ? low : low >> 16 | high << 16;
 }
 
+// A half and the 16 bytes after it, which are five words too.
+uvec4 even_half_words(uint ref, uint byte, out float d)
+{
+    uint at = byte >> 2, first = LOAD_U32(ref, at);
+    uvec4 high = uvec4(LOAD_U32(ref, at + 1u), LOAD_U32(ref, at + 2u), LOAD_U32(ref, at + 3u),
+                       LOAD_U32(ref, at + 4u));
+    bool even = (byte & 2u) == 0u;
+    d = half_to_float(even ? first & 0xffffu : first >> 16);
+    return even ? uvec4(first, high.xyz) >> 16 | high << 16 : high;
+}
+
 uvec2 even_pair(uint ref, uint byte)
 {
     uint at = byte >> 2;

@@ -14,28 +14,25 @@ uvec2 quant_columns(uint u)
     return uvec2(32u * u, 32u * u + 16u);
 }
 
-Unit quant_load(uint ref, uint block, uint u)
+IntUnit quant_load_int(uint ref, uint block, uint u)
 {
-    Unit r;
-    uint byte = (block + u) * 18u;
-    r.d = vec2(even_half(ref, byte));
-    uvec4 w = even_words(ref, byte + 2u);
+    IntUnit r;
+    float d;
+    uvec4 w = even_half_words(ref, (block + u) * 18u, d);
+    r.d = vec2(d);
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        r.q[i] = iq4_levels(nibbles_low(w[i]));
-        r.q[4u + i] = iq4_levels(nibbles_high(w[i]));
+        r.q[i] = iq4_bytes(w[i]);
+        r.q[4u + i] = iq4_bytes(w[i] >> 4);
     }
     return r;
 }
 
-IntUnit quant_load_int(uint ref, uint block, uint u)
+Unit quant_load(uint ref, uint block, uint u)
 {
-    IntUnit r;
-    uint byte = (block + u) * 18u;
-    r.d = vec2(even_half(ref, byte));
-    uvec4 w = even_words(ref, byte + 2u);
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        r.q[i] = iq4_bytes(nibbles_low(w[i]));
-        r.q[4u + i] = iq4_bytes(nibbles_high(w[i]));
-    }
+    IntUnit packed = quant_load_int(ref, block, u);
+    Unit r;
+    r.d = packed.d;
+    [[unroll]] for (uint i = 0u; i < 8u; i++)
+        r.q[i] = signed_bytes(uint(packed.q[i]));
     return r;
 }
