@@ -197,14 +197,14 @@ void main()
 
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         [[unroll]] for (uint c = 0u; c < COLS; c++) {
+            uint y_row = a.y_first[part] + row + r, y = (first + c) * a.y_stride[part] + y_row;
             float value = group_add(acc[r * COLS + c]);
             if (GLU != 0u)
-                value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], bias_first + row + r) : 0.0),
+                value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], bias_first + y_row) : 0.0),
                             group_add(acc_up[r * COLS + c]) +
-                                (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], bias_first + row + r) : 0.0));
+                                (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], bias_first + y_row) : 0.0));
             if (gl_LocalInvocationIndex != 0u || row + r >= n || first + c >= there)
                 continue;
-            uint y_row = a.y_first[part] + row + r, y = (first + c) * a.y_stride[part] + y_row;
             if (GLU == 0u && a.bias[part] != REF_NONE)
                 value += LOAD_F32(a.bias[part], bias_first + y_row);
             if (part == 0u && a.residual != REF_NONE)

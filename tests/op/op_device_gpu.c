@@ -13,7 +13,7 @@
 enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 1024 };
 
 static struct vk *vk;
-static uint32_t chunk, batch_chunk, upload_chunk;
+static uint32_t chunk, other_chunk, batch_chunk, upload_chunk;
 
 /* Records a copy whose two ranges overlap, and never submits it: the layer must have a message. */
 static void violate(struct vk *device)
@@ -59,6 +59,8 @@ static bool open_gpu(void)
         prove_validation(&options);
     bool opened = vk_open(&vk, &options, test_log()) == HTH_OK &&
                   vk_chunk_create(vk, CHUNK_BYTES, VK_MEMORY_DEVICE, "tensors", &chunk) == HTH_OK &&
+                  vk_chunk_create(vk, CHUNK_BYTES, VK_MEMORY_DEVICE, "more tensors",
+                                  &other_chunk) == HTH_OK &&
                   vk_chunk_create(vk, 1 << 20, VK_MEMORY_DEVICE, "batch", &batch_chunk) == HTH_OK &&
                   vk_chunk_create(vk, 1 << 20, VK_MEMORY_UPLOAD, "batch", &upload_chunk) == HTH_OK;
     if (!opened) /* a device was asked for: without it these tests would say nothing of the GPU */
@@ -138,7 +140,7 @@ static enum op_precision precision(size_t row, const struct op *op)
 struct layout {
     struct gpu_case c;
     uint64_t at[64]; /* of each buffer in the chunk */
-    uint64_t end;
+    uint64_t end, other_end;
     uint64_t *offsets; /* by tensor id */
     struct placed *placed;
     struct arena arena;
@@ -206,6 +208,37 @@ static enum hth_status place_experts(struct layout *l, struct placed *placed,
     return status ? status : vk_upload(vk, chunk, placed->table_offset, table, 4 * (uint64_t)n);
 }
 
+/* Rows in two pieces, as where a weight is larger than a chunk: the later ones in another chunk. */
+static enum hth_status place_pieces(struct layout *l, struct placed *placed,
+                                    const struct weight *weight, const struct view *view)
+{
+    int64_t n = weight->ne[1], first = 1 + n / 3;
+    uint64_t row = weight->size_bytes / (uint64_t)n, size = row * (uint64_t)first;
+    uint64_t at = take(l, size), other_at = l->other_end, rest = weight->size_bytes - size;
+    l->other_end = align_up(other_at + rest + GUARD, VK_REF_ALIGN);
+    assert_true(l->other_end <= CHUNK_BYTES);
+    placed->parts = arena_calloc(&l->arena, 2, sizeof *placed->parts);
+    placed->n_parts = 2;
+    placed->parts[0] = (struct placed_part){chunk, at, size, 0, first};
+    placed->parts[1] = (struct placed_part){other_chunk, other_at, rest, first, n - first};
+    add_region(l, (struct gpu_region){.from = at, .to = l->end, .name = weight->name});
+    enum hth_status status = vk_upload(vk, chunk, at, view->data, size);
+    return status ? status
+                  : vk_upload(vk, other_chunk, other_at, (const char *)view->data + size, rest);
+}
+
+/* Is it one of the op's matrices, which may be larger than a chunk? Biases of experts are not. */
+static bool is_matrix(const struct op *op, const struct weight *weight)
+{
+    static const int qkv[] = {1, 3, 5}, glu[] = {0, 5}, one[] = {0};
+    const int *at = op->kind == OP_MATMUL_QKV ? qkv : op->kind == OP_MATMUL_GLU ? glu : one;
+    size_t n = at == qkv ? ARRAY_LEN(qkv) : at == glu ? ARRAY_LEN(glu) : 1;
+    for (size_t i = 0; i < n; i++)
+        if (op->in[at[i]] && op->in[at[i]]->weight == weight)
+            return weight->ne[1] > 1 && weight->ne[2] <= 1;
+    return false;
+}
+
 static enum hth_status place_weight(struct layout *l, struct weight *weight,
                                     const struct view *view)
 {
@@ -214,6 +247,8 @@ static enum hth_status place_weight(struct layout *l, struct weight *weight,
     placed->weight = weight;
     if (weight->ne[2] > 1)
         return place_experts(l, placed, weight, view);
+    if (is_matrix(l->c.run->call->op, weight) && !l->c.run->check_declared)
+        return place_pieces(l, placed, weight, view);
     placed->parts = arena_calloc(&l->arena, 1, sizeof *placed->parts);
     placed->n_parts = 1;
     placed->parts[0] = (struct placed_part){chunk, device_offset(l, view->data), weight->size_bytes,
