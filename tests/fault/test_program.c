@@ -20,6 +20,13 @@ enum { MOST_CALLS = 100 };
 
 static const char conversation[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}";
 
+/* Without these what was written is not, or perhaps not, on the disk. */
+static bool must_be_noticed(const char *function)
+{
+    return strcmp(function, "fwrite") == 0 || strcmp(function, "fflush") == 0 ||
+           strcmp(function, "fsync") == 0 || strcmp(function, "rename") == 0;
+}
+
 /* Fails each of the named functions, with each error, at each call of the stride. */
 static void fail_calls(struct attempt *c, const char *const *functions, const int *errors,
                        int usual)
@@ -39,6 +46,8 @@ static void fail_calls(struct attempt *c, const char *const *functions, const in
                 attempt_fail(c, "HEARTH_FAIL", plan, "HEARTH_FAIL_REPORT");
                 n_tried += c->failed_a_call;
                 n_ended += c->code != 0;
+                if (c->file && c->failed_a_call && c->code == 0 && must_be_noticed(*functions))
+                    fail_msg("%s: went unnoticed", plan);
             }
     }
     printf("%s: %d of %d calls failed, %d runs ended so\n", c->args[0], n_tried, n, n_ended);

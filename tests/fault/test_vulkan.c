@@ -8,6 +8,7 @@
 #include "life.h"
 #include "logits.h"
 #include "stride.h"
+#include "vk/vk.h"
 
 __attribute__((constructor)) static void own_cache(void)
 {
@@ -112,8 +113,50 @@ TEST(discrete)
     fail_each(true, 13);
 }
 
+/* --- a queue for copies ----------------------------------------------------------------------- */
+
+/* Uploads that nobody waits for but the submit that needs them. */
+static void upload_and_submit(struct vk *vk)
+{
+    enum { N_BYTES = 4096 };
+    unsigned char in[N_BYTES], out[N_BYTES];
+    uint32_t from, to;
+    struct vk_cmd *cmd;
+    assert_int_equal(vk_chunk_create(vk, N_BYTES, VK_MEMORY_DEVICE, "from", &from), HTH_OK);
+    assert_int_equal(vk_chunk_create(vk, N_BYTES, VK_MEMORY_DEVICE, "to", &to), HTH_OK);
+    assert_int_equal(vk_cmd_create(vk, 0, &cmd), HTH_OK);
+    vk_cmd_begin(cmd);
+    vk_cmd_copy(cmd, from, 0, to, 0, N_BYTES);
+    assert_int_equal(vk_cmd_end(cmd), HTH_OK);
+    for (int round = 1; round <= 3; round++) {
+        memset(in, round, sizeof in);
+        assert_int_equal(vk_upload(vk, from, 0, in, sizeof in), HTH_OK);
+        assert_int_equal(vk_submit(vk, cmd, NULL), HTH_OK);
+        assert_int_equal(vk_download(vk, to, 0, out, sizeof out), HTH_OK);
+        assert_memory_equal(out, in, sizeof in);
+    }
+    vk_cmd_destroy(vk, cmd);
+}
+
+TEST(a_submit_waits_for_its_copies)
+{
+    layer = layer_use();
+    layer_reset(layer);
+    struct vk_options options = {
+        .index = atoi(test_device() + strlen("vulkan:")), .discrete = true, .no_disk_cache = true};
+    struct vk *vk;
+    layer->two_queues = true;
+    assert_int_equal(vk_open(&vk, &options, test_log()), HTH_OK);
+    assert_true(vk_get_caps(vk)->transfer_queue);
+    upload_and_submit(vk);
+    vk_close(vk);
+    layer->two_queues = false;
+    assert_true(layer->n_late >= 3);
+    layer_assert_nothing_left(layer);
+}
+
 /* Copies on a queue of their own come as late as they may, and all the same in time. */
-TEST(copies_on_a_second_queue)
+TEST(a_life_with_two_queues)
 {
     layer = layer_use();
     layer_reset(layer);
