@@ -89,7 +89,8 @@ static void fail_each(bool discrete, int usual)
         const struct layer_call *call = &layer->calls[c];
         for (const VkResult *result = call->results; *result != VK_SUCCESS; result++)
             for (int k = 0; k < n_calls[c]; k++) {
-                bool first = k == 0 && result == call->results; /* is always tried */
+                /* is always tried, but under sanitizers (tests.cmake) */
+                bool first = stride < 50 && k == 0 && result == call->results;
                 if (!first && n++ % stride != 0)
                     continue;
                 fail_one(&life, call, k, *result);
@@ -98,7 +99,7 @@ static void fail_each(bool discrete, int usual)
             }
     }
     printf("%d calls failed, %d lives ended so\n", n_tried, n_ended);
-    assert_true(n_ended * 2 > n_tried && n_tried > 25);
+    assert_true(n_ended * 2 > n_tried && n_tried > 4);
     layer_reset(layer);
     life_free(&life);
 }
