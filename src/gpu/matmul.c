@@ -74,8 +74,8 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
 }
 
 /* Rows per workgroup save loads of x, which every lane shares among its rows; several columns use
- * the registers up, and so do superblocks of more than 5 bits, whose words come from several
- * places. */
+ * the registers up, and so do superblocks, whose words come from several places and whose units
+ * may come in twos. */
 static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type, uint32_t cols,
                             bool glu)
 {
@@ -83,7 +83,7 @@ static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type,
         return cols == 1 ? 8 : 4;
     if (row_has_many_registers(env->caps))
         return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
-    bool heavy = type->block_elems > 32 && type->block_bytes * 8 > 5 * type->block_elems;
+    bool heavy = type->block_elems > 32;
     return cols == 1 ? (heavy ? 2 : 4) : cols == 2 ? 2 : 1;
 }
 
