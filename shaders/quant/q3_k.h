@@ -44,17 +44,17 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
 
 void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
 {
-    uint byte = (block + (s >> 2)) * 110u, half_block = s >> 1 & 1u, h = s & 1u;
+    uint byte = (block + (s >> 2)) * 110u, odd = 8u * (byte & 2u), half_block = s >> 1 & 1u, h = s & 1u;
     vec4 scales = q3_k_scales(ref, byte, half_block, h);
-    uvec4 third = even_words(ref, byte + 16u * h) >> 4u * half_block;
-    uvec4 w = even_words(ref, byte + 32u + 32u * half_block + 16u * h);
+    uvec4 third = even_words_by(ref, byte + 16u * h, odd) >> 4u * half_block << 2; // bit 2 + r is of run r
+    uvec4 w = even_words_by(ref, byte + 32u + 32u * half_block + 16u * h, odd);
     [[unroll]] for (uint i = 0u; i < 2u; i++) {
         units[i].d = i == 0u ? scales.xy : scales.zw;
         units[i].m = -4.0 * units[i].d;
         [[unroll]] for (uint j = 0u; j < 4u; j++) {
             uint low = w[j] >> 4u * i, high = third[j] >> 2u * i;
-            units[i].q[j] = unsigned_bytes(low & 0x03030303u | (high & 0x01010101u) << 2);
-            units[i].q[4u + j] = unsigned_bytes(low >> 2 & 0x03030303u | (high & 0x02020202u) << 1);
+            units[i].q[j] = unsigned_bytes(low & 0x03030303u | high & 0x04040404u);
+            units[i].q[4u + j] = unsigned_bytes(low >> 2 & 0x03030303u | high >> 1 & 0x04040404u);
         }
     }
 }

@@ -23,38 +23,58 @@ uint tq1_0_digits(uint w, uint power)
     return fraction.x | fraction.y << 8;
 }
 
-IntUnit quant_load_int(uint ref, uint block, uint u)
+// Units 0–4 are digit u of the first 32 bytes; the next 16 bytes (low and high) have five runs, and four bytes
+// the last.
+IntUnit tq1_0_unit(uvec4 low, uvec4 high, uint last, float d, uint u)
 {
     IntUnit r;
-    uint byte = (block + (u >> 3)) * 54u;
-    r.d = vec2(even_half(ref, byte + 52u));
-    r.m = -r.d;
-    u &= 7u;
-    // runs of 16: two of digit u for units 0–4; digits 0 to 4 of the next 16 bytes, and the last run
+    r.d = vec2(d);
+    r.m = vec2(-d);
     uint digit = u < 5u ? u : 2u * u - 10u;
-    uvec2 power = uvec2(1u, u < 5u ? 1u : 3u);
-    power *= (digit & 1u) != 0u ? 3u : 1u;
-    power *= (digit & 2u) != 0u ? 9u : 1u;
-    power *= (digit & 4u) != 0u ? 81u : 1u;
-    uvec4 low = even_words(ref, byte + (u < 5u ? 0u : 32u));
-    uvec4 high = even_words(ref, byte + (u < 5u ? 16u : u < 7u ? 32u : 36u));
-    uint by = 1u;
+    uint power = ((digit & 1u) != 0u ? 3u : 1u) * ((digit & 2u) != 0u ? 9u : 1u) * ((digit & 4u) != 0u ? 81u : 1u);
+    uvec4 high_power = u < 5u ? uvec4(power) : u < 7u ? uvec4(3u * power) : uvec4(1u, 3u, 9u, 27u);
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        r.q[i] = int(tq1_0_digits(low[i], power.x));
-        // the last run: digit i of its four bytes, which are the last of the 16 read
-        r.q[4u + i] = int(u < 7u ? tq1_0_digits(high[i], power.y) : tq1_0_digits(high.w, by));
-        by *= 3u;
+        r.q[i] = int(tq1_0_digits(low[i], power));
+        r.q[4u + i] = int(tq1_0_digits(u < 7u ? high[i] : last, high_power[i]));
     }
     return r;
 }
 
-Unit quant_load(uint ref, uint block, uint u)
+Unit tq1_0_floats(IntUnit packed)
 {
-    IntUnit packed = quant_load_int(ref, block, u);
     Unit r;
     r.d = packed.d;
     r.m = packed.m;
     [[unroll]] for (uint i = 0u; i < 8u; i++)
         r.q[i] = unsigned_bytes(uint(packed.q[i]));
     return r;
+}
+
+IntUnit quant_load_int(uint ref, uint block, uint u)
+{
+    uint byte = (block + (u >> 3)) * 54u;
+    u &= 7u;
+    uvec4 low = even_words(ref, byte + (u < 5u ? 0u : 32u)), high = even_words(ref, byte + (u < 5u ? 16u : 32u));
+    return tq1_0_unit(low, high, even_word(ref, byte + 48u), even_half(ref, byte + 52u), u);
+}
+
+Unit quant_load(uint ref, uint block, uint u)
+{
+    return tq1_0_floats(quant_load_int(ref, block, u));
+}
+
+// Two units read their whole block once.
+#define QUANT_STEP 2
+#define QUANT_STEP_UNIT(s, i) (2u * (s) + (i))
+
+void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
+{
+    uint byte = (block + (s >> 2)) * 54u;
+    uvec4 first = even_words(ref, byte), second = even_words(ref, byte + 16u), third = even_words(ref, byte + 32u);
+    uint last = even_word(ref, byte + 48u);
+    float d = even_half(ref, byte + 52u);
+    [[unroll]] for (uint i = 0u; i < 2u; i++) {
+        uint u = 2u * (s & 3u) + i;
+        units[i] = tq1_0_floats(tq1_0_unit(u < 5u ? first : third, u < 5u ? second : third, last, d, u));
+    }
 }
