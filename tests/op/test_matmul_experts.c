@@ -77,3 +77,13 @@ TEST(scattered_and_missing)
     run(&(struct shape){"F16", 24, 7, 9, 3, 16, 12, true, false, true});
     run(&(struct shape){"Q8_0", 128, 70, 64, 8, 33, 33, false, false, true});
 }
+
+/* Every block format, with a token and with a tile of them. */
+TEST(formats)
+{
+    for (size_t i = 0; dtype_at(i); i++)
+        if (dtype_at(i)->shader && dtype_is_block(dtype_at(i))) {
+            run(&(struct shape){dtype_at(i)->name, 256, 70, 8, 3, 1, 1, false, false, true});
+            run(&(struct shape){dtype_at(i)->name, 256, 70, 8, 3, 33, 30, false, false, false});
+        }
+}
