@@ -54,8 +54,9 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
 {
     uint byte = (block + (u >> 3)) * 54u;
     u &= 7u;
-    uvec4 low = even_words(ref, byte + (u < 5u ? 0u : 32u)), high = even_words(ref, byte + (u < 5u ? 16u : 32u));
-    return tq1_0_unit(low, high, even_word(ref, byte + 48u), even_half(ref, byte + 52u), u);
+    uvec4 low = even_words(ref, byte + (u < 5u ? 0u : 32u));
+    uvec4 high = even_words(ref, byte + (u < 5u ? 16u : u < 7u ? 32u : 36u)); // which ends with the four bytes
+    return tq1_0_unit(low, high, high.w, even_half(ref, byte + 52u), u);
 }
 
 Unit quant_load(uint ref, uint block, uint u)
