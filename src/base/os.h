@@ -131,6 +131,11 @@ bool os_is_terminal(FILE *stream);
 /* Makes Ctrl-C a character of this terminal, until somebody sets the terminal's modes again. */
 void os_interrupt_as_key(FILE *terminal);
 
+/* Waits until a terminal has a line to read or `stop` says so, which is asked first and after every
+ * signal: a Ctrl-C just before the wait is not missed. Where a read itself ends on Ctrl-C
+ * (Windows), this returns at once. */
+void os_wait_line(FILE *terminal, bool (*stop)(void));
+
 /* A program's arguments as UTF-8, whatever main was given; they live as long as the process. */
 char **os_program_args(int *argc, char **argv);
 

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -67,6 +68,12 @@ struct start {
     void *arg;
 };
 
+static void interrupt_only(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+}
+
 static void *run_thread(void *arg)
 {
     struct start start = *(struct start *)arg;
@@ -83,8 +90,13 @@ bool os_thread_start(struct os_thread *thread, os_thread_fn *fn, void *arg)
         return false;
     }
     *start = (struct start){fn, arg};
+    /* Ctrl-C interrupts the wait of the thread that had it from the system, no worker's */
+    sigset_t interrupt, before;
+    interrupt_only(&interrupt);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
     pthread_t id;
     int error = pthread_create(&id, NULL, run_thread, start);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
         mem_free(start);
         errno = error;
@@ -329,6 +341,19 @@ void os_interrupt_as_key(FILE *terminal)
         return;
     modes.c_cc[VINTR] = _POSIX_VDISABLE;
     tcsetattr(fileno(terminal), TCSADRAIN, &modes);
+}
+
+void os_wait_line(FILE *terminal, bool (*stop)(void))
+{
+    sigset_t interrupt, before;
+    interrupt_only(&interrupt);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+    int n;
+    do {
+        struct pollfd ready = {.fd = fileno(terminal), .events = POLLIN};
+        n = stop() ? 0 : ppoll(&ready, 1, NULL, &before);
+    } while (n < 0 && errno == EINTR);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 char **os_program_args(int *argc, char **argv)

@@ -399,6 +399,12 @@ void os_interrupt_as_key(FILE *terminal)
 }
 
 /* main's own are in the system's code page, which has no room for most characters. */
+void os_wait_line(FILE *terminal, bool (*stop)(void))
+{
+    (void)terminal;
+    (void)stop;
+}
+
 char **os_program_args(int *argc, char **argv)
 {
     int n = 0, bytes = 0;

@@ -33,8 +33,9 @@ static enum input_end read_plain(struct chat_input *input, struct strbuf *line)
     if (input->person) {
         fputs("> ", stderr);
         fflush(stderr);
+        os_wait_line(stdin, interrupted);
     }
-    while (fgets(piece, sizeof piece, stdin)) {
+    while (!(input->person && interrupted()) && fgets(piece, sizeof piece, stdin)) {
         strbuf_append(line, str_of(piece));
         if (line->len && line->ptr[line->len - 1] == '\n')
             return INPUT_LINE;

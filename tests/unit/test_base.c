@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #if !defined(_WIN32)
+#include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #endif
 
@@ -623,6 +625,53 @@ TEST(os_does_not_wait_for_pipes)
     assert_string_equal(text, "through");
     fclose(reader);
     assert_int_equal(os_stat(path, NULL, NULL), OS_FILE_OTHER);
+}
+
+static atomic_bool pressed;
+
+static void press(void)
+{
+    atomic_store(&pressed, true);
+}
+
+static bool was_pressed(void)
+{
+    return atomic_load(&pressed);
+}
+
+static void press_later(void *arg)
+{
+    (void)arg;
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    kill(getpid(), SIGINT);
+}
+
+/* Before the wait, and during it, whichever thread it came from; the alarm ends a wait that misses
+ * it. Nothing ever comes through the pipe. */
+TEST(os_wait_line_misses_no_interrupt)
+{
+    int ends[2];
+    struct os_thread thread;
+    assert_int_equal(pipe(ends), 0);
+    FILE *silent = fdopen(ends[0], "r");
+    os_on_interrupt(press);
+    alarm(10);
+    raise(SIGINT);
+    os_wait_line(silent, was_pressed);
+    assert_true(was_pressed());
+    atomic_store(&pressed, false);
+    assert_true(os_thread_start(&thread, press_later, NULL));
+    os_wait_line(silent, was_pressed);
+    assert_true(was_pressed());
+    os_thread_join(&thread);
+    alarm(0);
+    os_on_interrupt(NULL);
+    assert_int_equal(write(ends[1], "x\n", 2), 2);
+    atomic_store(&pressed, false);
+    os_wait_line(silent, was_pressed);
+    assert_int_equal(fgetc(silent), 'x');
+    fclose(silent);
+    close(ends[1]);
 }
 
 TEST(os_cache_folder_follows_the_environment)
