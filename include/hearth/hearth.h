@@ -1,14 +1,13 @@
 /*
  * hearth/hearth.h — run a language model: open it, feed it tokens, sample, read text.
  *
- * A model is immutable once open and may be used by any number of threads and sessions. A session
- * (a cache with some sequences) belongs to one thread at a time; only `hth_session_cancel` may be
- * called from another. Strings are UTF-8; those given are copied, those returned belong to the
- * object they came from. Everything returned by an `_open` or `_create` is the caller's to close;
- * closing NULL does nothing; sessions close before their model. Failures are values of enum
- * hth_status; the sentence for a person goes to the model's log.
- *
- *   docs/example.c is a whole program in 40 lines.
+ * A model is immutable once open and may be used by any number of threads and sessions; sessions of
+ * one model take turns on its device, feed by feed. A session (a cache with some sequences) belongs
+ * to one thread at a time; only `hth_session_cancel` may be called from another. Strings are UTF-8;
+ * those given are copied, those returned belong to the object they came from. Everything returned
+ * by an `_open` or `_create` is the caller's to close; closing NULL does nothing; sessions close
+ * before their model. Failures are values of enum hth_status; the sentence for a person goes to the
+ * model's log.    docs/example.c is a whole program in 40 lines.
  */
 #ifndef HEARTH_HEARTH_H
 #define HEARTH_HEARTH_H

@@ -177,6 +177,7 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     struct hth_model *model = mem_calloc(1, sizeof *model);
     if (!model)
         return log_fail_memory(&log, "the model", sizeof *model);
+    os_mutex_init(&model->device);
     model->opt = *options;
     model->log = log;
     model->rows = options->rows ? mem_strdup(options->rows) : NULL;
@@ -222,6 +223,7 @@ void hth_model_close(struct hth_model *model)
     pool_destroy(model->pool);
     mem_free(model->rows);
     mem_free(model->name);
+    os_mutex_destroy(&model->device);
     mem_free(model);
 }
 

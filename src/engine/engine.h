@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "base/os.h"
 #include "base/pool.h"
 #include "cpu/cpu_exec.h"
 #include "gguf/gguf.h"
@@ -21,6 +22,7 @@
 #include "text/tokenizer.h"
 
 struct hth_model {
+    struct os_mutex device; /* held by the session that uses pool, vk and place */
     struct hth_model_options opt;
     struct log log;
     char *rows;          /* copy of opt.rows */

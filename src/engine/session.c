@@ -147,7 +147,9 @@ enum hth_status hth_session_open(struct hth_session **out, struct hth_model *mod
     if (options)
         session->opt = *options;
     fill_defaults(&session->opt, &model->model->hp);
+    os_mutex_lock(&model->device);
     enum hth_status status = open_parts(session);
+    os_mutex_unlock(&model->device);
     if (status) {
         hth_session_close(session);
         return status;
@@ -160,7 +162,9 @@ void hth_session_close(struct hth_session *session)
 {
     if (!session)
         return;
+    os_mutex_lock(&session->model->device);
     gpu_exec_destroy(session->gpu);
+    os_mutex_unlock(&session->model->device);
     for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
         cpu_exec_destroy(session->cpu[i].exec);
         partition_free(&session->cpu[i].parts);
@@ -307,7 +311,9 @@ enum hth_status hth_session_feed(struct hth_session *session, const struct hth_f
     for (int f = 0; f < n_feeds; f++)
         session->before[f] = kv_length(session->kv, feeds[f].seq);
     session->n_logits = 0;
+    os_mutex_lock(&session->model->device);
     status = feed_all(session, feeds, n_feeds);
+    os_mutex_unlock(&session->model->device);
     for (int f = 0; f < n_feeds && status && status != HTH_ERROR_CANCELLED; f++)
         kv_truncate(session->kv, feeds[f].seq, session->before[f]);
     return status;
@@ -361,7 +367,8 @@ struct hth_session_info hth_session_get_info(const struct hth_session *session)
     return info;
 }
 
-enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn *fn, void *user)
+/* With the device held. */
+static enum hth_status read_profile(struct hth_session *session, hth_profile_fn *fn, void *user)
 {
     if (!session->gpu || !session->opt.profile || session->last.n_tokens == 0)
         return log_fail(&session->model->log, HTH_ERROR_ARGUMENT,
@@ -379,5 +386,13 @@ enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn 
         fn(user, program->steps[i].label, program->steps[i].name, times[i], program->steps[i].bytes,
            program->steps[i].flops);
     mem_free(times);
+    return status;
+}
+
+enum hth_status hth_session_profile(struct hth_session *session, hth_profile_fn *fn, void *user)
+{
+    os_mutex_lock(&session->model->device);
+    enum hth_status status = read_profile(session, fn, user);
+    os_mutex_unlock(&session->model->device);
     return status;
 }

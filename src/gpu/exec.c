@@ -107,6 +107,8 @@ static enum hth_status grow_batch(struct gpu_exec *exec, uint64_t need)
     if (status == HTH_OK)
         status =
             grow(exec, &exec->batch_device, &exec->batch_bytes, need, VK_MEMORY_DEVICE, "batch");
+    if (status)
+        exec->batch_bytes = 0; /* one of the two is lost: both are made anew next time */
     return status;
 }
 
@@ -200,17 +202,17 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
         if (status == HTH_OK && !vk_chunk_data(exec->opt.vk, exec->activations))
             status = grow(exec, &exec->readback, &exec->readback_bytes,
                           bucket->program.logits_bytes, VK_MEMORY_READBACK, "logits");
-        if (status) {
-            program_free(&bucket->program);
-            return status;
-        }
-        if (activations == exec->activations && batch == exec->batch_device)
+        bool same = activations == exec->activations && batch == exec->batch_device;
+        if (status == HTH_OK && same)
             return HTH_OK;
+        /* programs of other buckets name the old chunks, which may be gone even where nothing came
+         * in their place: they are compiled anew when next used */
         program_free(&bucket->program);
-        /* programs of other buckets name the old chunks: they are compiled anew when next used */
         for (int i = 0; i < exec->n_buckets; i++)
             if (&exec->buckets[i] != bucket)
                 empty_bucket(exec, &exec->buckets[i]);
+        if (status)
+            return status;
     }
     return log_fail(exec->log, HTH_ERROR_DEVICE, "the buffers of a batch did not settle");
 }
