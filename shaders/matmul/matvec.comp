@@ -154,7 +154,7 @@ void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[
 void main()
 {
     // which weight, and which of its rows
-    uint part = 0u, row = gl_WorkGroupID.x * ROWS;
+    uint part = 0u, row = (gl_WorkGroupID.x + gl_NumWorkGroups.x * gl_WorkGroupID.z) * ROWS;
     if (GLU == 0u) {
         uint padded = (a.n[0] + ROWS - 1u) / ROWS * ROWS;
         if (row >= padded) {
@@ -168,6 +168,8 @@ void main()
         }
     }
     uint n = a.n[part], w = a.w[part], w_up = a.w[1];
+    if (row >= n)
+        return;
 
     // which columns
     uint there = BATCH(a.batch, a.rows_field) * a.n_used, first = gl_WorkGroupID.y * COLS;

@@ -1,0 +1,89 @@
+#include "gpu/row.h"
+#include "harness/test.h"
+
+/* Which row is the default, on invented devices: a table. */
+
+static const struct vk_caps plain = {
+    .name = "plain",
+    .kind = VK_KIND_DISCRETE,
+    .subgroup_default = 32,
+    .subgroup_min = 32,
+    .subgroup_max = 32,
+    .subgroup_ops = 0xff,
+    .int8 = true,
+    .int16 = true,
+    .storage8 = true,
+    .storage16 = true,
+    .shared_bytes = 32768,
+    .max_invocations = 1024,
+    .max_group = {1024, 1024, 64},
+    .max_groups = {65535, 65535, 65535},
+    .max_range_bytes = 1u << 30,
+    .max_chunks = VK_MAX_CHUNKS,
+};
+
+struct device {
+    bool fp16, int_dot_any, int_dot;
+    uint32_t subgroup_min;
+};
+
+static const char *chosen(const struct device *device, const struct dtype *type, int n_tokens,
+                          bool float_only)
+{
+    struct vk_caps caps = plain;
+    caps.fp16 = device->fp16;
+    caps.int_dot_any = device->int_dot_any;
+    caps.int_dot = device->int_dot;
+    caps.subgroup_min = device->subgroup_min;
+    struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
+    struct weight weight = {.name = "w", .dtype = type, .ne = {512, 96, 1, 1}};
+    struct graph g;
+    graph_init(&g, n_tokens, 1, test_log());
+    const int64_t ne[] = {512, n_tokens, 1, 1};
+    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
+    assert_non_null(op_matmul(&g, "y", graph_weight(&g, &weight), x, NULL));
+    struct row_choice choice;
+    const struct row *row = row_select(&env, g.ops[0], &choice);
+    graph_free(&g);
+    return row ? row->name : "none";
+}
+
+static void check(struct device device, const struct dtype *type, int n_tokens, const char *row)
+{
+    assert_string_equal(chosen(&device, type, n_tokens, false), row);
+}
+
+static const struct device none = {false, false, false, 32}, emulated = {true, true, false, 32},
+                           fast = {true, true, true, 32}, narrow = {true, true, true, 8},
+                           no_half = {false, true, true, 32};
+
+TEST(few_columns_are_matvecs)
+{
+    check(none, &dtype_q8_0, 1, "matvec_f32");
+    check(fast, &dtype_q8_0, 1, "matvec_f32");
+    check(fast, &dtype_q8_0, 16, "matvec_f32");
+    check(fast, &dtype_f16, 3, "matvec_f32");
+}
+
+TEST(tiles_take_integers_where_they_are_fast)
+{
+    check(none, &dtype_q8_0, 64, "matmul_f32");
+    check(emulated, &dtype_q8_0, 64, "matmul_f32");
+    check(fast, &dtype_q8_0, 64, "matmul_int");
+    check(no_half, &dtype_q8_0, 64, "matmul_int");
+    check(narrow, &dtype_q8_0, 64, "matmul_int");
+}
+
+TEST(formats_without_integers_take_halves_where_they_are_fast)
+{
+    check(fast, &dtype_f16, 64, "matmul_f16");
+    check(no_half, &dtype_f16, 64, "matmul_f32");
+    check(narrow, &dtype_f16, 64, "matmul_f32");
+    check(emulated, &dtype_f16, 64, "matmul_f32");
+}
+
+TEST(float_math_is_float_math)
+{
+    assert_string_equal(chosen(&fast, &dtype_q8_0, 64, true), "matmul_f32");
+    assert_string_equal(chosen(&fast, &dtype_f16, 64, true), "matmul_f32");
+}
