@@ -8,12 +8,13 @@
 #include "matmul/matvec_args.h"
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 0) const uint GROUP = 32u; // invocations, all on the same rows
-layout(constant_id = 1) const uint ROWS = 2u;   // rows of W per workgroup
+layout(constant_id = 0) const uint GROUP = 32u; // invocations
+layout(constant_id = 1) const uint ROWS = 2u;   // rows of W that all of them share
 layout(constant_id = 2) const uint COLS = 1u;   // columns of x per workgroup
 layout(constant_id = 3) const uint GLU = 0u;    // 1: silu, 2: gelu (tanh), 3: gelu (erf)
-layout(constant_id = 4) const uint BY_ROW = 0u; // 1: steps row by row, x kept: where registers are memory
-#define MAX_ROWS 8u
+layout(constant_id = 4) const uint LANE_ROWS = 0u; // 1: ROWS that each has to itself
+#define MAX_ROWS 4u
+#define ROW_STEP (LANE_ROWS == 0u ? 1u : GROUP) // from a lane's row to its next
 #define MAX_COLS 8u
 #define MAX_ACC 16u // of ROWS × COLS
 layout(push_constant, std430) uniform Args { matvec_args a; };
@@ -64,64 +65,12 @@ void add_unit(Unit unit[MAX_ROWS], uint u, uint x_row[MAX_COLS], inout float acc
     }
 }
 
-// One column of x where one unit's columns are: loaded once, for all rows.
-struct Span {
-    vec4 x[8];
-    float sum[2]; // of each run
-};
-
-Span load_span(uint u, uint x_row)
-{
-    Span span;
-    uvec2 column = quant_columns(u) >> 2;
-    [[unroll]] for (uint i = 0u; i < 8u; i++)
-        span.x[i] = LOAD_F32X4(a.x, x_row + column[i >> 2] + (i & 3u));
-    [[unroll]] for (uint run = 0u; run < 2u; run++) {
-        vec4 sum = span.x[4u * run] + span.x[4u * run + 1u] + span.x[4u * run + 2u] + span.x[4u * run + 3u];
-        span.sum[run] = sum.x + sum.y + sum.z + sum.w;
-    }
-    return span;
-}
-
-float dot_unit(Unit unit, Span span)
-{
-    float sum = 0.0;
-    [[unroll]] for (uint run = 0u; run < 2u; run++) {
-        float s = 0.0;
-        [[unroll]] for (uint i = 4u * run; i < 4u * run + 4u; i++)
-            s += dot(unit.q[i], span.x[i]);
-#if QUANT_HAS_SCALE
-        s *= unit.d[run];
-#endif
-#if QUANT_HAS_MIN
-        s += unit.m[run] * span.sum[run];
-#endif
-        sum += s;
-    }
-    return sum;
-}
-
-// A step of all rows, row by row: x is kept, weights are not. The least reads, but too many values for the
-// registers of a narrow subgroup.
-void add_step_by_row(uint w, uint row, uint n, uint s, uint x_row, inout float acc[MAX_ACC])
-{
-    Span span[QUANT_STEP];
-    [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
-        span[i] = load_span(QUANT_STEP_UNIT(s, i), x_row);
-    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        Unit units[QUANT_STEP];
-        quant_load_step(w, min(row + r, n - 1u) * (a.k / QUANT_ELEMS), s, units);
-        [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
-            acc[r] += dot_unit(units[i], span[i]);
-    }
-}
-
 void add_step(uint w, uint row, uint n, uint s, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
     Unit unit[QUANT_STEP][MAX_ROWS];
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         Unit units[QUANT_STEP];
-        quant_load_step(w, min(row + r, n - 1u) * (a.k / QUANT_ELEMS), s, units);
+        quant_load_step(w, min(row + r * ROW_STEP, n - 1u) * (a.k / QUANT_ELEMS), s, units);
         [[unroll]] for (uint i = 0u; i < QUANT_STEP; i++)
             unit[i][r] = units[i];
     }
@@ -129,38 +78,41 @@ void add_step(uint w, uint row, uint n, uint s, uint x_row[MAX_COLS], inout floa
         add_unit(unit[i], QUANT_STEP_UNIT(s, i), x_row, acc);
 }
 
-// Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales); with several
-// columns there are no registers for two units at once.
+// Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales) or, with rows of its
+// own, all; with several columns there are no registers for two units at once.
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
-    uint blocks = a.k / QUANT_ELEMS, units = (a.k + 31u) >> 5, lane = gl_LocalInvocationIndex;
+    uint blocks = a.k / QUANT_ELEMS, units = (a.k + 31u) >> 5;
+    uint first = LANE_ROWS == 0u ? gl_LocalInvocationIndex : 0u, lanes = LANE_ROWS == 0u ? GROUP : 1u;
     if (QUANT_STEP == 1 || COLS > 1u) {
-        for (uint u = lane; u < units; u += GROUP) {
+        for (uint u = first; u < units; u += lanes) {
             Unit unit[MAX_ROWS];
             [[unroll]] for (uint r = 0u; r < ROWS; r++)
-                unit[r] = quant_load(w, min(row + r, n - 1u) * blocks, u);
+                unit[r] = quant_load(w, min(row + r * ROW_STEP, n - 1u) * blocks, u);
             add_unit(unit, u, x_row, acc);
         }
         return;
     }
-    for (uint s = lane; s < units / QUANT_STEP; s += GROUP) {
-        if (BY_ROW != 0u)
-            add_step_by_row(w, row, n, s, x_row[0], acc);
-        else
-            add_step(w, row, n, s, x_row, acc);
-    }
+    for (uint s = first; s < units / QUANT_STEP; s += lanes)
+        add_step(w, row, n, s, x_row, acc);
+}
+
+float lanes_add(float value)
+{
+    return LANE_ROWS == 0u ? group_add(value) : value;
 }
 
 void main()
 {
     // which weight, and which of its rows
-    uint part = 0u, row = (gl_WorkGroupID.x + gl_NumWorkGroups.x * gl_WorkGroupID.z) * ROWS;
+    uint part = 0u, rows = LANE_ROWS == 0u ? ROWS : ROWS * GROUP;
+    uint row = (gl_WorkGroupID.x + gl_NumWorkGroups.x * gl_WorkGroupID.z) * rows;
     if (GLU == 0u) {
-        uint padded = (a.n[0] + ROWS - 1u) / ROWS * ROWS;
+        uint padded = (a.n[0] + rows - 1u) / rows * rows;
         if (row >= padded) {
             row -= padded;
             part = 1u;
-            padded = (a.n[1] + ROWS - 1u) / ROWS * ROWS;
+            padded = (a.n[1] + rows - 1u) / rows * rows;
             if (row >= padded) {
                 row -= padded;
                 part = 2u;
@@ -168,6 +120,8 @@ void main()
         }
     }
     uint n = a.n[part], w = a.w[part], w_up = a.w[1];
+    if (LANE_ROWS != 0u)
+        row += gl_LocalInvocationIndex;
     if (row >= n)
         return;
 
@@ -199,13 +153,13 @@ void main()
 
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         [[unroll]] for (uint c = 0u; c < COLS; c++) {
-            uint y_row = a.y_first[part] + row + r, y = (first + c) * a.y_stride[part] + y_row;
-            float value = group_add(acc[r * COLS + c]);
+            uint y_row = a.y_first[part] + row + r * ROW_STEP, y = (first + c) * a.y_stride[part] + y_row;
+            float value = lanes_add(acc[r * COLS + c]);
             if (GLU != 0u)
                 value = glu(value + (a.bias[0] != REF_NONE ? LOAD_F32(a.bias[0], bias_first + y_row) : 0.0),
-                            group_add(acc_up[r * COLS + c]) +
+                            lanes_add(acc_up[r * COLS + c]) +
                                 (a.bias[1] != REF_NONE ? LOAD_F32(a.bias[1], bias_first + y_row) : 0.0));
-            if (gl_LocalInvocationIndex != 0u || row + r >= n || first + c >= there)
+            if ((LANE_ROWS == 0u && gl_LocalInvocationIndex != 0u) || row + r * ROW_STEP >= n || first + c >= there)
                 continue;
             if (GLU == 0u && a.bias[part] != REF_NONE)
                 value += LOAD_F32(a.bias[part], bias_first + y_row);

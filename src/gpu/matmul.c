@@ -79,12 +79,18 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
 static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type, uint32_t cols,
                             bool glu)
 {
-    if (env->caps->kind == VK_KIND_SOFTWARE)
-        return cols == 1 ? 8 : 4;
     if (row_has_many_registers(env->caps))
         return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
     bool heavy = type->block_elems > 32;
     return cols == 1 ? (heavy ? 2 : 4) : cols == 2 ? 2 : 1;
+}
+
+/* Columns of one workgroup: as few groups of at most MATVEC_MAX_COLS as there can be, alike. */
+static uint32_t matvec_cols(const struct parts *p)
+{
+    uint32_t columns = p->ids ? 1 : (uint32_t)columns_of(p);
+    uint32_t groups = (columns + MATVEC_MAX_COLS - 1) / MATVEC_MAX_COLS;
+    return (columns + groups - 1) / groups;
 }
 
 /* One subgroup shares a row, so that no barrier is needed; more where rows are few and long, and
@@ -92,23 +98,40 @@ static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type,
 static void matvec_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     struct parts p = parts_of(op);
-    uint32_t columns = p.ids ? 1 : (uint32_t)columns_of(&p);
-    uint32_t groups = (columns + MATVEC_MAX_COLS - 1) / MATVEC_MAX_COLS;
-    uint32_t cols = (columns + groups - 1) / groups;
+    uint32_t cols = matvec_cols(&p);
     choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size), group = lanes;
     uint32_t rows = matvec_rows(env, p.w[0]->dtype, cols, p.glu != 0);
     uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), n = 0;
     for (int i = 0; i < (p.glu ? 1 : p.n); i++)
         n += (uint32_t)p.w[i]->ne[1];
-    bool few = n / rows < FEW_GROUPS && env->caps->kind != VK_KIND_SOFTWARE;
-    while (few && group < 4 * lanes && group * 4 <= units)
+    while (n / rows < FEW_GROUPS && group < 4 * lanes && group * 4 <= units)
         group *= 2;
     choice_set(choice, "GROUP", group);
     choice_set(choice, "ROWS", rows);
     choice_set(choice, "COLS", cols);
     choice_set(choice, "GLU", p.glu);
-    choice_set(choice, "BY_ROW", env->caps->kind == VK_KIND_SOFTWARE);
+}
+
+/* Lanes with rows of their own read x once for all of them, and sum up nothing; their reads of
+ * weights lie far apart. That is better where reads are not coalesced: on a CPU. */
+static bool lanes_read_apart(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->kind == VK_KIND_SOFTWARE;
+}
+
+static void matvec_lanes_shape(const struct row_env *env, const struct op *op,
+                               struct row_choice *choice)
+{
+    struct parts p = parts_of(op);
+    uint32_t cols = matvec_cols(&p);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
+    choice_set(choice, "GROUP", row_subgroup_actual(env->caps, choice->subgroup_size));
+    choice_set(choice, "ROWS", row_has_many_registers(env->caps) ? 2 : 1);
+    choice_set(choice, "COLS", cols);
+    choice_set(choice, "GLU", p.glu);
+    choice_set(choice, "LANE_ROWS", 1);
 }
 
 static struct dispatch begin(const struct compile *c, const struct row_choice *choice,
@@ -158,6 +181,8 @@ static void set_part(const struct compile *c, const struct parts *p, int i, int 
 static enum hth_status matvec_add(struct compile *c, struct dispatch *d, struct matvec_args *a)
 {
     uint32_t rows = choice_get(&d->choice, "ROWS", 1), glu = choice_get(&d->choice, "GLU", 0);
+    if (choice_get(&d->choice, "LANE_ROWS", 0))
+        rows *= choice_get(&d->choice, "GROUP", 1);
     d->groups[0] = 0;
     for (int i = 0; i < (glu ? 1 : 3); i++)
         d->groups[0] += (a->n[i] + rows - 1) / rows;
@@ -385,6 +410,13 @@ static bool half_is_fast(const struct row_env *env, const struct op *op)
 }
 
 static const struct row rows[] = {
+    {.name = "matvec_lanes_f32",
+     .blob = "matvec",
+     .by_format = true,
+     .fits = matvec_fits,
+     .prefers = lanes_read_apart,
+     .shape = matvec_lanes_shape,
+     .emit = matvec_emit},
     {.name = "matvec_f32",
      .blob = "matvec",
      .by_format = true,

@@ -25,6 +25,7 @@ static const struct vk_caps plain = {
 struct device {
     bool fp16, int_dot_any, int_dot;
     uint32_t subgroup_min;
+    bool software;
 };
 
 static const char *chosen(const struct device *device, const struct dtype *type, int n_tokens,
@@ -35,6 +36,7 @@ static const char *chosen(const struct device *device, const struct dtype *type,
     caps.int_dot_any = device->int_dot_any;
     caps.int_dot = device->int_dot;
     caps.subgroup_min = device->subgroup_min;
+    caps.kind = device->software ? VK_KIND_SOFTWARE : VK_KIND_DISCRETE;
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
     struct weight weight = {.name = "w", .dtype = type, .ne = {512, 96, 1, 1}};
     struct graph g;
@@ -53,9 +55,12 @@ static void check(struct device device, const struct dtype *type, int n_tokens, 
     assert_string_equal(chosen(&device, type, n_tokens, false), row);
 }
 
-static const struct device none = {false, false, false, 32}, emulated = {true, true, false, 32},
-                           fast = {true, true, true, 32}, narrow = {true, true, true, 8},
-                           no_half = {false, true, true, 32};
+static const struct device none = {false, false, false, 32, false},
+                           emulated = {true, true, false, 32, false},
+                           fast = {true, true, true, 32, false},
+                           narrow = {true, true, true, 8, false},
+                           no_half = {false, true, true, 32, false},
+                           cpu = {true, true, false, 8, true};
 
 TEST(few_columns_are_matvecs)
 {
@@ -63,6 +68,7 @@ TEST(few_columns_are_matvecs)
     check(fast, &dtype_q8_0, 1, "matvec_f32");
     check(fast, &dtype_q8_0, 16, "matvec_f32");
     check(fast, &dtype_f16, 3, "matvec_f32");
+    check(cpu, &dtype_q8_0, 1, "matvec_lanes_f32");
 }
 
 TEST(tiles_take_integers_where_they_are_fast)
