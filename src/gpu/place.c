@@ -117,13 +117,13 @@ static void rename_chunks(struct place *place)
     }
 }
 
-/* A few dozen chunks cover a card; never larger than a binding may be. */
+/* What weights may take of a chunk. A few dozen chunks cover a card; with the room at its end a
+ * chunk is never larger than a binding may be. */
 static uint64_t chunk_limit(const struct vk_caps *caps)
 {
-    uint64_t wanted = caps->device_bytes / 48;
+    uint64_t wanted = caps->device_bytes / 48, most = caps->max_range_bytes - VK_REF_ALIGN;
     wanted = wanted < (64u << 20) ? 64u << 20 : wanted;
-    return wanted < caps->max_range_bytes ? align_up(wanted, VK_REF_ALIGN)
-                                          : caps->max_range_bytes & ~(uint64_t)(VK_REF_ALIGN - 1);
+    return (wanted < most ? wanted : most) & ~(uint64_t)(VK_REF_ALIGN - 1);
 }
 
 static enum hth_status plan_chunks(struct place *place, const struct weight *const *weights,

@@ -69,10 +69,13 @@ static void read_fail(const char *text)
 static void read_environment(void)
 {
     const char *fail = getenv("HEARTH_LAYER_FAIL"), *two = getenv("HEARTH_LAYER_TWO_QUEUES");
+    const char *range = getenv("HEARTH_LAYER_MAX_RANGE");
     if (fail && *fail)
         read_fail(fail);
     if (two && strcmp(two, "1") == 0)
         layer_state.two_queues = true;
+    if (range)
+        layer_state.max_range = (uint32_t)strtoul(range, NULL, 10);
 }
 
 __attribute__((destructor)) static void write_report(void)
@@ -287,7 +290,7 @@ static PFN_vkVoidFunction VKAPI_CALL own_vkGetInstanceProcAddr(VkInstance instan
     if (own || !instance)
         return own;
     PFN_vkVoidFunction real = next_instance_proc(instance, name);
-    return real ? queues_between(name, real) : NULL;
+    return real ? queues_between(name, limits_between(name, real)) : NULL;
 }
 
 EXPORT VkResult VKAPI_CALL

@@ -9,6 +9,7 @@
  *   HEARTH_LAYER_FAIL=vkCreateBuffer:3:-4   the 4th call of this name fails with
  *                                      VK_ERROR_DEVICE_LOST
  *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
+ *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
  *                                      "left OBJECT COUNT", "late COUNT"
  *
@@ -54,6 +55,7 @@ struct layer {
     int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
     VkResult fail_result;
     bool two_queues;
+    uint32_t max_range; /* bytes; 0: the device's own */
 
     atomic_int n_failed; /* how often the plan was carried out: 0 or 1 */
     atomic_int n_late; /* submits of copies that were still held back when something needed them */
