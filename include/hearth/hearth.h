@@ -168,7 +168,8 @@ int hth_session_truncate(struct hth_session *session, int seq, int length);
  * whole pages of the cache go; returns how many it got. `to` is emptied first. */
 int hth_session_share(struct hth_session *session, int to, int from, int length);
 
-/* Makes a feed in progress return HTH_ERROR_CANCELLED soon. Any thread. */
+/* Makes the feed in progress, or the next if there is none, return HTH_ERROR_CANCELLED soon. What
+ * it had computed stays: hth_session_length tells how far each sequence came. Any thread. */
 void hth_session_cancel(struct hth_session *session);
 
 /* What a session holds. */

@@ -24,6 +24,18 @@ foreach(line ${names})
   endforeach()
 endforeach()
 
+# Whole models under the Vulkan validation layer, which prints what it finds and changes no result.
+if(HEARTH_TEST_LAUNCHER AND EXISTS ${HEARTH_PREFIX}/layers/VkLayer_khronos_validation.json)
+  foreach(entry golden_logits:llama_moe_vulkan golden_logits:discrete_vulkan unit_engine:many_sizes_of_batches_vulkan unit_engine:decoding_allocates_nothing_discrete_vulkan unit_engine:cancel_vulkan prop_split_batches:sharing_vulkan)
+    string(REPLACE ":" ";" parts ${entry})
+    list(GET parts 0 target)
+    list(GET parts 1 name)
+    add_test(NAME golden.validate.${name} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:${target}> ${name})
+    set_tests_properties(golden.validate.${name} PROPERTIES LABELS golden SKIP_RETURN_CODE 77 TIMEOUT 600
+      FAIL_REGULAR_EXPRESSION "VUID-;Validation Error" ENVIRONMENT VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation)
+  endforeach()
+endif()
+
 # The long prompt takes half a minute to minutes: in the everyday tier once on the CPU and once on the device, under sanitizers
 # not at all (nor the short one twice).
 set(slow long_default long_sevens long_sevens_default long_default_vulkan long_sevens_vulkan long_sevens_default_vulkan)

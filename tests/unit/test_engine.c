@@ -243,13 +243,25 @@ TEST(many_sizes_of_batches_vulkan)
     struct hth_session *session = open_session(
         model, (struct hth_session_options){.n_ctx = 64, .n_batch = 16, .float_only = true});
     int32_t ids[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    size_t n_vocab = (size_t)hth_model_get_info(model).n_vocab;
+    float *want = mem_alloc(16 * n_vocab * sizeof *want); /* of all 16, at once */
+    assert_non_null(want);
+    struct hth_feed all = {.ids = ids, .count = 16, .outputs = HTH_OUTPUT_ALL};
+    assert_int_equal(hth_session_feed(session, &all, 1), HTH_OK);
+    memcpy(want, hth_session_logits(session, 0), 16 * n_vocab * sizeof *want);
     for (int n = 1; n <= 16; n++)
         for (int outputs = 1; outputs <= n; outputs++) {
             hth_session_truncate(session, 0, 0);
             struct hth_feed feed = {.ids = ids, .count = n, .n_last = outputs};
             if (hth_session_feed(session, &feed, 1) != HTH_OK)
                 fail_msg("%d tokens, %d outputs: %s", n, outputs, test_log_text());
+            assert_int_equal(hth_session_n_logits(session), outputs);
+            double nmse = test_nmse(want + (size_t)(n - outputs) * n_vocab,
+                                    hth_session_logits(session, 0), (size_t)outputs * n_vocab);
+            if (!(nmse <= 1e-7)) /* a value of the cache may round to the other side */
+                fail_msg("%d tokens, %d outputs: NMSE %g", n, outputs, nmse);
         }
+    mem_free(want);
     hth_session_close(session);
     hth_model_close(model);
 }
