@@ -36,6 +36,9 @@ struct hth_model;
 /* Loading goes on while this returns true; `done` of `total` bytes are where they belong. */
 typedef bool hth_progress_fn(void *user, uint64_t done, uint64_t total);
 
+/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 as otherwise. */
+typedef int hth_place_fn(void *user, const char *tensor);
+
 /* All zero: a real GPU if there is one, else the CPU; errors and warnings are dropped. */
 struct hth_model_options {
     const char *device; /* "auto" (also NULL), "cpu", "vulkan", "vulkan:N", "vulkan:NAME" (part of a
@@ -50,7 +53,13 @@ struct hth_model_options {
     bool validate;          /* Vulkan's validation layer */
     bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
     uint64_t vram_bytes;    /* device memory to use at most; 0: what the driver grants */
-    const char *rows;       /* tests: only the GPU's kernels of this name, or NAME_… */
+    int gpu_layers;      /* 0: all that there is goes to the GPU; N: the last N layers, and with one
+                          * more than there are the output too; −1: nothing */
+    bool cpu_moe;        /* all experts stay with the CPU, */
+    int n_cpu_moe;       /* or those of the first so many layers */
+    hth_place_fn *place; /* asked for each tensor, before these numbers are; may be NULL */
+    void *place_user;
+    const char *rows; /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
 /* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. Errors:

@@ -24,13 +24,13 @@ struct cpu_exec {
     struct cpu_step *steps;
 };
 
-/* The bytes of a tensor's base, or NULL for the cache, which comes with each batch. */
+/* The bytes of a tensor's base, or NULL for the cache and hops, which come with each batch. */
 static void *base_bytes(const struct cpu_exec *exec, const struct tensor *tensor)
 {
     const struct tensor *base = tensor_base(tensor, NULL);
     if (base->kind == TENSOR_WEIGHT)
         return (void *)base->weight->data;
-    if (base->kind == TENSOR_KV)
+    if (base->kind == TENSOR_KV || base->kind == TENSOR_HOP)
         return NULL;
     return exec->activations + exec->map.offsets[base->id];
 }
@@ -139,17 +139,44 @@ static enum hth_status check_batch(const struct cpu_exec *exec, const struct bat
     return HTH_OK;
 }
 
+static void run_step(struct cpu_exec *exec, struct cpu_step *step)
+{
+    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only};
+    step->row->run(&step->call, &scratch);
+}
+
+/* A copy between devices waits for what it reads, and says when it has written. */
+static enum hth_status run_copy(struct cpu_exec *exec, struct cpu_step *step,
+                                const struct cpu_hops *hops)
+{
+    const struct tensor *in = step->call.op->in[0], *out = step->call.op->out[0];
+    enum hth_status status = HTH_OK;
+    if (in->kind == TENSOR_HOP) {
+        status = hops->before_read(hops->user, in->hop);
+        step->call.in[0].data = (char *)hops->memory + in->hop_offset;
+    }
+    if (out->kind == TENSOR_HOP)
+        step->call.out[0].data = (char *)hops->memory + out->hop_offset;
+    if (status == HTH_OK)
+        run_step(exec, step);
+    if (status == HTH_OK && out->kind == TENSOR_HOP)
+        status = hops->after_write(hops->user, out->hop);
+    return status;
+}
+
 enum hth_status cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
-                             void *const *kv_pages)
+                             void *const *kv_pages, const struct cpu_hops *hops)
 {
     enum hth_status status = check_batch(exec, batch);
-    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only};
     for (size_t i = 0; i < exec->graph->n_ops && status == HTH_OK; i++) {
         struct cpu_step *step = &exec->steps[i];
         step->call.batch = batch;
         step->call.kv_pages = kv_pages;
-        step->row->run(&step->call, &scratch);
-        if (exec->options.check)
+        if (step->call.op->kind == OP_COPY)
+            status = run_copy(exec, step, hops);
+        else
+            run_step(exec, step);
+        if (exec->options.check && status == HTH_OK)
             status = cpu_check(&step->call, exec->options.float_only, exec->log);
     }
     return status;

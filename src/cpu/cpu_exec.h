@@ -1,5 +1,5 @@
 /*
- * cpu_exec.h — runs a graph on the CPU.
+ * cpu_exec.h — runs a graph, or its part of one, on the CPU.
  *
  * Owns the activations of one graph (placed by plan/memmap) and its scratch. Weights are read where
  * they are, in the mapped file. The thread pool is the caller's. One thread per executor.
@@ -24,10 +24,20 @@ HTH_MUST_CHECK cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
                                const struct cpu_exec_options *options, const struct log *log);
 void cpu_exec_destroy(struct cpu_exec *exec);
 
+/* Where other devices run parts of the graph (op/partition.h): the hops' memory, and who is asked
+ * before a hop is read and told after it was written. An answer but HTH_OK ends the run. */
+struct cpu_hops {
+    void *memory;
+    enum hth_status (*before_read)(void *user, int hop);
+    enum hth_status (*after_write)(void *user, int hop);
+    void *user;
+};
+
 /* Runs all ops; logits of the batch's outputs, [n_vocab, n_outputs], are then at
- * `cpu_exec_logits`. */
-HTH_MUST_CHECK cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
-                            void *const *kv_pages);
+ * `cpu_exec_logits` (NULL if another device makes them). `hops` may be NULL where there are none.
+ */
+HTH_MUST_CHECK cpu_exec_run(struct cpu_exec *exec, const struct batch *batch, void *const *kv_pages,
+                            const struct cpu_hops *hops);
 const float *cpu_exec_logits(const struct cpu_exec *exec);
 
 /* Bytes of activations and scratch. */

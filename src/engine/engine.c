@@ -142,18 +142,33 @@ static enum hth_status check_rows(const struct hth_model *model)
     return status;
 }
 
+/* The weights of the GPU's part, and all vectors. */
+static enum hth_status place_part(struct hth_model *model)
+{
+    size_t n = model->model->n_weights;
+    bool *wanted = mem_calloc(n + 1, sizeof *wanted);
+    if (!wanted)
+        return log_fail_memory(&model->log, "the list of weights", n);
+    for (size_t i = 0; i < n; i++)
+        wanted[i] =
+            model->split.of_weight[i] == SPLIT_GPU || split_is_vector(model->model->weights[i]);
+    struct place_options options = {
+        .progress = model->opt.progress ? pass_progress : NULL, .user = model, .wanted = wanted};
+    enum hth_status status =
+        place_weights(&model->place, model->vk, (const struct weight *const *)model->model->weights,
+                      n, &options, &model->log);
+    mem_free(wanted);
+    return status;
+}
+
 static enum hth_status open_device(struct hth_model *model)
 {
     enum hth_status status = device_open(&model->vk, &model->opt, false, &model->log);
-    if (status || !model->vk)
-        return status;
-    struct place_options options = {
-        .progress = model->opt.progress ? pass_progress : NULL,
-        .user = model,
-    };
-    return place_weights(&model->place, model->vk,
-                         (const struct weight *const *)model->model->weights,
-                         model->model->n_weights, &options, &model->log);
+    if (status == HTH_OK)
+        status = split_create(&model->split, model->model, &model->opt, model->vk != NULL);
+    if (status == HTH_OK && model->split.used[SPLIT_GPU])
+        status = place_part(model);
+    return status;
 }
 
 static enum hth_status keep_name(struct hth_model *model)
@@ -213,6 +228,7 @@ void hth_model_close(struct hth_model *model)
     if (model->vk)
         place_free(&model->place);
     vk_close(model->vk);
+    split_free(&model->split);
     model_free(model->model);
     template_free(model->template);
     tokenizer_destroy(model->tokenizer);
@@ -234,7 +250,7 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
         const struct vk_caps *caps = vk_get_caps(model->vk);
         info.device = caps->name;
         info.driver = caps->driver;
-        info.on_gpu = true;
+        info.on_gpu = model->split.used[SPLIT_GPU];
         info.software = caps->kind == VK_KIND_SOFTWARE;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
@@ -249,7 +265,8 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
     info.n_ctx_train = hp->n_ctx_train;
     info.n_params = model_n_params(model->model);
     info.weight_bytes_file = model_weight_bytes(model->model);
-    if (!model->vk)
-        info.weight_bytes_resident = info.weight_bytes_file;
+    for (size_t i = 0; i < model->model->n_weights; i++)
+        if (model->split.of_weight[i] == SPLIT_HOST)
+            info.weight_bytes_resident += model->model->weights[i]->size_bytes;
     return info;
 }

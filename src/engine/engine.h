@@ -16,8 +16,8 @@
 #include "gpu/exec.h"
 #include "hearth/hearth.h"
 #include "kv/kv.h"
+#include "engine/split.h"
 #include "model/model.h"
-#include "op/partition.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -35,14 +35,16 @@ struct hth_model {
     struct model *model;
     struct pool *pool;
     struct vk *vk; /* NULL: the CPU runs it */
+    struct split split;
     struct place place;
 };
 
 /* CPU executors are kept per bucket, as programs are on the GPU. */
 struct cpu_bucket {
     int n_tokens, n_outputs;
-    struct partition parts;
+    struct graph graph;
     struct cpu_exec *exec;
+    uint64_t used; /* session.clock when it last was */
 };
 
 enum { MAX_CPU_BUCKETS = 8 };
@@ -51,10 +53,11 @@ struct hth_session {
     struct hth_model *model;
     struct hth_session_options opt;
     struct kv_geom *kv_geom; /* [n_layer] */
-    uint64_t kv_page_bytes;
+    uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
-    struct gpu_exec *gpu;
+    struct gpu_exec *gpu; /* NULL: it has no part of the model */
     struct cpu_bucket cpu[MAX_CPU_BUCKETS];
+    uint64_t clock;
     unsigned char *cpu_kv; /* all pages */
     void **cpu_pages;
     int32_t *ids, *pos, *seq, *outputs; /* of a batch, n_batch each */

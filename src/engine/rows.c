@@ -187,12 +187,8 @@ static enum hth_status list_model(struct lister *l, const struct model *model)
     for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++) {
         struct graph graph;
         enum hth_status one = model_build(model, &graph, buckets[i], 1, kv);
-        struct partition parts = {0};
         if (one == HTH_OK)
-            one = partition_graph(&parts, &graph, NULL, NULL);
-        if (one == HTH_OK)
-            one = l->vk ? list_program(l, parts.graphs[0], &place) : list_cpu(l, parts.graphs[0]);
-        partition_free(&parts);
+            one = l->vk ? list_program(l, &graph, &place) : list_cpu(l, &graph);
         graph_free(&graph);
         if (one == HTH_ERROR_MEMORY || one == HTH_ERROR_DEVICE_LOST)
             status = one;

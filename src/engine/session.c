@@ -4,10 +4,18 @@
 
 #include "base/mem.h"
 
-static enum hth_status build_graph(void *user, struct graph *graph, int n_tokens, int n_outputs)
+static enum hth_status build_part(const struct hth_session *session, enum split_device device,
+                                  struct graph *graph, int n_tokens, int n_outputs)
 {
-    const struct hth_session *session = user;
-    return model_build(session->model->model, graph, n_tokens, n_outputs, session->kv_geom);
+    const struct hth_model *model = session->model;
+    enum hth_status status =
+        model_build(model->model, graph, n_tokens, n_outputs, session->kv_geom);
+    return status ? status : split_graph(&model->split, graph, device);
+}
+
+static enum hth_status build_gpu(void *user, struct graph *graph, int n_tokens, int n_outputs)
+{
+    return build_part(user, SPLIT_GPU, graph, n_tokens, n_outputs);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -29,47 +37,65 @@ static const struct dtype *kv_dtype(enum hth_kv_type type)
     return type == HTH_KV_F32 ? &dtype_f32 : type == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
 }
 
-/* CPU kernels look at the rows that are there, so few sizes do: one token, a few, a whole batch;
- * with one output or many. */
+static void close_cpu_bucket(struct cpu_bucket *bucket)
+{
+    cpu_exec_destroy(bucket->exec);
+    graph_free(&bucket->graph);
+    *bucket = (struct cpu_bucket){0};
+}
+
+/* The bucket of this size, an empty one, or the one that was not used for longest. */
+static struct cpu_bucket *take_cpu_bucket(struct hth_session *session, int n_tokens, int n_outputs)
+{
+    struct cpu_bucket *oldest = &session->cpu[0];
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
+        struct cpu_bucket *bucket = &session->cpu[i];
+        if (bucket->exec && bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs)
+            return bucket;
+        if (!bucket->exec || (oldest->exec && bucket->used < oldest->used))
+            oldest = bucket->exec || oldest->exec ? bucket : oldest;
+    }
+    if (oldest->exec)
+        close_cpu_bucket(oldest);
+    return oldest;
+}
+
+/* CPU kernels look at the rows that are there, so few sizes do where the CPU is alone: one token, a
+ * few, a whole batch; with one output or many. Beside a GPU they are the GPU's sizes, as what they
+ * hand each other is laid out by them. */
 static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int n_outputs,
                                   struct cpu_bucket **out)
 {
     int n_batch = session->opt.n_batch;
-    n_tokens = n_tokens <= 1 ? 1 : n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
-    n_outputs = n_outputs <= 1 ? 1 : n_tokens;
-    struct cpu_bucket *bucket = NULL;
-    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
-        bucket = &session->cpu[i];
-        if (!bucket->exec)
-            break;
-        if (bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs) {
-            *out = bucket;
-            return HTH_OK;
-        }
+    if (session->gpu) {
+        n_tokens = gpu_bucket(n_tokens);
+        n_outputs = gpu_output_bucket(n_outputs, n_tokens);
+    } else {
+        n_tokens = n_tokens <= 1 ? 1 : n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
+        n_outputs = n_outputs <= 1 ? 1 : n_tokens;
     }
-    partition_free(&bucket->parts);
-    struct graph graph;
-    enum hth_status status = build_graph(session, &graph, n_tokens, n_outputs);
-    if (status == HTH_OK)
-        status = partition_graph(&bucket->parts, &graph, NULL, NULL);
+    struct cpu_bucket *bucket = *out = take_cpu_bucket(session, n_tokens, n_outputs);
+    bucket->used = ++session->clock;
+    if (bucket->exec)
+        return HTH_OK;
+    enum hth_status status = build_part(session, SPLIT_HOST, &bucket->graph, n_tokens, n_outputs);
     struct cpu_exec_options options = {.pool = session->model->pool,
                                        .float_only = session->opt.float_only};
     if (status == HTH_OK)
-        status =
-            cpu_exec_create(&bucket->exec, bucket->parts.graphs[0], &options, &session->model->log);
-    graph_free(&graph);
+        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
     bucket->n_tokens = n_tokens;
     bucket->n_outputs = n_outputs;
-    *out = bucket;
+    if (status)
+        close_cpu_bucket(bucket);
     return status;
 }
 
 static enum hth_status open_cpu(struct hth_session *session)
 {
     uint64_t n_pages = (uint64_t)kv_n_pages(session->kv), bytes;
-    if (!mul_u64(n_pages, session->kv_page_bytes, &bytes) || bytes > SIZE_MAX / 2)
+    if (!mul_u64(n_pages, session->kv_page_bytes[SPLIT_HOST], &bytes) || bytes > SIZE_MAX / 2)
         bytes = SIZE_MAX / 2;
-    session->cpu_kv = mem_alloc_aligned((size_t)bytes, 64);
+    session->cpu_kv = mem_alloc_aligned((size_t)bytes + 64, 64); /* no layer may be here */
     session->cpu_pages = mem_calloc((size_t)n_pages, sizeof *session->cpu_pages);
     if (!session->cpu_kv || !session->cpu_pages)
         return log_fail(
@@ -78,7 +104,7 @@ static enum hth_status open_cpu(struct hth_session *session)
             "smaller --ctx or --kv q8_0",
             session->opt.n_ctx * session->opt.n_seqs, (unsigned long long)(bytes >> 20));
     for (uint64_t i = 0; i < n_pages; i++)
-        session->cpu_pages[i] = session->cpu_kv + i * session->kv_page_bytes;
+        session->cpu_pages[i] = session->cpu_kv + i * session->kv_page_bytes[SPLIT_HOST];
     struct cpu_bucket *bucket;
     enum hth_status status = cpu_bucket(session, session->opt.n_batch, 1, &bucket);
     return status ? status : cpu_bucket(session, 1, 1, &bucket);
@@ -91,14 +117,14 @@ static enum hth_status open_gpu(struct hth_session *session)
     struct gpu_exec_options options = {
         .vk = session->model->vk,
         .place = &session->model->place,
-        .build = build_graph,
+        .build = build_gpu,
         .user = session,
         .float_only = session->opt.float_only,
         .forced_rows = session->model->rows,
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,
-        .kv_page_bytes = session->kv_page_bytes,
+        .kv_page_bytes = session->kv_page_bytes[SPLIT_GPU],
         .n_kv_pages = kv_n_pages(session->kv),
         .profile = session->opt.profile,
     };
@@ -125,12 +151,15 @@ static enum hth_status open_parts(struct hth_session *session)
     session->seq = lists + 2 * n_batch;
     session->outputs = lists + 3 * n_batch;
     model_kv_geometry(model->model, kv_dtype(session->opt.kv), session->kv_geom);
-    session->kv_page_bytes = kv_layout(session->kv_geom, n_layer, log);
     enum hth_status status =
-        kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
-    if (status)
-        return status;
-    return model->vk ? open_gpu(session) : open_cpu(session);
+        split_cache(&model->split, session->kv_geom, n_layer, session->kv_page_bytes, log);
+    if (status == HTH_OK)
+        status = kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
+    if (status == HTH_OK && model->split.used[SPLIT_GPU])
+        status = open_gpu(session);
+    if (status == HTH_OK && model->split.used[SPLIT_HOST])
+        status = open_cpu(session);
+    return status;
 }
 
 enum hth_status hth_session_open(struct hth_session **out, struct hth_model *model,
@@ -165,10 +194,8 @@ void hth_session_close(struct hth_session *session)
     os_mutex_lock(&session->model->device);
     gpu_exec_destroy(session->gpu);
     os_mutex_unlock(&session->model->device);
-    for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
-        cpu_exec_destroy(session->cpu[i].exec);
-        partition_free(&session->cpu[i].parts);
-    }
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
+        close_cpu_bucket(&session->cpu[i]);
     mem_free_aligned(session->cpu_kv);
     mem_free(session->cpu_pages);
     kv_destroy(session->kv);
@@ -181,15 +208,53 @@ void hth_session_close(struct hth_session *session)
 
 /* --- running a batch -------------------------------------------------------------------------- */
 
+static enum hth_status wait_for_gpu(void *user, int hop)
+{
+    const struct hth_session *session = user;
+    return gpu_exec_wait_hop(session->gpu, hop);
+}
+
+static enum hth_status tell_gpu(void *user, int hop)
+{
+    const struct hth_session *session = user;
+    return gpu_exec_advance(session->gpu, hop);
+}
+
+/* Both devices at once: the GPU gets what it can do as soon as it can, this thread does the CPU's
+ * part and waits only for what that reads. */
+static enum hth_status run_split(struct hth_session *session, const struct batch *batch,
+                                 const float **logits)
+{
+    struct cpu_bucket *bucket;
+    enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
+    if (status == HTH_OK)
+        status = gpu_exec_start(session->gpu, batch);
+    if (status)
+        return status;
+    const struct cpu_hops hops = {.memory = gpu_exec_hops(session->gpu),
+                                  .before_read = wait_for_gpu,
+                                  .after_write = tell_gpu,
+                                  .user = session};
+    status = gpu_exec_advance(session->gpu, -1);
+    if (status == HTH_OK)
+        status = cpu_exec_run(bucket->exec, batch, session->cpu_pages, &hops);
+    enum hth_status end = gpu_exec_finish(session->gpu, batch, logits);
+    if (!*logits)
+        *logits = cpu_exec_logits(bucket->exec);
+    return status ? status : end;
+}
+
 static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
                                  const float **logits)
 {
+    if (session->gpu && session->model->split.used[SPLIT_HOST])
+        return run_split(session, batch, logits);
     if (session->gpu)
         return gpu_exec_run(session->gpu, batch, logits);
     struct cpu_bucket *bucket;
     enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
     if (status == HTH_OK)
-        status = cpu_exec_run(bucket->exec, batch, session->cpu_pages);
+        status = cpu_exec_run(bucket->exec, batch, session->cpu_pages, NULL);
     *logits = status == HTH_OK ? cpu_exec_logits(bucket->exec) : NULL;
     return status;
 }
@@ -358,9 +423,9 @@ struct hth_session_info hth_session_get_info(const struct hth_session *session)
     struct hth_session_info info = {session->opt.n_ctx, session->opt.n_seqs, session->opt.n_batch,
                                     0};
     if (session->gpu)
-        info.bytes = gpu_exec_bytes(session->gpu);
-    else
-        info.bytes = (uint64_t)kv_n_pages(session->kv) * session->kv_page_bytes;
+        info.bytes += gpu_exec_bytes(session->gpu);
+    if (session->cpu_kv)
+        info.bytes += (uint64_t)kv_n_pages(session->kv) * session->kv_page_bytes[SPLIT_HOST];
     for (int i = 0; i < MAX_CPU_BUCKETS; i++)
         if (session->cpu[i].exec)
             info.bytes += cpu_exec_bytes(session->cpu[i].exec);

@@ -13,6 +13,8 @@ uint32_t compile_ref(const struct compile *c, const struct tensor *tensor)
         return REF_NONE;
     int64_t elems = 0;
     const struct tensor *base = tensor_base(tensor, &elems);
+    if (base->kind == TENSOR_HOP)
+        return vk_ref(c->hops, base->hop_offset);
     uint64_t offset = c->map->offsets[base->id] + (uint64_t)elems * base->dtype->block_bytes;
     return vk_ref(c->activations, offset);
 }
@@ -23,8 +25,9 @@ struct range compile_range(const struct compile *c, const struct tensor *tensor)
     const struct tensor *base = tensor_base(tensor, &elems);
     if (base->kind == TENSOR_KV)
         return (struct range){UINT32_MAX, base->kv.k_offset, (uint64_t)base->kv.v_offset + 1};
-    uint64_t from = c->map->offsets[base->id];
-    return (struct range){c->activations, from,
+    bool hop = base->kind == TENSOR_HOP;
+    uint64_t from = hop ? base->hop_offset : c->map->offsets[base->id];
+    return (struct range){hop ? c->hops : c->activations, from,
                           from + dtype_row_bytes(base->dtype, (uint64_t)tensor_elems(base))};
 }
 
@@ -113,6 +116,11 @@ void dispatch_writes(struct dispatch *d, const struct compile *c, const struct t
         add_range(d->access.writes, &d->access.n_writes, compile_range(c, tensor));
 }
 
+static int hop_number(const struct tensor *tensor)
+{
+    return tensor->kind == TENSOR_HOP ? tensor->hop : -1;
+}
+
 enum hth_status compile_add(struct compile *c, const struct dispatch *d)
 {
     if (c->measuring)
@@ -131,6 +139,8 @@ enum hth_status compile_add(struct compile *c, const struct dispatch *d)
         .choice = d->choice,
         .args_bytes = d->args_bytes,
         .access = d->access,
+        .takes = c->op->kind == OP_COPY ? hop_number(c->op->in[0]) : -1,
+        .gives = c->op->kind == OP_COPY ? hop_number(c->op->out[0]) : -1,
     };
     if (!step->label)
         return log_fail_memory(c->log, "the list of steps", strlen(c->op->label));
@@ -274,6 +284,7 @@ enum hth_status compile_placed(struct program *out, const struct graph *graph,
         .program = out,
         .activations = options->activations,
         .batch_chunk = options->batch_chunk,
+        .hops = options->hops,
     };
     lay_out_batch(&c, options->table_stride);
     enum hth_status status = compile_ops(&c, true);
@@ -293,6 +304,19 @@ enum hth_status compile_placed(struct program *out, const struct graph *graph,
     return status;
 }
 
+static uint64_t hop_bytes(const struct graph *graph)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < graph->n_tensors; i++) {
+        const struct tensor *hop = graph->tensors[i];
+        if (hop->kind != TENSOR_HOP)
+            continue;
+        uint64_t bytes = dtype_row_bytes(hop->dtype, (uint64_t)tensor_elems(hop));
+        end = hop->hop_offset + bytes > end ? hop->hop_offset + bytes : end;
+    }
+    return align_up(end, VK_REF_ALIGN);
+}
+
 enum hth_status compile_program(struct program *out, const struct graph *graph,
                                 const struct compile_options *options, const struct log *log)
 {
@@ -303,9 +327,10 @@ enum hth_status compile_program(struct program *out, const struct graph *graph,
         return status;
     status = compile_placed(out, graph, &map, options, log);
     if (status == HTH_OK) {
-        const struct tensor *logits = tensor_base(graph->logits, NULL);
-        out->logits_place = (uint32_t)map.offsets[logits->id];
-        out->logits_bytes = (uint64_t)tensor_elems(graph->logits) * sizeof(float);
+        const struct tensor *logits = graph->logits ? tensor_base(graph->logits, NULL) : NULL;
+        out->logits_place = logits ? (uint32_t)map.offsets[logits->id] : 0;
+        out->logits_bytes = logits ? (uint64_t)tensor_elems(graph->logits) * sizeof(float) : 0;
+        out->hop_bytes = hop_bytes(graph);
         if (out->activation_bytes > vk_get_caps(options->vk)->max_range_bytes)
             status = log_fail(log, HTH_ERROR_LIMIT,
                               "a batch of %d tokens needs %" PRIu64

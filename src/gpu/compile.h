@@ -24,6 +24,7 @@ struct step {
     uint32_t groups[3];
     struct access access;
     uint64_t bytes, flops; /* what it moves and computes at the bucket's size */
+    int takes, gives;      /* number of the hop that it reads, or writes; −1: none */
 };
 
 /* A rotary table that the host computes for each batch. */
@@ -51,8 +52,9 @@ struct program {
     size_t n_steps, cap_steps;
     struct batch_layout batch;
     uint64_t activation_bytes; /* with scratch at the end */
+    uint64_t hop_bytes;        /* to the end of the last hop */
     uint32_t logits_place;     /* offset in the activation chunk */
-    uint64_t logits_bytes;
+    uint64_t logits_bytes;     /* 0: another device has them */
 };
 
 /* Contents made by helper dispatches that several ops share. */
@@ -69,6 +71,7 @@ struct compile {
     struct program *program;
     uint32_t activations; /* chunk */
     uint32_t batch_chunk; /* chunk of the batch buffer, offset 0 */
+    uint32_t hops;        /* chunk of what comes from other devices and goes there */
     const struct op *op;  /* at hand, and its row */
     const struct row *row;
     /* side buffers behind the activations, and whose contents they hold now */
@@ -82,7 +85,7 @@ struct compile_options {
     struct vk *vk;
     struct row_env env;
     const struct place *place;
-    uint32_t activations, batch_chunk;
+    uint32_t activations, batch_chunk, hops;
     int table_stride; /* pages per sequence in the batch's table */
 };
 

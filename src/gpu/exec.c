@@ -1,19 +1,22 @@
 #include "gpu/exec.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "gpu/batch.h"
 #include "gpu/cut.h"
 #include "op/fuse.h"
-#include "op/partition.h"
 
 enum { MAX_PROGRAMS = 64 };
 
-/* A run of steps that is one submit. */
+/* A run of steps that is one submit: what it takes from other devices is taken first, what it gives
+ * is given last. */
 struct segment {
     struct vk_cmd *cmd;
     size_t first, count;
+    int takes, gives; /* the highest numbers of hops; −1: none */
+    uint64_t ticket;  /* of the batch that runs; 0: not submitted */
 };
 
 struct bucket {
@@ -37,8 +40,10 @@ struct gpu_exec {
     uint32_t *kv_chunks;
     size_t n_kv_chunks;
     uint32_t *page_refs;
-    uint32_t activations, batch_upload, batch_device, readback;
-    uint64_t activation_bytes, batch_bytes, readback_bytes, kv_bytes;
+    uint32_t activations, batch_upload, batch_device, readback, hops;
+    uint64_t activation_bytes, batch_bytes, readback_bytes, hop_bytes, kv_bytes;
+    struct bucket *running; /* between start and finish */
+    size_t next;            /* its first segment that is not submitted */
 };
 
 int gpu_bucket(int n)
@@ -57,8 +62,10 @@ static enum hth_status create_pages(struct gpu_exec *exec)
 {
     const struct vk_caps *caps = vk_get_caps(exec->opt.vk);
     uint64_t page = exec->opt.kv_page_bytes, left = (uint64_t)exec->opt.n_kv_pages;
+    if (page == 0) /* all layers have their cache elsewhere */
+        return HTH_OK;
     uint64_t limit = caps->max_range_bytes < (1ull << 30) ? caps->max_range_bytes : 1ull << 30;
-    uint64_t per_chunk = page ? limit / page : 0;
+    uint64_t per_chunk = limit / page;
     if (per_chunk == 0)
         return log_fail(exec->log, HTH_ERROR_LIMIT,
                         "a page of the cache has %llu MiB, more than this device can bind",
@@ -143,7 +150,46 @@ static uint64_t step_work(const struct step *step)
     return step->bytes + step->flops / 16 + 1;
 }
 
-/* Submits of at most so much work; one, where steps are timed one by one. */
+/* The end of the steps from `first` on that run without meeting another device. */
+static size_t run_end(const struct program *program, size_t first)
+{
+    size_t i = first;
+    while (i < program->n_steps && program->steps[i].takes >= 0)
+        i++;
+    while (i < program->n_steps && program->steps[i].takes < 0 && program->steps[i].gives < 0)
+        i++;
+    while (i < program->n_steps && program->steps[i].gives >= 0)
+        i++;
+    return i;
+}
+
+/* Cuts all steps; returns how many runs there are, with their ends. */
+static size_t cut_program(const struct program *program, const uint64_t *work, uint64_t most,
+                          size_t *ends)
+{
+    size_t n = 0;
+    for (size_t first = 0, end; first < program->n_steps; first = end) {
+        end = run_end(program, first);
+        size_t more = cut_steps(work + first, end - first, most, ends + n);
+        for (size_t i = 0; i < more; i++)
+            ends[n + i] += first;
+        n += more;
+    }
+    return n;
+}
+
+static void set_segment(struct segment *segment, const struct program *program, size_t first,
+                        size_t end)
+{
+    *segment = (struct segment){.first = first, .count = end - first, .takes = -1, .gives = -1};
+    for (size_t i = first; i < end; i++) {
+        const struct step *step = &program->steps[i];
+        segment->takes = step->takes > segment->takes ? step->takes : segment->takes;
+        segment->gives = step->gives > segment->gives ? step->gives : segment->gives;
+    }
+}
+
+/* Submits of at most so much work; as few as can be, where steps are timed one by one. */
 static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, uint64_t most)
 {
     const struct program *program = &bucket->program;
@@ -154,13 +200,11 @@ static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, 
     if (work && ends) {
         for (size_t i = 0; i < n; i++)
             work[i] = step_work(&program->steps[i]);
-        n_segments = cut_steps(work, n, exec->opt.profile ? UINT64_MAX : most, ends);
+        n_segments = cut_program(program, work, exec->opt.profile ? UINT64_MAX : most, ends);
         segments = mem_calloc(n_segments, sizeof *segments);
     }
-    for (size_t i = 0; segments && i < n_segments; i++) {
-        segments[i].first = i ? ends[i - 1] : 0;
-        segments[i].count = ends[i] - segments[i].first;
-    }
+    for (size_t i = 0; segments && i < n_segments; i++)
+        set_segment(&segments[i], program, i ? ends[i - 1] : 0, ends[i]);
     mem_free(work);
     mem_free(ends);
     if (!segments)
@@ -190,11 +234,12 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
                                           .place = exec->opt.place,
                                           .activations = exec->activations,
                                           .batch_chunk = exec->batch_device,
+                                          .hops = exec->hops,
                                           .table_stride = exec->opt.table_stride};
         enum hth_status status = compile_program(&bucket->program, graph, &options, exec->log);
         if (status)
             return status;
-        uint32_t activations = exec->activations, batch = exec->batch_device;
+        uint32_t activations = exec->activations, batch = exec->batch_device, hops = exec->hops;
         status = grow(exec, &exec->activations, &exec->activation_bytes,
                       bucket->program.activation_bytes, VK_MEMORY_DEVICE, "activations");
         if (status == HTH_OK)
@@ -202,7 +247,11 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
         if (status == HTH_OK && !vk_chunk_data(exec->opt.vk, exec->activations))
             status = grow(exec, &exec->readback, &exec->readback_bytes,
                           bucket->program.logits_bytes, VK_MEMORY_READBACK, "logits");
-        bool same = activations == exec->activations && batch == exec->batch_device;
+        if (status == HTH_OK)
+            status = grow(exec, &exec->hops, &exec->hop_bytes, bucket->program.hop_bytes,
+                          VK_MEMORY_READBACK, "hops");
+        bool same =
+            activations == exec->activations && batch == exec->batch_device && hops == exec->hops;
         if (status == HTH_OK && same)
             return HTH_OK;
         /* programs of other buckets name the old chunks, which may be gone even where nothing came
@@ -222,15 +271,11 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
 {
     struct graph graph;
     enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
-    struct partition parts = {0};
     struct row_env env = row_env_of(exec);
     if (status == HTH_OK)
-        status = partition_graph(&parts, &graph, NULL, NULL);
+        status = fuse_graph(&graph, FUSE_ALL, fused_fits, &env);
     if (status == HTH_OK)
-        status = fuse_graph(parts.graphs[0], FUSE_ALL, fused_fits, &env);
-    if (status == HTH_OK)
-        status = compile_bucket_program(exec, bucket, parts.graphs[0]);
-    partition_free(&parts);
+        status = compile_bucket_program(exec, bucket, &graph);
     graph_free(&graph);
     if (status == HTH_OK)
         status = cut_bucket(exec, bucket, exec->cut_most);
@@ -276,8 +321,7 @@ static enum hth_status find_bucket(struct gpu_exec *exec, int n_tokens, int n_ou
     return status;
 }
 
-/* Few outputs keep their number; a batch that wants most of its rows gets room for all. */
-static int output_bucket(int n_outputs, int n_tokens)
+int gpu_output_bucket(int n_outputs, int n_tokens)
 {
     int bucket = n_outputs <= 1 ? 1 : gpu_bucket(n_outputs);
     return bucket < n_tokens ? bucket : n_tokens;
@@ -288,7 +332,7 @@ static enum hth_status bucket_for(struct gpu_exec *exec, int n_tokens, int n_out
                                   struct bucket **out)
 {
     int tokens = gpu_bucket(n_tokens);
-    return find_bucket(exec, tokens, output_bucket(n_outputs, tokens), out);
+    return find_bucket(exec, tokens, gpu_output_bucket(n_outputs, tokens), out);
 }
 
 /* --- recording -------------------------------------------------------------------------------- */
@@ -367,14 +411,16 @@ static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket
     if (most < exec->cut_most || !exec->measured)
         exec->cut_most = most;
     exec->measured = true;
-    return bucket->n_segments == 1 && work <= most ? HTH_OK : cut_bucket(exec, bucket, most);
+    if (bucket->n_segments == 1 && work <= most)
+        return HTH_OK;
+    enum hth_status status = cut_bucket(exec, bucket, most);
+    return status ? status : record(exec, bucket); /* so that the next run allocates nothing */
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
+enum hth_status gpu_exec_start(struct gpu_exec *exec, const struct batch *batch)
 {
-    *logits = NULL;
     struct bucket *bucket = NULL;
     enum hth_status status = bucket_for(exec, batch->n_tokens, batch->n_outputs, &bucket);
     if (status == HTH_OK)
@@ -383,21 +429,71 @@ enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, c
         return status;
     batch_fill(&bucket->program.batch, batch, exec->page_refs, (uint32_t)exec->opt.n_kv_pages,
                vk_chunk_data(exec->opt.vk, exec->batch_upload));
-    uint64_t ticket = 0;
-    for (size_t i = 0; i < bucket->n_segments && status == HTH_OK; i++)
-        status = vk_submit(exec->opt.vk, bucket->segments[i].cmd, &ticket);
-    if (status == HTH_OK)
-        status = vk_wait(exec->opt.vk, ticket);
-    if (status == HTH_OK)
+    for (size_t i = 0; i < bucket->n_segments; i++)
+        bucket->segments[i].ticket = 0;
+    exec->running = bucket;
+    exec->next = 0;
+    return HTH_OK;
+}
+
+void *gpu_exec_hops(struct gpu_exec *exec)
+{
+    return exec->hops ? vk_chunk_data(exec->opt.vk, exec->hops) : NULL;
+}
+
+enum hth_status gpu_exec_advance(struct gpu_exec *exec, int given)
+{
+    struct bucket *bucket = exec->running;
+    enum hth_status status = HTH_OK;
+    for (; exec->next < bucket->n_segments && status == HTH_OK; exec->next++) {
+        struct segment *segment = &bucket->segments[exec->next];
+        if (segment->takes > given)
+            break;
+        status = vk_submit(exec->opt.vk, segment->cmd, &segment->ticket);
+    }
+    return status;
+}
+
+enum hth_status gpu_exec_wait_hop(struct gpu_exec *exec, int hop)
+{
+    const struct bucket *bucket = exec->running;
+    for (size_t i = 0; i < exec->next; i++)
+        if (bucket->segments[i].gives >= hop)
+            return vk_wait(exec->opt.vk, bucket->segments[i].ticket);
+    return log_fail(exec->log, HTH_ERROR_DEVICE, "what the GPU hands over (%d) is not under way",
+                    hop);
+}
+
+enum hth_status gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
+                                const float **logits)
+{
+    struct bucket *bucket = exec->running;
+    exec->running = NULL;
+    *logits = NULL;
+    enum hth_status status = HTH_OK;
+    if (exec->next > 0)
+        status = vk_wait(exec->opt.vk, bucket->segments[exec->next - 1].ticket);
+    if (status == HTH_OK && exec->next == bucket->n_segments)
         status = recut_bucket(exec, bucket);
     if (status)
         return status;
-    if (batch->n_outputs) {
+    if (batch->n_outputs && bucket->program.logits_bytes) {
         const char *base =
             vk_chunk_data(exec->opt.vk, exec->readback ? exec->readback : exec->activations);
         *logits = (const float *)(base + (exec->readback ? 0 : bucket->program.logits_place));
     }
     return HTH_OK;
+}
+
+enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
+{
+    *logits = NULL;
+    enum hth_status status = gpu_exec_start(exec, batch);
+    if (status)
+        return status;
+    status = gpu_exec_advance(exec, INT_MAX);
+    enum hth_status end = gpu_exec_finish(exec, batch, logits);
+    return status ? status : end;
 }
 
 enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
@@ -413,15 +509,19 @@ enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_output
 {
     struct bucket *bucket = NULL;
     enum hth_status status = bucket_for(exec, n_tokens, n_outputs, &bucket);
-    for (size_t i = 0; status == HTH_OK && i < bucket->program.n_steps; i++)
-        times[i] =
-            vk_cmd_time_ns(exec->opt.vk, bucket->segments[0].cmd, (uint32_t)i, (uint32_t)i + 1);
+    for (size_t i = 0; status == HTH_OK && i < bucket->n_segments; i++) {
+        const struct segment *segment = &bucket->segments[i];
+        for (size_t k = 0; k < segment->count; k++)
+            times[segment->first + k] =
+                vk_cmd_time_ns(exec->opt.vk, segment->cmd, (uint32_t)k, (uint32_t)k + 1);
+    }
     return status;
 }
 
 uint64_t gpu_exec_bytes(const struct gpu_exec *exec)
 {
-    return exec->kv_bytes + exec->activation_bytes + 2 * exec->batch_bytes + exec->readback_bytes;
+    return exec->kv_bytes + exec->activation_bytes + 2 * exec->batch_bytes + exec->readback_bytes +
+           exec->hop_bytes;
 }
 
 enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_options *options,
@@ -461,7 +561,7 @@ void gpu_exec_destroy(struct gpu_exec *exec)
     for (size_t i = 0; i < exec->n_kv_chunks; i++)
         vk_chunk_destroy(vk, exec->kv_chunks[i]);
     const uint32_t chunks[] = {exec->activations, exec->batch_upload, exec->batch_device,
-                               exec->readback};
+                               exec->readback, exec->hops};
     for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
         if (chunks[i])
             vk_chunk_destroy(vk, chunks[i]);

@@ -1,6 +1,6 @@
 /*
- * exec.h — runs a model's graph on the GPU: programs per bucket, recorded once, submitted for each
- * batch.
+ * exec.h — runs a model's graph, or this device's part of it, on the GPU: programs per bucket,
+ * recorded once, submitted for each batch.
  *
  * Owns the cache's pages on the device, the batch buffer, activations, logits and the programs.
  * Weights (place.h) and the device belong to the caller. One thread.
@@ -12,7 +12,7 @@
 
 struct gpu_exec;
 
-/* Builds the graph for a bucket, initialising it. */
+/* Builds the device's graph for a bucket, initialising it. */
 typedef enum hth_status gpu_build_fn(void *user, struct graph *graph, int n_tokens, int n_outputs);
 
 struct gpu_exec_options {
@@ -24,7 +24,7 @@ struct gpu_exec_options {
     const char *forced_rows;  /* NULL: selection */
     int n_seqs, table_stride; /* of the page table */
     int max_tokens;           /* of a batch */
-    uint64_t kv_page_bytes;
+    uint64_t kv_page_bytes;   /* of the layers whose cache is here; 0: none is */
     int n_kv_pages;
     bool profile; /* a timestamp around every step */
 };
@@ -40,8 +40,25 @@ void gpu_exec_destroy(struct gpu_exec *exec);
  * next run; NULL without outputs. Errors: the device's (HTH_ERROR_DEVICE_LOST included). */
 HTH_MUST_CHECK gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits);
 
+/* The same in pieces, where other devices run parts of the graph (op/partition.h): start, then
+ * advance whenever something new was handed over, finish at the end, also after a failure.
+ * Advancing submits all that takes no hop above number `given`, and does not wait. What a hop
+ * brings from here can be read after waiting for it. */
+HTH_MUST_CHECK gpu_exec_start(struct gpu_exec *exec, const struct batch *batch);
+HTH_MUST_CHECK gpu_exec_advance(struct gpu_exec *exec, int given);
+HTH_MUST_CHECK gpu_exec_wait_hop(struct gpu_exec *exec, int hop);
+HTH_MUST_CHECK gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
+                               const float **logits);
+
+/* The hops' memory, from start to finish; NULL if there is none. */
+void *gpu_exec_hops(struct gpu_exec *exec);
+
 /* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
 int gpu_bucket(int n);
+
+/* The same for outputs: few keep their number; a batch that wants most of its rows gets room for
+ * all. */
+int gpu_output_bucket(int n_outputs, int n_tokens);
 
 /* The program for a bucket, compiled if need be; for listings and tests. */
 HTH_MUST_CHECK gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,

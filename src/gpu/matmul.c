@@ -188,7 +188,7 @@ static enum hth_status matvec_add(struct compile *c, struct dispatch *d, struct 
         d->groups[0] += (a->n[i] + rows - 1) / rows;
     /* a vocabulary can have more rows than a dimension has workgroups: 65535 is all that is sure */
     uint32_t most = c->env.caps->max_groups[0];
-    d->groups[2] = (d->groups[0] + most - 1) / most;
+    d->groups[2] = 1 + (d->groups[0] - 1) / most; /* which may be all that 32 bits hold */
     d->groups[0] = (d->groups[0] + d->groups[2] - 1) / d->groups[2];
     d->args = a;
     d->args_bytes = sizeof *a;

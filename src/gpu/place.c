@@ -127,10 +127,12 @@ static uint64_t chunk_limit(const struct vk_caps *caps)
 }
 
 static enum hth_status plan_chunks(struct place *place, const struct weight *const *weights,
-                                   struct cursor *cursor, const struct log *log)
+                                   const bool *wanted, struct cursor *cursor, const struct log *log)
 {
     for (size_t i = 0; i < place->n_weights; i++) {
         struct placed *placed = &place->weights[i];
+        if (wanted && !wanted[i])
+            continue;
         placed->weight = weights[i];
         placed->n_parts = count_parts(weights[i], cursor->limit_bytes);
         if (placed->n_parts == 0)
@@ -156,8 +158,10 @@ static enum hth_status fill_chunks(struct place *place, const struct place_optio
 {
     uint64_t total = 0, done = 0;
     for (size_t i = 0; i < place->n_weights; i++)
-        total += place->weights[i].weight->size_bytes;
+        total += place->weights[i].weight ? place->weights[i].weight->size_bytes : 0;
     for (size_t i = 0; i < place->n_weights; i++) {
+        if (!place->weights[i].weight)
+            continue;
         enum hth_status status = upload_weight(place, &place->weights[i]);
         if (status == HTH_ERROR_MEMORY)
             return log_fail_memory(log, place->weights[i].weight->name, 0);
@@ -181,7 +185,7 @@ enum hth_status place_weights(struct place *out, struct vk *vk, const struct wei
     place->weights = arena_calloc(&place->arena, n_weights, sizeof *place->weights);
     place->chunks = arena_calloc(&place->arena, VK_MAX_CHUNKS, sizeof *place->chunks);
     enum hth_status status = place->weights && place->chunks
-                                 ? plan_chunks(place, weights, &cursor, log)
+                                 ? plan_chunks(place, weights, options->wanted, &cursor, log)
                                  : log_fail_memory(log, "the list of weights", n_weights);
     for (size_t i = 0; status == HTH_OK && i < cursor.n_chunks; i++) {
         status = vk_chunk_create(vk, sizes[i] + VK_REF_ALIGN, VK_MEMORY_DEVICE, "weights",

@@ -41,11 +41,13 @@ typedef bool place_progress_fn(void *user, uint64_t done_bytes, uint64_t total_b
 struct place_options {
     place_progress_fn *progress; /* may be NULL */
     void *user;
+    const bool *wanted;   /* [n_weights]; NULL: all */
     bool scatter_experts; /* tests: experts far apart, in an odd order */
 };
 
-/* Allocates chunks for all weights and uploads them. Errors: HTH_ERROR_MEMORY or HTH_ERROR_LIMIT
- * when they do not fit (said with sizes and budget), HTH_ERROR_CANCELLED, the device's. */
+/* Allocates chunks for the weights that are wanted and uploads them. Errors: HTH_ERROR_MEMORY or
+ * HTH_ERROR_LIMIT when they do not fit (said with sizes and budget), HTH_ERROR_CANCELLED, the
+ * device's. */
 HTH_MUST_CHECK place_weights(struct place *out, struct vk *vk, const struct weight *const *weights,
                              size_t n_weights, const struct place_options *options,
                              const struct log *log);

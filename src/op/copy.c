@@ -7,7 +7,7 @@
 static const char *check(const struct op *op)
 {
     const struct tensor *x = op->in[0], *out = op->out[0];
-    if (!x || !out || x->kind == TENSOR_KV || out->kind != TENSOR_ACTIVATION)
+    if (!x || !out || x->kind == TENSOR_KV || out->kind == TENSOR_KV || out->kind == TENSOR_WEIGHT)
         return "it takes and gives rows";
     if (x->dtype != out->dtype || !tensor_same_shape(x, out) || x->rows != out->rows)
         return "what comes out has not the type and shape of what goes in";

@@ -34,7 +34,7 @@ enum op_kind {
     OP_ADD,
     OP_MUL,
     OP_SCALE,        /* by a constant, or by position */
-    OP_COPY,         /* between devices; partition puts it in */
+    OP_COPY,         /* to or from a hop, or both; partition puts it in */
     OP_ADD_RMS_NORM, /* fused: residual + x, and its norm */
     OP_MATMUL_GLU,   /* fused: gate, up and GLU */
     OP_MATMUL_QKV,   /* fused: up to three matmuls of one input */
@@ -69,7 +69,8 @@ struct weight {
 enum tensor_kind {
     TENSOR_WEIGHT,
     TENSOR_ACTIVATION,
-    TENSOR_KV, /* one layer's part of the cache */
+    TENSOR_KV,  /* one layer's part of the cache */
+    TENSOR_HOP, /* host memory, in which one device hands an activation to another */
 };
 
 /* Which number of the batch bounds the rows that are really there: a graph is built for a bucket of
@@ -96,6 +97,8 @@ struct tensor {
     enum row_count rows;         /* bounds the outermost dimension */
     const struct weight *weight; /* TENSOR_WEIGHT */
     struct kv_geom kv;           /* TENSOR_KV */
+    int hop;                     /* TENSOR_HOP: its number (partition.h), and where it lies */
+    uint64_t hop_offset;         /* bytes */
     struct tensor *view_of;      /* shares the bytes of this one, from view_offset elements on */
     int64_t view_offset;
     int id; /* position in graph.tensors */
@@ -298,7 +301,7 @@ struct tensor *op_add(struct graph *g, const char *label, struct tensor *a, stru
 struct tensor *op_mul(struct graph *g, const char *label, struct tensor *a, struct tensor *b);
 struct tensor *op_scale(struct graph *g, const char *label, struct tensor *x,
                         const struct scale_params *params);
-/* The same on another device; only partition calls it. */
+/* The same bytes, elsewhere. */
 struct tensor *op_copy(struct graph *g, const char *label, struct tensor *x);
 
 #endif

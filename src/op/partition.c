@@ -1,60 +1,319 @@
 #include "op/partition.h"
 
 #include "base/mem.h"
+#include "op/op_impl.h"
 
-static int device_of_all(const struct graph *graph, int (*device_of)(void *, const struct op *),
-                         void *user)
+enum { HOP_ALIGN = 256 };
+
+/* A hop under way: which ops of its devices' lists write and read it. */
+struct way {
+    size_t written, read; /* SIZE_MAX: not yet */
+};
+
+struct splitter {
+    struct graph *whole;
+    struct partition *out;
+    const struct partition_options *opt;
+    struct tensor **here; /* [tensor × device]: what stands for it there, or NULL */
+    int *coming;          /* [tensor × device]: number of the hop that brings it, or −1 */
+    uint32_t *readers;    /* [tensor]: bits of devices */
+    struct way *ways;
+    size_t cap_hops, cap_ways;
+};
+
+static size_t at(const struct splitter *s, const struct tensor *tensor, int device)
 {
-    if (!device_of)
-        return 0;
-    int first = graph->n_ops ? device_of(user, graph->ops[0]) : 0;
+    return (size_t)tensor->id * (size_t)s->opt->n_devices + (size_t)device;
+}
+
+static enum hth_status fail_memory(struct splitter *s)
+{
+    return log_fail_memory(s->whole->log, "the parts of a graph", s->whole->arena.used_bytes);
+}
+
+/* --- hops ------------------------------------------------------------------------------------- */
+
+/* Has hop `old` surely been read when the next op of its writer runs? The writer has then already
+ * taken something out that the reader wrote after reading it. */
+static bool surely_read(const struct splitter *s, int old)
+{
+    const struct hop *hop = &s->out->hops[old];
+    if (s->ways[old].read == SIZE_MAX)
+        return false;
+    for (int i = old + 1; i < s->out->n_hops; i++) {
+        const struct hop *back = &s->out->hops[i];
+        if (back->from == hop->to && back->to == hop->from && s->ways[i].read != SIZE_MAX &&
+            s->ways[i].written > s->ways[old].read)
+            return true;
+    }
+    return false;
+}
+
+/* Is none of the hops since then, but the new one, in the same place? */
+static bool is_latest(const struct splitter *s, int old)
+{
+    for (int i = old + 1; i < s->out->n_hops - 1; i++)
+        if (s->out->hops[i].offset == s->out->hops[old].offset)
+            return false;
+    return true;
+}
+
+/* A place for a hop: that of an earlier one which is done with, or a new one. */
+static uint64_t hop_place(struct splitter *s, const struct hop *hop)
+{
+    for (int i = 0; i < s->out->n_hops - 1; i++) {
+        const struct hop *old = &s->out->hops[i];
+        if (old->from == hop->from && old->to == hop->to && old->size_bytes >= hop->size_bytes &&
+            is_latest(s, i) && surely_read(s, i))
+            return old->offset;
+    }
+    uint64_t offset = s->out->hop_bytes;
+    s->out->hop_bytes += align_up(hop->size_bytes, HOP_ALIGN);
+    return offset;
+}
+
+/* The number of a new hop; −1 after a failure. */
+static int add_hop(struct splitter *s, int from, int to, uint64_t size_bytes)
+{
+    size_t n = (size_t)s->out->n_hops + 1;
+    struct hop *hops = mem_grow(s->out->hops, &s->cap_hops, n, sizeof *hops);
+    if (hops)
+        s->out->hops = hops;
+    struct way *ways = mem_grow(s->ways, &s->cap_ways, n, sizeof *ways);
+    if (ways)
+        s->ways = ways;
+    if (!hops || !ways)
+        return -1;
+    int number = s->out->n_hops++;
+    hops[number] = (struct hop){.from = from, .to = to, .size_bytes = size_bytes};
+    ways[number] = (struct way){SIZE_MAX, SIZE_MAX};
+    hops[number].offset = hop_place(s, &hops[number]);
+    return number;
+}
+
+/* --- tensors ---------------------------------------------------------------------------------- */
+
+/* A tensor of a device's graph with the shape of one of the whole. */
+static struct tensor *make_like(struct graph *graph, const struct tensor *like, const char *suffix)
+{
+    struct tensor *tensor = graph_activation(graph, like->name, like->dtype, like->ne, like->rows);
+    if (graph->status != HTH_OK)
+        return NULL;
+    if (suffix && !(tensor->name = arena_printf(&graph->arena, "%s%s", like->name, suffix)))
+        graph->status = HTH_ERROR_MEMORY;
+    int id = tensor->id;
+    const char *name = tensor->name;
+    *tensor = *like;
+    tensor->id = id;
+    tensor->name = name;
+    tensor->view_of = NULL;
+    tensor->view_offset = 0;
+    return tensor;
+}
+
+static struct tensor *make_hop(struct graph *graph, const struct tensor *like, int number,
+                               uint64_t offset)
+{
+    struct tensor *tensor = make_like(graph, like, ".hop");
+    if (tensor) {
+        tensor->kind = TENSOR_HOP;
+        tensor->hop = number;
+        tensor->hop_offset = offset;
+    }
+    return tensor;
+}
+
+static void append_copy(struct graph *graph, struct tensor *from, struct tensor *to)
+{
+    if (!from || !to)
+        return;
+    struct op op = {.kind = OP_COPY, .label = to->name, .in = {from}, .out = {to}};
+    graph_append(graph, &op);
+}
+
+static enum hth_status write_hop(struct splitter *s, int number, const struct tensor *what,
+                                 struct tensor *from)
+{
+    const struct hop *hop = &s->out->hops[number];
+    struct graph *graph = &s->out->graphs[hop->from];
+    append_copy(graph, from, make_hop(graph, what, number, hop->offset));
+    s->ways[number].written = graph->n_ops - 1;
+    return graph->status;
+}
+
+/* Sends a tensor that was just made on `device` to a reader elsewhere. */
+static enum hth_status send(struct splitter *s, const struct tensor *what, int device, int reader)
+{
+    int host = s->opt->host, first = device == host || reader == host ? reader : host;
+    uint64_t bytes = tensor_bytes(what);
+    int number = add_hop(s, device, first, bytes);
+    if (number < 0)
+        return fail_memory(s);
+    enum hth_status status = write_hop(s, number, what, s->here[at(s, what, device)]);
+    if (status != HTH_OK || first == reader) {
+        s->coming[at(s, what, reader)] = number;
+        return status;
+    }
+    struct graph *graph = &s->out->graphs[host];
+    struct tensor *arrived = make_hop(graph, what, number, s->out->hops[number].offset);
+    s->ways[number].read = graph->n_ops;
+    int onward = add_hop(s, host, reader, bytes);
+    if (onward < 0)
+        return fail_memory(s);
+    s->coming[at(s, what, reader)] = onward;
+    return write_hop(s, onward, what, arrived);
+}
+
+/* Takes a tensor out of the hop that brought it. */
+static struct tensor *receive(struct splitter *s, const struct tensor *what, int device)
+{
+    struct graph *graph = &s->out->graphs[device];
+    int number = s->coming[at(s, what, device)];
+    if (number < 0) {
+        graph_fail(graph, HTH_ERROR_UNSUPPORTED, "%s: no op makes it", what->name);
+        return NULL;
+    }
+    struct tensor *hop = make_hop(graph, what, number, s->out->hops[number].offset);
+    struct tensor *tensor = make_like(graph, what, NULL);
+    append_copy(graph, hop, tensor);
+    s->ways[number].read = graph->n_ops - 1;
+    return tensor;
+}
+
+/* What stands for `tensor` on a device where an op reads it, or for what an op makes there. */
+static struct tensor *bring(struct splitter *s, const struct tensor *tensor, int device, bool made)
+{
+    struct tensor **there = &s->here[at(s, tensor, device)];
+    struct graph *graph = &s->out->graphs[device];
+    if (*there || graph->status != HTH_OK)
+        return *there;
+    if (tensor->kind == TENSOR_WEIGHT) {
+        *there = graph_weight(graph, tensor->weight);
+    } else if (tensor->view_of) {
+        struct tensor *base = bring(s, tensor->view_of, device, made);
+        *there = base ? make_like(graph, tensor, NULL) : NULL;
+        if (*there) {
+            (*there)->view_of = base;
+            (*there)->view_offset = tensor->view_offset;
+        }
+    } else if (made || tensor->kind == TENSOR_KV) {
+        *there = make_like(graph, tensor, NULL);
+    } else {
+        *there = receive(s, tensor, device);
+    }
+    return *there;
+}
+
+/* --- ops -------------------------------------------------------------------------------------- */
+
+static enum hth_status check_cache(const struct splitter *s, const struct tensor *kv, int device)
+{
+    for (int d = 0; d < s->opt->n_devices; d++)
+        if (d != device && s->here[at(s, kv, d)])
+            return log_fail(s->whole->log, HTH_ERROR_UNSUPPORTED,
+                            "%s: the cache of a layer is on one device, not on two", kv->name);
+    return HTH_OK;
+}
+
+static enum hth_status place_op(struct splitter *s, const struct op *op, int device)
+{
+    struct graph *graph = &s->out->graphs[device];
+    struct op copy = *op;
+    copy.label = arena_strdup(&graph->arena, op->label);
+    if (!copy.label)
+        return fail_memory(s);
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && !(copy.in[i] = bring(s, op->in[i], device, false)))
+            return graph->status ? graph->status : fail_memory(s);
+    for (int i = 0; i < OP_MAX_OUT; i++)
+        if (op->out[i] && !(copy.out[i] = bring(s, op->out[i], device, true)))
+            return graph->status ? graph->status : fail_memory(s);
+    struct op *placed = graph_append(graph, &copy);
+    if (!placed)
+        return graph->status;
+    placed->layer = op->layer;
+    enum hth_status status = HTH_OK;
+    for (int i = 0; i < OP_MAX_OUT && status == HTH_OK; i++) {
+        const struct tensor *made = op->out[i] ? tensor_base(op->out[i], NULL) : NULL;
+        if (made && made->kind == TENSOR_KV)
+            status = check_cache(s, made, device);
+        for (int d = 0; made && d < s->opt->n_devices && status == HTH_OK; d++)
+            if (d != device && made->kind == TENSOR_ACTIVATION && (s->readers[made->id] >> d & 1))
+                status = send(s, made, device, d);
+    }
+    return status;
+}
+
+static void find_readers(struct splitter *s)
+{
+    for (size_t i = 0; i < s->whole->n_ops; i++)
+        for (int k = 0; k < OP_MAX_IN; k++)
+            if (s->whole->ops[i]->in[k])
+                s->readers[tensor_base(s->whole->ops[i]->in[k], NULL)->id] |=
+                    1u << s->opt->device_of[i];
+}
+
+static enum hth_status split(struct splitter *s)
+{
+    size_t n = s->whole->n_tensors + 1, cells = n * (size_t)s->opt->n_devices;
+    s->here = mem_calloc(cells, sizeof *s->here);
+    s->coming = mem_calloc(cells, sizeof *s->coming);
+    s->readers = mem_calloc(n, sizeof *s->readers);
+    if (!s->here || !s->coming || !s->readers)
+        return fail_memory(s);
+    for (size_t i = 0; i < cells; i++)
+        s->coming[i] = -1;
+    find_readers(s);
+    for (size_t i = 0; i < s->whole->n_ops; i++) {
+        enum hth_status status = place_op(s, s->whole->ops[i], s->opt->device_of[i]);
+        if (status != HTH_OK)
+            return status;
+    }
+    for (int d = 0; d < s->opt->n_devices && s->whole->logits; d++)
+        if (s->here[at(s, s->whole->logits, d)])
+            s->out->graphs[d].logits = s->here[at(s, s->whole->logits, d)];
+    return HTH_OK;
+}
+
+/* The device of all ops, or −1. */
+static int only_device(const struct graph *graph, const struct partition_options *options)
+{
     for (size_t i = 1; i < graph->n_ops; i++)
-        if (device_of(user, graph->ops[i]) != first)
+        if (options->device_of[i] != options->device_of[0])
             return -1;
-    return first;
+    return graph->n_ops ? options->device_of[0] : options->host;
 }
 
 enum hth_status partition_graph(struct partition *out, struct graph *graph,
-                                int (*device_of)(void *user, const struct op *op), void *user)
+                                const struct partition_options *options)
 {
-    const struct log *log = graph->log;
-    *out = (struct partition){0};
+    *out = (struct partition){.n_devices = options->n_devices};
     enum hth_status status = graph->status;
-    if (status != HTH_OK)
-        goto fail;
-    int device = device_of_all(graph, device_of, user);
-    if (device < 0) {
-        status = log_fail(log, HTH_ERROR_UNSUPPORTED,
-                          "a model over several devices is not possible yet: choose one");
-        goto fail;
+    for (int d = 0; d < options->n_devices; d++)
+        graph_init(&out->graphs[d], graph->n_tokens, graph->n_outputs, graph->log);
+    int only = status == HTH_OK ? only_device(graph, options) : 0;
+    if (status == HTH_OK && only >= 0) {
+        out->graphs[only] = *graph;
+        graph_init(graph, 0, 0, out->graphs[only].log);
+        return HTH_OK;
     }
-    out->graphs = mem_calloc(1, sizeof *out->graphs);
-    out->devices = mem_calloc(1, sizeof *out->devices);
-    struct graph *part = mem_alloc(sizeof *part);
-    if (!out->graphs || !out->devices || !part) {
-        mem_free(part);
-        status = log_fail_memory(log, "the parts of a graph", sizeof *part);
-        goto fail;
-    }
-    *part = *graph;
-    graph_init(graph, 0, 0, log);
-    out->graphs[0] = part;
-    out->devices[0] = device;
-    out->n_parts = 1;
-    return HTH_OK;
-fail:
+    struct splitter s = {.whole = graph, .out = out, .opt = options};
+    if (status == HTH_OK)
+        status = split(&s);
+    mem_free(s.here);
+    mem_free(s.coming);
+    mem_free(s.readers);
+    mem_free(s.ways);
     graph_free(graph);
-    partition_free(out);
+    if (status != HTH_OK)
+        partition_free(out);
     return status;
 }
 
 void partition_free(struct partition *partition)
 {
-    for (int i = 0; i < partition->n_parts; i++) {
-        graph_free(partition->graphs[i]);
-        mem_free(partition->graphs[i]);
-    }
-    mem_free(partition->graphs);
-    mem_free(partition->devices);
+    for (int d = 0; d < partition->n_devices; d++)
+        graph_free(&partition->graphs[d]);
+    mem_free(partition->hops);
     *partition = (struct partition){0};
 }

@@ -1,25 +1,45 @@
 /*
- * partition.h — one graph and a plan become a graph per device, copies between them explicit.
+ * partition.h — one graph and a device for each op become a graph per device, copies between them
+ * explicit.
  *
- * Owns the parts it makes. With one device the only part is the whole. One thread.
+ * A tensor that another device reads goes through a hop: a piece of host memory. Right after it is
+ * made, a copy op writes it there; before its first reader a copy op takes it out. All devices run
+ * their ops in the order of the whole graph, so whoever waits at a copy waits for one that comes
+ * earlier there: nobody waits for ever. From one card to another the host passes it on.
+ *
+ * Owns the graphs and hops it makes. With one device its graph is the whole. One thread.
  */
 #ifndef OP_PARTITION_H
 #define OP_PARTITION_H
 
 #include "op/op.h"
 
-struct partition {
-    struct graph **graphs; /* one per device, in the order they run */
-    int *devices;
-    int n_parts;
+enum { PARTITION_MAX_DEVICES = 16 };
+
+struct hop {
+    int from, to;                /* devices */
+    uint64_t offset, size_bytes; /* in the hops' memory, for all rows of the bucket */
 };
 
-/* Moves the contents of `graph` into the parts (also on failure: it is left empty, the struct
- * itself stays the caller's). `device_of` says where an op runs; NULL: all on device 0. Errors:
- * HTH_ERROR_UNSUPPORTED for more than one device, HTH_ERROR_MEMORY, and what building the graph had
- * failed with. */
+struct partition {
+    struct graph graphs[PARTITION_MAX_DEVICES]; /* without ops: nothing to do */
+    int n_devices;
+    struct hop *hops; /* by number, in the order in which they are written */
+    int n_hops;
+    uint64_t hop_bytes; /* what the hops' memory must have */
+};
+
+struct partition_options {
+    int n_devices;
+    int host;             /* the device that reaches the hops' memory of all others: the CPU */
+    const int *device_of; /* [graph->n_ops] */
+};
+
+/* Moves the contents of `graph` into graphs per device (also on failure: it is left empty, the
+ * struct itself stays the caller's). Errors: HTH_ERROR_MEMORY, HTH_ERROR_UNSUPPORTED where two
+ * devices would write one layer's cache, and what building the graph had failed with. */
 HTH_MUST_CHECK partition_graph(struct partition *out, struct graph *graph,
-                               int (*device_of)(void *user, const struct op *op), void *user);
+                               const struct partition_options *options);
 void partition_free(struct partition *partition);
 
 #endif

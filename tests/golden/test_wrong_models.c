@@ -52,7 +52,7 @@ static double run_graph(const struct model *model, const struct graph *graph, ui
     struct cpu_exec *exec;
     struct cpu_exec_options options = {.float_only = true};
     if (cpu_exec_create(&exec, graph, &options, test_log()) != HTH_OK ||
-        cpu_exec_run(exec, &batch, pages) != HTH_OK)
+        cpu_exec_run(exec, &batch, pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());
     double nmse =
         test_nmse(golden->logits, cpu_exec_logits(exec), (size_t)n * (size_t)model->hp.n_vocab);

@@ -157,7 +157,7 @@ static void run(struct fixture *f, int seq, int first, int n, int bucket, float 
     struct cpu_exec *exec;
     struct cpu_exec_options options = {f->pool, f->float_only, f->check};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
-    if (cpu_exec_run(exec, &batch, f->pages) != HTH_OK)
+    if (cpu_exec_run(exec, &batch, f->pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());
     memcpy(out, cpu_exec_logits(exec), (size_t)n * VOCAB * sizeof *out);
     assert_true(cpu_exec_bytes(exec) > 0);
@@ -242,7 +242,7 @@ TEST(two_sequences)
     struct cpu_exec *exec;
     struct cpu_exec_options options = {.pool = f.pool};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_OK);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
     memcpy(split + 12 * VOCAB, cpu_exec_logits(exec), 21 * VOCAB * sizeof *split);
     same(whole, split, 33, 1e-5);
     cpu_exec_destroy(exec);
@@ -300,22 +300,22 @@ TEST(bad_batches)
     int32_t ids[5] = {0, 1, VOCAB, -1, 0}, pos[5] = {0, 1, 2, 3, 4}, seqs[5] = {0};
     int32_t outputs[3] = {0, 2, 1};
     struct batch batch = {2, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1};
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_OK);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
     batch.n_tokens = 3;
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_ERROR_ARGUMENT);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_ERROR_ARGUMENT);
     assert_logged("token 50 is out of range: the vocabulary has 50");
     ids[2] = -7;
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_ERROR_ARGUMENT);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_ERROR_ARGUMENT);
     assert_logged("token -7 is out of range");
     batch.n_tokens = 5;
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_ERROR_ARGUMENT);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_ERROR_ARGUMENT);
     assert_logged("a batch of 5 tokens with 1 outputs does not fit into 4 and 2");
     batch.n_tokens = 2;
     batch.n_outputs = 2;
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_ERROR_ARGUMENT);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_ERROR_ARGUMENT);
     assert_logged("output 1 of a batch of 2 tokens is row 2");
     batch.n_outputs = 0;
-    assert_int_equal(cpu_exec_run(exec, &batch, f.pages), HTH_OK);
+    assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
     cpu_exec_destroy(exec);
     graph_free(&g);
     end(&f);
@@ -352,7 +352,7 @@ TEST(allocations)
     struct batch batch = {3, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1};
     int n_asked = 0;
     mem_set_hook(refuse, &n_asked);
-    enum hth_status status = cpu_exec_run(exec, &batch, f.pages);
+    enum hth_status status = cpu_exec_run(exec, &batch, f.pages, NULL);
     mem_set_hook(NULL, NULL);
     assert_int_equal(status, HTH_OK);
     assert_int_equal(n_asked, 0);

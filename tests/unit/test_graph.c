@@ -3,7 +3,6 @@
 
 #include "harness/test.h"
 #include "op/op_def.h"
-#include "op/partition.h"
 
 /* Building graphs: shapes, names, failures; what well-formed means for each op. */
 
@@ -357,7 +356,7 @@ TEST(checks_of_rope_and_attention)
     graph_free(&g);
 }
 
-/* --- memory and parts --- */
+/* --- memory --- */
 
 static enum hth_status build_and_free(void *arg)
 {
@@ -374,40 +373,6 @@ static enum hth_status build_and_free(void *arg)
 TEST(out_of_memory)
 {
     test_each_allocation_fails(build_and_free, NULL);
-}
-
-static int device_by_layer(void *user, const struct op *op)
-{
-    return op->layer >= 0 ? *(int *)user : 0;
-}
-
-static enum hth_status partition_and_free(void *arg)
-{
-    struct graph g;
-    begin(&g, 2);
-    struct weight w = weight_of("w", &dtype_q8_0, 32, 32), norm = weight_of("n", &dtype_f32, 32, 1);
-    build_small(&g, &w, &norm);
-    struct partition partition;
-    enum hth_status status = partition_graph(&partition, &g, device_by_layer, arg);
-    if (status == HTH_OK) {
-        assert_int_equal(partition.n_parts, 1);
-        assert_int_equal(partition.devices[0], 0);
-        assert_int_equal(partition.graphs[0]->n_ops, 4);
-        assert_string_equal(partition.graphs[0]->logits->name, "blk.3.out");
-    }
-    assert_int_equal(g.n_ops, 0);
-    partition_free(&partition);
-    graph_free(&g);
-    return status;
-}
-
-TEST(partition)
-{
-    int second = 0;
-    test_each_allocation_fails(partition_and_free, &second);
-    second = 1;
-    assert_int_equal(partition_and_free(&second), HTH_ERROR_UNSUPPORTED);
-    assert_logged("several devices");
 }
 
 /* Every kind of op has its definition, once. */

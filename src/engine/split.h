@@ -1,0 +1,38 @@
+/*
+ * split.h — which device has what of a model: weights, the cache of each layer, and so the ops.
+ *
+ * Owns two lists of device numbers, filled when a model is opened. Pure: no device is touched. Any
+ * thread may read.
+ */
+#ifndef ENGINE_SPLIT_H
+#define ENGINE_SPLIT_H
+
+#include "hearth/hearth.h"
+#include "model/model.h"
+
+enum split_device { SPLIT_HOST, SPLIT_GPU, SPLIT_DEVICES };
+
+struct split {
+    uint8_t *of_weight; /* [n_weights] */
+    uint8_t *of_cache;  /* [n_layer] */
+    bool used[SPLIT_DEVICES];
+};
+
+/* Decides by the options; without a GPU all is the host's. Vectors (norms, biases) are on every
+ * device, whatever the list says. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK split_create(struct split *out, const struct model *model,
+                            const struct hth_model_options *options, bool gpu);
+void split_free(struct split *split);
+
+bool split_is_vector(const struct weight *weight);
+
+/* Lays out the pages of the cache: offsets of each layer within the page of its device, whose bytes
+ * go to page_bytes (0: no layer's cache is there). HTH_ERROR_LIMIT: a page would be too large. */
+HTH_MUST_CHECK split_cache(const struct split *split, struct kv_geom *layers, int n_layer,
+                           uint64_t page_bytes[SPLIT_DEVICES], const struct log *log);
+
+/* Keeps of a whole model's graph the part of one device (op/partition.h). */
+HTH_MUST_CHECK split_graph(const struct split *split, struct graph *graph,
+                           enum split_device device);
+
+#endif
