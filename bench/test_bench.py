@@ -150,8 +150,8 @@ class Peer(Fakes):
 
 
 class Formats(Fakes):
-    def formats(self, ratios, *argv):
-        cases = [{"format": f"F{i}", "row": "row", "n": 1, "k": 2, "columns": 3, "time_us": 1, "weights_per_s": 1e9, "gb_per_s": 1, "gflop_per_s": 1,
+    def formats(self, ratios, *argv, names="F"):
+        cases = [{"format": f"{names}{i}", "row": "row", "n": 1, "k": 2, "columns": 3, "time_us": 1, "weights_per_s": 1e9, "gb_per_s": 1, "gflop_per_s": 1,
                   "rounds": 3, "ratio": ratio} for i, ratio in enumerate(ratios)]
         text = json.dumps({"device": "d", "driver": "v", "base": "Q4_1", "cases": cases})
         path = self.program("opbench", f"print({text!r})", head="#!{python}\n")
@@ -160,16 +160,23 @@ class Formats(Fakes):
     def test_reached(self):
         code, report = self.formats([1.0, 0.6, None])
         self.assertEqual(code, 0)
-        self.assertIn("Least: 0.60 (F1", report)
+        self.assertIn(": 0.60 (F1", report)
         self.assertIn("reached", report)
         self.assertTrue(re.search(r"F2 .*\| +- \|", report))
 
     def test_below(self):
         code, report = self.formats([1.0, 0.599, 0.4])
         self.assertEqual(code, 1)
-        self.assertIn("Least: 0.40 (F2", report)
+        self.assertIn(": 0.40 (F2", report)
         self.assertIn("2 of 3 are below", report)
         self.assertEqual(self.formats([1.0, 0.599, 0.4], "--least", "0.3")[0], 0)
+
+    def test_what_is_looked_up(self):
+        self.assertEqual(self.formats([1.0, 0.35], names="IQ3_")[0], 0)
+        code, report = self.formats([0.5, 0.34], names="IQ2_")
+        self.assertEqual(code, 1)
+        self.assertIn("1 of 2 are below", report)
+        self.assertEqual(self.formats([0.5], names="IQ4_")[0], 1)
 
     def test_nothing_compared(self):
         self.assertEqual(self.formats([None])[0], 1)
