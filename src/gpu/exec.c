@@ -444,14 +444,15 @@ void *gpu_exec_hops(struct gpu_exec *exec)
 enum hth_status gpu_exec_advance(struct gpu_exec *exec, int given)
 {
     struct bucket *bucket = exec->running;
-    enum hth_status status = HTH_OK;
-    for (; exec->next < bucket->n_segments && status == HTH_OK; exec->next++) {
+    for (; exec->next < bucket->n_segments; exec->next++) {
         struct segment *segment = &bucket->segments[exec->next];
         if (segment->takes > given)
             break;
-        status = vk_submit(exec->opt.vk, segment->cmd, &segment->ticket);
+        enum hth_status status = vk_submit(exec->opt.vk, segment->cmd, &segment->ticket);
+        if (status)
+            return status;
     }
-    return status;
+    return HTH_OK;
 }
 
 enum hth_status gpu_exec_wait_hop(struct gpu_exec *exec, int hop)

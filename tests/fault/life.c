@@ -43,7 +43,8 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .log = note,
                                         .log_user = life,
                                         .log_level = HTH_LOG_WARNING,
-                                        .treat_as_discrete = life->discrete};
+                                        .treat_as_discrete = life->discrete,
+                                        .gpu_layers = life->gpu_layers};
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
     if (status == HTH_OK)
         status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);

@@ -19,6 +19,7 @@ struct life {
     const char *path;   /* of a model with a vocabulary and a chat template */
     const char *device; /* "cpu", "vulkan:0" */
     bool discrete;
+    int gpu_layers;
     void (*closing)(void); /* called when nothing is left but to close; may be NULL */
 
     /* what came of it */

@@ -72,6 +72,12 @@ TEST(vulkan)
     fail_each(&(struct life){.path = life_model(), .device = test_device()}, true, 13);
 }
 
+TEST(vulkan_and_cpu)
+{
+    fail_each(&(struct life){.path = life_model(), .device = test_device(), .gpu_layers = 1}, true,
+              13);
+}
+
 TEST(vulkan_discrete)
 {
     fail_each(&(struct life){.path = life_model(), .device = test_device(), .discrete = true}, true,

@@ -71,12 +71,13 @@ static void fail_one(struct life *life, const struct layer_call *call, int numbe
         check(life, call->name, number, result);
 }
 
-static void fail_each(bool discrete, int usual)
+static void fail_each(struct life life, int usual)
 {
     enum { MAX_CALLS = 64 };
     layer = layer_use();
     const int stride = stride_or(usual);
-    struct life life = {.path = life_model(), .device = test_device(), .discrete = discrete};
+    life.path = life_model();
+    life.device = test_device();
     int n_calls[MAX_CALLS], n = 0, n_tried = 0, n_ended = 0;
     life.closing = closing;
     life_run(&life);
@@ -106,12 +107,17 @@ static void fail_each(bool discrete, int usual)
 
 TEST(unified)
 {
-    fail_each(false, 13);
+    fail_each((struct life){0}, 13);
 }
 
 TEST(discrete)
 {
-    fail_each(true, 13);
+    fail_each((struct life){.discrete = true}, 13);
+}
+
+TEST(split)
+{
+    fail_each((struct life){.gpu_layers = 1}, 13);
 }
 
 /* --- a queue for copies ----------------------------------------------------------------------- */
