@@ -36,8 +36,10 @@ struct hth_model;
 /* Loading goes on while this returns true; `done` of `total` bytes are where they belong. */
 typedef bool hth_progress_fn(void *user, uint64_t done, uint64_t total);
 
-/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 as otherwise. */
-typedef int hth_place_fn(void *user, const char *tensor);
+/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 as otherwise.
+ * Asked for each expert of a tensor that holds some (else `expert` is −1); an expert is on the GPU
+ * when all its matrices are. */
+typedef int hth_place_fn(void *user, const char *tensor, int expert);
 
 /* All zero: a real GPU if there is one, else the CPU; errors and warnings are dropped. */
 struct hth_model_options {

@@ -84,14 +84,16 @@ void main()
     uint tm = tid % LANES_M;
     uint tn = UNIFORM_COLUMNS ? gl_SubgroupID * gl_SubgroupSize / LANES_M : tid / LANES_M;
 
+    bool here = columns.w != REF_NONE; // an expert that is not gives zeros
+
     float acc[4u * MAX_TN];
     [[unroll]] for (uint r = 0u; r < 4u; r++) {
         uint i = min(row + 4u * tm + r, a.n - 1u);
-        float bias = a.bias != REF_NONE ? LOAD_F32(a.bias, columns.bias_first + a.y_first + i) : 0.0;
+        float bias = here && a.bias != REF_NONE ? LOAD_F32(a.bias, columns.bias_first + a.y_first + i) : 0.0;
         [[unroll]] for (uint c = 0u; c < TN; c++)
             acc[4u * c + r] = bias;
     }
-    for (uint u = 0u; u < a.k + 31u >> 5; u += UNITS) {
+    for (uint u = 0u; here && u < a.k + 31u >> 5; u += UNITS) {
         load_weights(columns.w, row, u, tid);
         load_columns(columns, u, tid);
         barrier();

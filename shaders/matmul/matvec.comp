@@ -130,10 +130,12 @@ void main()
     if (first >= there)
         return;
     uint bias_first = 0u; // biases of experts lie one after the other
+    bool here = true;     // an expert that is not gives zeros
     if (a.ids != REF_NONE) {
         uint expert = LOAD_U32(a.ids, first);
         bias_first = expert * n;
         w = LOAD_U32(a.table[0], expert);
+        here = w != REF_NONE;
         if (GLU != 0u)
             w_up = LOAD_U32(a.table[1], expert);
     }
@@ -147,8 +149,9 @@ void main()
     float acc[MAX_ACC], acc_up[MAX_ACC];
     [[unroll]] for (uint i = 0u; i < MAX_ACC; i++)
         acc[i] = acc_up[i] = 0.0;
-    accumulate(w, row, n, x_row, acc);
-    if (GLU != 0u)
+    if (here)
+        accumulate(w, row, n, x_row, acc);
+    if (GLU != 0u && here)
         accumulate(w_up, row, n, x_row, acc_up);
 
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
@@ -165,7 +168,7 @@ void main()
                 value += LOAD_F32(a.bias[part], bias_first + y_row);
             if (part == 0u && a.residual != REF_NONE)
                 value += LOAD_F32(a.residual, y);
-            STORE_F32(a.y[part], y, value);
+            STORE_F32(a.y[part], y, here ? value : 0.0);
         }
     }
 }

@@ -194,8 +194,13 @@ static void group_by_expert(const struct op_call *call, struct job *job, int n_c
         }
         first += n;
     }
-    for (int i = 0; i < n_columns; i++)
-        job->columns[next[expert_of(call, i)]++] = column_of(call, job, i);
+    for (int i = 0; i < n_columns; i++) {
+        int64_t e = expert_of(call, i);
+        struct column column = column_of(call, job, i);
+        job->columns[next[e]++] = column;
+        if (!view_expert(job->w, e)) /* on another device */
+            memset(column.y, 0, (size_t)job->w->ne[1] * sizeof *column.y);
+    }
 }
 
 struct quantize_job {

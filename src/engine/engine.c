@@ -142,23 +142,20 @@ static enum hth_status check_rows(const struct hth_model *model)
     return status;
 }
 
+static bool is_wanted(void *user, const struct weight *weight, int64_t expert)
+{
+    const struct hth_model *model = user;
+    return split_on_gpu(&model->split, weight, expert);
+}
+
 /* The weights of the GPU's part, and all vectors. */
 static enum hth_status place_part(struct hth_model *model)
 {
-    size_t n = model->model->n_weights;
-    bool *wanted = mem_calloc(n + 1, sizeof *wanted);
-    if (!wanted)
-        return log_fail_memory(&model->log, "the list of weights", n);
-    for (size_t i = 0; i < n; i++)
-        wanted[i] =
-            model->split.of_weight[i] == SPLIT_GPU || split_is_vector(model->model->weights[i]);
     struct place_options options = {
-        .progress = model->opt.progress ? pass_progress : NULL, .user = model, .wanted = wanted};
-    enum hth_status status =
-        place_weights(&model->place, model->vk, (const struct weight *const *)model->model->weights,
-                      n, &options, &model->log);
-    mem_free(wanted);
-    return status;
+        .progress = model->opt.progress ? pass_progress : NULL, .wanted = is_wanted, .user = model};
+    return place_weights(&model->place, model->vk,
+                         (const struct weight *const *)model->model->weights,
+                         model->model->n_weights, &options, &model->log);
 }
 
 static enum hth_status open_device(struct hth_model *model)
@@ -266,7 +263,6 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
     info.n_params = model_n_params(model->model);
     info.weight_bytes_file = model_weight_bytes(model->model);
     for (size_t i = 0; i < model->model->n_weights; i++)
-        if (model->split.of_weight[i] == SPLIT_HOST)
-            info.weight_bytes_resident += model->model->weights[i]->size_bytes;
+        info.weight_bytes_resident += split_host_bytes(&model->split, model->model->weights[i]);
     return info;
 }

@@ -41,6 +41,25 @@ static enum split_device by_layers(const struct model *model, const struct weigh
     return layer >= n_layer - options->gpu_layers ? SPLIT_GPU : SPLIT_HOST;
 }
 
+/* A weight without the experts that are on the GPU. */
+static enum hth_status keep_some(struct split *split, const struct model *model,
+                                 const struct weight *weight, const bool *gpu)
+{
+    size_t n = (size_t)weight->ne[2];
+    struct weight *copy = arena_alloc(&split->arena, sizeof *copy);
+    const void **experts = arena_calloc(&split->arena, n, sizeof *experts);
+    if (!copy || !experts)
+        return log_fail_memory(model->log, "the places of experts", n * sizeof *experts);
+    *copy = *weight;
+    copy->experts = experts;
+    for (size_t e = 0; e < n; e++)
+        experts[e] = gpu[e]            ? NULL
+                     : weight->experts ? weight->experts[e]
+                                       : (const char *)weight->data + e * (weight->size_bytes / n);
+    split->on_host[weight->index] = copy;
+    return HTH_OK;
+}
+
 /* A layer's cache is where its keys are made, or what else its attention has. */
 static void place_cache(struct split *split, const struct model *model)
 {
@@ -50,36 +69,104 @@ static void place_cache(struct split *split, const struct model *model)
             int layer = layer_of(weight->name);
             if (layer >= 0 && layer < model->hp.n_layer && !split_is_vector(weight) &&
                 strstr(weight->name, pass ? ".attn_k." : ".attn_"))
-                split->of_cache[layer] = split->of_weight[i];
+                split->of_cache[layer] = split->of_weight[i] >> SPLIT_GPU & 1;
         }
+}
+
+/* What the options ask for, of a weight or one of its experts. */
+static enum split_device asked(const struct model *model, const struct weight *weight, int expert,
+                               const struct hth_model_options *options)
+{
+    int place = options->place ? options->place(options->place_user, weight->name, expert) : -1;
+    return place > 0 ? SPLIT_GPU : place == 0 ? SPLIT_HOST : by_layers(model, weight, options);
+}
+
+/* Experts of a layer that are on the GPU with all their matrices. */
+static enum hth_status place_experts(struct split *split, const struct model *model, int layer,
+                                     const struct hth_model_options *options)
+{
+    int n_expert = model->hp.n_expert, n_gpu = 0;
+    bool *gpu = mem_alloc((size_t)n_expert * sizeof *gpu);
+    if (!gpu)
+        return log_fail_memory(model->log, "the places of experts", (size_t)n_expert);
+    for (int e = 0; e < n_expert; e++)
+        gpu[e] = true;
+    for (size_t i = 0; i < model->n_weights; i++)
+        for (int e = 0; e < n_expert; e++)
+            if (is_experts(model->weights[i]) && layer_of(model->weights[i]->name) == layer)
+                gpu[e] &= asked(model, model->weights[i], e, options) == SPLIT_GPU;
+    for (int e = 0; e < n_expert; e++)
+        n_gpu += gpu[e];
+    enum hth_status status = HTH_OK;
+    for (size_t i = 0; i < model->n_weights && status == HTH_OK; i++) {
+        const struct weight *weight = model->weights[i];
+        if (!is_experts(weight) || layer_of(weight->name) != layer)
+            continue;
+        split->of_weight[i] =
+            (uint8_t)((n_gpu < n_expert) << SPLIT_HOST | (n_gpu > 0) << SPLIT_GPU);
+        if (n_gpu > 0 && n_gpu < n_expert)
+            status = keep_some(split, model, weight, gpu);
+    }
+    mem_free(gpu);
+    return status;
+}
+
+static enum hth_status place_weights_by(struct split *split, const struct model *model,
+                                        const struct hth_model_options *options, bool gpu)
+{
+    for (size_t i = 0; i < model->n_weights; i++)
+        split->of_weight[i] = (uint8_t)(1u << (gpu && !is_experts(model->weights[i])
+                                                   ? asked(model, model->weights[i], -1, options)
+                                                   : SPLIT_HOST));
+    enum hth_status status = HTH_OK;
+    for (int layer = 0; gpu && model->hp.n_expert > 0 && layer < model->hp.n_layer; layer++)
+        if (status == HTH_OK)
+            status = place_experts(split, model, layer, options);
+    for (size_t i = 0; i < model->n_weights; i++)
+        for (int d = 0; d < SPLIT_DEVICES; d++)
+            split->used[d] |= !split_is_vector(model->weights[i]) && (split->of_weight[i] >> d & 1);
+    return status;
 }
 
 enum hth_status split_create(struct split *out, const struct model *model,
                              const struct hth_model_options *options, bool gpu)
 {
     *out = (struct split){0};
-    out->of_weight = mem_calloc(model->n_weights + 1, sizeof *out->of_weight);
-    out->of_cache = mem_calloc((size_t)model->hp.n_layer + 1, sizeof *out->of_cache);
-    if (!out->of_weight || !out->of_cache)
-        return log_fail_memory(model->log, "the places of weights", model->n_weights);
-    for (size_t i = 0; i < model->n_weights; i++) {
-        const struct weight *weight = model->weights[i];
-        int asked = options->place ? options->place(options->place_user, weight->name) : -1;
-        enum split_device device = !gpu         ? SPLIT_HOST
-                                   : asked >= 0 ? (asked > 0 ? SPLIT_GPU : SPLIT_HOST)
-                                                : by_layers(model, weight, options);
-        out->of_weight[i] = (uint8_t)device;
-        out->used[device] |= !split_is_vector(weight);
-    }
-    place_cache(out, model);
-    return HTH_OK;
+    size_t n = model->n_weights + 1;
+    out->of_weight = arena_calloc(&out->arena, n, sizeof *out->of_weight);
+    out->of_cache = arena_calloc(&out->arena, (size_t)model->hp.n_layer + 1, sizeof *out->of_cache);
+    out->on_host = arena_calloc(&out->arena, n, sizeof(struct weight *));
+    if (!out->of_weight || !out->of_cache || !out->on_host)
+        return log_fail_memory(model->log, "the places of weights", n);
+    enum hth_status status = place_weights_by(out, model, options, gpu);
+    if (status == HTH_OK)
+        place_cache(out, model);
+    return status;
 }
 
 void split_free(struct split *split)
 {
-    mem_free(split->of_weight);
-    mem_free(split->of_cache);
+    arena_free(&split->arena);
     *split = (struct split){0};
+}
+
+bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert)
+{
+    const struct weight *rest = split->on_host[weight->index];
+    if (rest)
+        return rest->experts[expert] == NULL;
+    return split_is_vector(weight) || (split->of_weight[weight->index] >> SPLIT_GPU & 1);
+}
+
+uint64_t split_host_bytes(const struct split *split, const struct weight *weight)
+{
+    uint64_t experts = 0;
+    if (!(split->of_weight[weight->index] >> SPLIT_HOST & 1))
+        return 0;
+    for (int64_t e = 0; split->on_host[weight->index] && e < weight->ne[2]; e++)
+        experts += !split_on_gpu(split, weight, e);
+    return split->on_host[weight->index] ? weight->size_bytes / (uint64_t)weight->ne[2] * experts
+                                         : weight->size_bytes;
 }
 
 /* --- cache ------------------------------------------------------------------------------------ */
@@ -109,20 +196,20 @@ enum hth_status split_cache(const struct split *split, struct kv_geom *layers, i
 
 /* --- ops -------------------------------------------------------------------------------------- */
 
-/* Where the op is that made a tensor; −1: none of those seen so far. */
-static int maker_of(const struct graph *graph, const int *device_of, size_t n,
-                    const struct tensor *tensor)
+/* Who made a tensor; 0: none of the ops seen so far. */
+static uint32_t makers_of(const struct graph *graph, const uint32_t *devices, size_t n,
+                          const struct tensor *tensor)
 {
     const struct tensor *base = tensor_base(tensor, NULL);
     for (size_t i = n; i-- > 0;)
         for (int k = 0; k < OP_MAX_OUT; k++)
             if (graph->ops[i]->out[k] && tensor_base(graph->ops[i]->out[k], NULL) == base)
-                return device_of[i];
-    return -1;
+                return devices[i];
+    return 0;
 }
 
-/* Where an op's matrix or cache is; −1: it has neither. */
-static int device_by_weight(const struct split *split, const struct op *op)
+/* Where an op's matrix or cache is; 0: it has neither. */
+static uint32_t devices_by_weight(const struct split *split, const struct op *op)
 {
     for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && !split_is_vector(op->in[i]->weight))
@@ -130,57 +217,80 @@ static int device_by_weight(const struct split *split, const struct op *op)
     for (int i = 0; i < OP_MAX_IN + OP_MAX_OUT; i++) {
         const struct tensor *tensor = i < OP_MAX_IN ? op->in[i] : op->out[i - OP_MAX_IN];
         if (tensor && tensor->kind == TENSOR_KV)
-            return split->of_cache[op->layer];
+            return 1u << split->of_cache[op->layer];
     }
-    return -1;
+    return 0;
 }
 
-/* Where the first reader of what an op makes has its matrix; −1: it has none. */
-static int device_of_reader(const struct split *split, const struct graph *graph, size_t index)
+static bool is_one(uint32_t devices)
+{
+    return (devices & (devices - 1)) == 0;
+}
+
+/* Where the first reader of what an op makes has its matrix; 0: it has none, or on both. */
+static uint32_t devices_of_reader(const struct split *split, const struct graph *graph,
+                                  size_t index)
 {
     const struct tensor *made = tensor_base(graph->ops[index]->out[0], NULL);
     for (size_t i = index + 1; i < graph->n_ops; i++)
         for (int k = 0; k < OP_MAX_IN; k++)
-            if (graph->ops[i]->in[k] && tensor_base(graph->ops[i]->in[k], NULL) == made)
-                return device_by_weight(split, graph->ops[i]);
-    return -1;
+            if (graph->ops[i]->in[k] && tensor_base(graph->ops[i]->in[k], NULL) == made) {
+                uint32_t devices = devices_by_weight(split, graph->ops[i]);
+                return is_one(devices) ? devices : 0;
+            }
+    return 0;
 }
 
 /* An op runs where its matrix or cache is. Of the others a norm goes where its result is read, so
  * that only its input has to go there, which the sum behind the block needs anyway; the rest stays
- * where its input is. */
-static int device_of_op(const struct split *split, const struct graph *graph, const int *device_of,
-                        size_t index)
+ * where an input is. Only what is done expert by expert, and their sum, runs on both devices. */
+static uint32_t devices_of_op(const struct split *split, const struct graph *graph,
+                              const uint32_t *devices, size_t index)
 {
     const struct op *op = graph->ops[index];
-    int device = device_by_weight(split, op);
-    if (device < 0 && op->kind == OP_RMS_NORM)
-        device = device_of_reader(split, graph, index);
-    if (device < 0 && op->in[0])
-        device = maker_of(graph, device_of, index, op->in[0]);
-    return device < 0 ? SPLIT_HOST : device;
+    bool in_parts = op->kind == OP_GLU || op->kind == OP_EXPERT_SUM;
+    uint32_t found = devices_by_weight(split, op);
+    if (!found && op->kind == OP_RMS_NORM)
+        found = devices_of_reader(split, graph, index);
+    for (int i = 0; i < OP_MAX_IN && !found; i++) {
+        uint32_t makers = op->in[i] ? makers_of(graph, devices, index, op->in[i]) : 0;
+        found = in_parts || is_one(makers) ? makers : 0;
+    }
+    return found ? found : 1u << SPLIT_HOST;
+}
+
+/* The host reads experts that lie apart, without those that are elsewhere. */
+static void leave_out_experts(const struct split *split, struct graph *graph)
+{
+    for (size_t i = 0; i < graph->n_tensors; i++) {
+        struct tensor *tensor = graph->tensors[i];
+        if (tensor->kind == TENSOR_WEIGHT && split->on_host[tensor->weight->index])
+            tensor->weight = split->on_host[tensor->weight->index];
+    }
 }
 
 enum hth_status split_graph(const struct split *split, struct graph *graph,
                             enum split_device device)
 {
     const struct log *log = graph->log;
-    int *device_of = mem_calloc(graph->n_ops + 1, sizeof *device_of);
-    if (!device_of) {
+    uint32_t *devices = mem_calloc(graph->n_ops + 1, sizeof *devices);
+    if (!devices) {
         graph_free(graph);
-        return log_fail_memory(log, "the devices of ops", sizeof *device_of);
+        return log_fail_memory(log, "the devices of ops", sizeof *devices);
     }
     for (size_t i = 0; i < graph->n_ops; i++)
-        device_of[i] = device_of_op(split, graph, device_of, i);
+        devices[i] = devices_of_op(split, graph, devices, i);
     struct partition parts;
     struct partition_options options = {
-        .n_devices = SPLIT_DEVICES, .host = SPLIT_HOST, .device_of = device_of};
+        .n_devices = SPLIT_DEVICES, .host = SPLIT_HOST, .devices = devices};
     enum hth_status status = partition_graph(&parts, graph, &options);
-    mem_free(device_of);
+    mem_free(devices);
     if (status)
         return status;
     *graph = parts.graphs[device];
     graph_init(&parts.graphs[device], 0, 0, log);
     partition_free(&parts);
+    if (device == SPLIT_HOST)
+        leave_out_experts(split, graph);
     return HTH_OK;
 }

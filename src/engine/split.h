@@ -1,7 +1,7 @@
 /*
  * split.h — which device has what of a model: weights, the cache of each layer, and so the ops.
  *
- * Owns two lists of device numbers, filled when a model is opened. Pure: no device is touched. Any
+ * Owns lists by weight and layer, filled when a model is opened. Pure: no device is touched. Any
  * thread may read.
  */
 #ifndef ENGINE_SPLIT_H
@@ -13,9 +13,13 @@
 enum split_device { SPLIT_HOST, SPLIT_GPU, SPLIT_DEVICES };
 
 struct split {
-    uint8_t *of_weight; /* [n_weights] */
-    uint8_t *of_cache;  /* [n_layer] */
+    uint8_t *of_weight; /* [n_weights]: 1 << device; both: some experts each */
+    uint8_t *of_cache;  /* [n_layer]: a device */
+    /* [n_weights]: of weights on both, the same without the experts that are on the GPU; else NULL
+     */
+    struct weight **on_host;
     bool used[SPLIT_DEVICES];
+    struct arena arena;
 };
 
 /* Decides by the options; without a GPU all is the host's. Vectors (norms, biases) are on every
@@ -25,6 +29,12 @@ HTH_MUST_CHECK split_create(struct split *out, const struct model *model,
 void split_free(struct split *split);
 
 bool split_is_vector(const struct weight *weight);
+
+/* Is this expert of the weight (or the weight; any number) wanted on the GPU? */
+bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert);
+
+/* Bytes of a weight that stay with the host. */
+uint64_t split_host_bytes(const struct split *split, const struct weight *weight);
 
 /* Lays out the pages of the cache: offsets of each layer within the page of its device, whose bytes
  * go to page_bytes (0: no layer's cache is there). HTH_ERROR_LIMIT: a page would be too large. */

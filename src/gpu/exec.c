@@ -62,10 +62,8 @@ static enum hth_status create_pages(struct gpu_exec *exec)
 {
     const struct vk_caps *caps = vk_get_caps(exec->opt.vk);
     uint64_t page = exec->opt.kv_page_bytes, left = (uint64_t)exec->opt.n_kv_pages;
-    if (page == 0) /* all layers have their cache elsewhere */
-        return HTH_OK;
     uint64_t limit = caps->max_range_bytes < (1ull << 30) ? caps->max_range_bytes : 1ull << 30;
-    uint64_t per_chunk = limit / page;
+    uint64_t per_chunk = page ? limit / page : left;
     if (per_chunk == 0)
         return log_fail(exec->log, HTH_ERROR_LIMIT,
                         "a page of the cache has %llu MiB, more than this device can bind",
@@ -75,6 +73,8 @@ static enum hth_status create_pages(struct gpu_exec *exec)
     exec->kv_chunks = mem_calloc(n_chunks, sizeof *exec->kv_chunks);
     if (!exec->page_refs || !exec->kv_chunks)
         return log_fail_memory(exec->log, "the page table", left * sizeof *exec->page_refs);
+    if (page == 0) /* all layers have their cache elsewhere, and nobody looks at these */
+        return HTH_OK;
     for (size_t i = 0; i < n_chunks; i++) {
         uint64_t n = left < per_chunk ? left : per_chunk;
         enum hth_status status =

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "common/shared.h"
 
 /* Shaders may read a few words past the last block of a weight. */
 enum { PAD_BYTES = 64 };
@@ -57,7 +58,22 @@ static int count_parts(const struct weight *weight, uint64_t limit_bytes)
     return rows_per_chunk ? (int)div_up((uint64_t)weight->ne[1], rows_per_chunk) : 0;
 }
 
-static void lay_out(struct placed *placed, struct cursor *cursor)
+static bool is_wanted(const struct place_options *options, const struct weight *weight, int64_t e)
+{
+    return !options->wanted || options->wanted(options->user, weight, e);
+}
+
+/* Is any of it to be here? */
+static bool any_wanted(const struct place_options *options, const struct weight *weight)
+{
+    int64_t n = weight_experts(weight) ? weight->ne[2] : 1, e = 0;
+    while (e < n && !is_wanted(options, weight, e))
+        e++;
+    return e < n;
+}
+
+static void lay_out(struct placed *placed, const struct place_options *options,
+                    struct cursor *cursor)
 {
     const struct weight *weight = placed->weight;
     bool experts = weight_experts(weight) > 0;
@@ -65,6 +81,8 @@ static void lay_out(struct placed *placed, struct cursor *cursor)
             each = experts ? rows : (int64_t)div_up((uint64_t)rows, (uint64_t)placed->n_parts);
     for (int i = 0; i < placed->n_parts; i++) {
         struct placed_part *part = &placed->parts[i];
+        if (experts && !is_wanted(options, weight, i))
+            continue; /* no bytes: not here */
         part->first = experts ? 0 : i * each;
         part->count = experts ? rows : (rows - part->first < each ? rows - part->first : each);
         part->size_bytes = part_bytes(weight, part->count);
@@ -89,6 +107,8 @@ static enum hth_status upload_weight(struct place *place, struct placed *placed)
     const struct weight *weight = placed->weight;
     for (int i = 0; i < placed->n_parts; i++) {
         const struct placed_part *part = &placed->parts[i];
+        if (part->size_bytes == 0)
+            continue;
         enum hth_status status = vk_upload(place->vk, part->chunk, part->offset,
                                            part_data(weight, i, part->first), part->size_bytes);
         if (status)
@@ -100,7 +120,9 @@ static enum hth_status upload_weight(struct place *place, struct placed *placed)
     if (!table)
         return HTH_ERROR_MEMORY;
     for (int i = 0; i < placed->n_parts; i++)
-        table[i] = vk_ref(placed->parts[i].chunk, placed->parts[i].offset);
+        table[i] = placed->parts[i].size_bytes
+                       ? vk_ref(placed->parts[i].chunk, placed->parts[i].offset)
+                       : REF_NONE;
     return vk_upload(place->vk, placed->table_chunk, placed->table_offset, table,
                      4 * (uint64_t)placed->n_parts);
 }
@@ -127,11 +149,12 @@ static uint64_t chunk_limit(const struct vk_caps *caps)
 }
 
 static enum hth_status plan_chunks(struct place *place, const struct weight *const *weights,
-                                   const bool *wanted, struct cursor *cursor, const struct log *log)
+                                   const struct place_options *options, struct cursor *cursor,
+                                   const struct log *log)
 {
     for (size_t i = 0; i < place->n_weights; i++) {
         struct placed *placed = &place->weights[i];
-        if (wanted && !wanted[i])
+        if (!any_wanted(options, weights[i]))
             continue;
         placed->weight = weights[i];
         placed->n_parts = count_parts(weights[i], cursor->limit_bytes);
@@ -143,7 +166,7 @@ static enum hth_status plan_chunks(struct place *place, const struct weight *con
         placed->parts = arena_calloc(&place->arena, (size_t)placed->n_parts, sizeof *placed->parts);
         if (!placed->parts)
             return log_fail_memory(log, "the list of weights", 0);
-        lay_out(placed, cursor);
+        lay_out(placed, options, cursor);
     }
     if (cursor->overflow)
         return log_fail(
@@ -185,7 +208,7 @@ enum hth_status place_weights(struct place *out, struct vk *vk, const struct wei
     place->weights = arena_calloc(&place->arena, n_weights, sizeof *place->weights);
     place->chunks = arena_calloc(&place->arena, VK_MAX_CHUNKS, sizeof *place->chunks);
     enum hth_status status = place->weights && place->chunks
-                                 ? plan_chunks(place, weights, options->wanted, &cursor, log)
+                                 ? plan_chunks(place, weights, options, &cursor, log)
                                  : log_fail_memory(log, "the list of weights", n_weights);
     for (size_t i = 0; status == HTH_OK && i < cursor.n_chunks; i++) {
         status = vk_chunk_create(vk, sizes[i] + VK_REF_ALIGN, VK_MEMORY_DEVICE, "weights",

@@ -41,7 +41,8 @@ typedef bool place_progress_fn(void *user, uint64_t done_bytes, uint64_t total_b
 struct place_options {
     place_progress_fn *progress; /* may be NULL */
     void *user;
-    const bool *wanted;   /* [n_weights]; NULL: all */
+    /* Is this expert of a weight (or the weight, if it has none) to be here? NULL: all are. */
+    bool (*wanted)(void *user, const struct weight *weight, int64_t expert);
     bool scatter_experts; /* tests: experts far apart, in an odd order */
 };
 

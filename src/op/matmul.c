@@ -85,7 +85,12 @@ static enum hth_status reference(const struct op_call *call)
         int64_t expert = by_expert ? ((const int32_t *)view_row(ids, token, 0))[slot] : 0;
         const float *xi = by_expert && !x_by_slot ? view_row(x, token, 0) : view_row_flat(x, i);
         float *y = view_row_flat(out, i);
-        multiply(call, view_expert(w, expert), xi, y, row);
+        const void *matrix = view_expert(w, expert);
+        if (!matrix) { /* on another device */
+            memset(y, 0, (size_t)out->ne[0] * sizeof *y);
+            continue;
+        }
+        multiply(call, matrix, xi, y, row);
         if (call->op->in[BIAS])
             add_to(y, view_row(&call->in[BIAS], expert, 0), out->ne[0]);
         if (call->op->in[RESIDUAL])

@@ -270,7 +270,8 @@ struct tensor *op_get_rows(struct graph *g, const char *label, struct tensor *ta
 /* W [k, n], x [k, T], bias [n] or NULL → [n, T]. */
 struct tensor *op_matmul(struct graph *g, const char *label, struct tensor *w, struct tensor *x,
                          struct tensor *bias);
-/* W [k, n, n_expert], x [k, T] or [k, n_used, T], ids I32 [n_used, T] → [n, n_used, T]. */
+/* W [k, n, n_expert], x [k, T] or [k, n_used, T], ids I32 [n_used, T] → [n, n_used, T]. An expert
+ * that is not on this device gives zeros, its bias included. */
 struct tensor *op_matmul_experts(struct graph *g, const char *label, struct tensor *w,
                                  struct tensor *x, struct tensor *ids);
 /* x [n, …], w [n] or NULL (no weight) → same shape; over each row. */

@@ -15,8 +15,10 @@ struct splitter {
     struct partition *out;
     const struct partition_options *opt;
     struct tensor **here; /* [tensor × device]: what stands for it there, or NULL */
-    int *coming;          /* [tensor × device]: number of the hop that brings it, or −1 */
-    uint32_t *readers;    /* [tensor]: bits of devices */
+    struct tensor **sums; /* the same of what several devices made: the sum */
+    int *coming;       /* [tensor × device × maker]: number of the hop that brings it, or −1 */
+    uint32_t *makers;  /* [tensor]: bits of devices */
+    uint32_t *readers; /* [tensor]: bits of devices that read the whole of it */
     struct way *ways;
     size_t cap_hops, cap_ways;
 };
@@ -24,6 +26,17 @@ struct splitter {
 static size_t at(const struct splitter *s, const struct tensor *tensor, int device)
 {
     return (size_t)tensor->id * (size_t)s->opt->n_devices + (size_t)device;
+}
+
+static int *coming_from(const struct splitter *s, const struct tensor *tensor, int device,
+                        int maker)
+{
+    return &s->coming[at(s, tensor, device) * (size_t)s->opt->n_devices + (size_t)maker];
+}
+
+static bool is_one(uint32_t devices)
+{
+    return (devices & (devices - 1)) == 0;
 }
 
 static enum hth_status fail_memory(struct splitter *s)
@@ -151,7 +164,7 @@ static enum hth_status send(struct splitter *s, const struct tensor *what, int d
         return fail_memory(s);
     enum hth_status status = write_hop(s, number, what, s->here[at(s, what, device)]);
     if (status != HTH_OK || first == reader) {
-        s->coming[at(s, what, reader)] = number;
+        *coming_from(s, what, reader, device) = number;
         return status;
     }
     struct graph *graph = &s->out->graphs[host];
@@ -160,19 +173,15 @@ static enum hth_status send(struct splitter *s, const struct tensor *what, int d
     int onward = add_hop(s, host, reader, bytes);
     if (onward < 0)
         return fail_memory(s);
-    s->coming[at(s, what, reader)] = onward;
+    *coming_from(s, what, reader, device) = onward;
     return write_hop(s, onward, what, arrived);
 }
 
-/* Takes a tensor out of the hop that brought it. */
-static struct tensor *receive(struct splitter *s, const struct tensor *what, int device)
+/* Takes a tensor out of the hop that brought it from its maker. */
+static struct tensor *receive(struct splitter *s, const struct tensor *what, int device, int maker)
 {
     struct graph *graph = &s->out->graphs[device];
-    int number = s->coming[at(s, what, device)];
-    if (number < 0) {
-        graph_fail(graph, HTH_ERROR_UNSUPPORTED, "%s: no op makes it", what->name);
-        return NULL;
-    }
+    int number = *coming_from(s, what, device, maker);
     struct tensor *hop = make_hop(graph, what, number, s->out->hops[number].offset);
     struct tensor *tensor = make_like(graph, what, NULL);
     append_copy(graph, hop, tensor);
@@ -180,26 +189,55 @@ static struct tensor *receive(struct splitter *s, const struct tensor *what, int
     return tensor;
 }
 
-/* What stands for `tensor` on a device where an op reads it, or for what an op makes there. */
-static struct tensor *bring(struct splitter *s, const struct tensor *tensor, int device, bool made)
+static struct tensor *add_parts(struct graph *graph, const struct tensor *what, struct tensor *a,
+                                struct tensor *b)
 {
-    struct tensor **there = &s->here[at(s, tensor, device)];
+    if (!a || !b)
+        return a ? a : b;
+    struct op op = {.kind = OP_ADD, .in = {a, b}, .out = {make_like(graph, what, ".sum")}};
+    return op.out[0] && graph_append(graph, &op) ? op.out[0] : NULL;
+}
+
+/* What its makers made, or their parts' sum. */
+static struct tensor *gather(struct splitter *s, const struct tensor *what, int device)
+{
+    struct graph *graph = &s->out->graphs[device];
+    uint32_t makers = s->makers[what->id];
+    struct tensor *sum = makers >> device & 1 ? s->here[at(s, what, device)] : NULL;
+    for (int d = 0; d < s->opt->n_devices && graph->status == HTH_OK; d++)
+        if (d != device && (makers >> d & 1))
+            sum = add_parts(graph, what, sum, receive(s, what, device, d));
+    if (makers == 0)
+        graph_fail(graph, HTH_ERROR_UNSUPPORTED, "%s: no op makes it", what->name);
+    return graph->status == HTH_OK ? sum : NULL;
+}
+
+/* How an op meets a tensor: it makes it, or takes the part that its devices made, or the whole. */
+enum meeting { MAKES, TAKES_PART, TAKES };
+
+/* What stands for `tensor` on a device. */
+static struct tensor *bring(struct splitter *s, const struct tensor *tensor, int device,
+                            enum meeting how)
+{
+    const struct tensor *base = tensor_base(tensor, NULL);
+    bool whole = how == TAKES && !is_one(s->makers[base->id]);
+    struct tensor **there = &(whole ? s->sums : s->here)[at(s, tensor, device)];
     struct graph *graph = &s->out->graphs[device];
     if (*there || graph->status != HTH_OK)
         return *there;
     if (tensor->kind == TENSOR_WEIGHT) {
         *there = graph_weight(graph, tensor->weight);
     } else if (tensor->view_of) {
-        struct tensor *base = bring(s, tensor->view_of, device, made);
-        *there = base ? make_like(graph, tensor, NULL) : NULL;
+        struct tensor *own = bring(s, tensor->view_of, device, how);
+        *there = own ? make_like(graph, tensor, NULL) : NULL;
         if (*there) {
-            (*there)->view_of = base;
+            (*there)->view_of = own;
             (*there)->view_offset = tensor->view_offset;
         }
-    } else if (made || tensor->kind == TENSOR_KV) {
+    } else if (how == MAKES || tensor->kind == TENSOR_KV) {
         *there = make_like(graph, tensor, NULL);
     } else {
-        *there = receive(s, tensor, device);
+        *there = gather(s, tensor, device);
     }
     return *there;
 }
@@ -215,18 +253,34 @@ static enum hth_status check_cache(const struct splitter *s, const struct tensor
     return HTH_OK;
 }
 
-static enum hth_status place_op(struct splitter *s, const struct op *op, int device)
+/* Hands what an op made on one of its devices to all readers that have not the whole of it. */
+static enum hth_status send_all(struct splitter *s, const struct tensor *made, int device)
+{
+    enum hth_status status = HTH_OK;
+    for (int d = 0; d < s->opt->n_devices && status == HTH_OK; d++)
+        if (d != device && made->kind == TENSOR_ACTIVATION && (s->readers[made->id] >> d & 1))
+            status = send(s, made, device, d);
+    return status;
+}
+
+static enum hth_status place_op(struct splitter *s, const struct op *op, uint32_t devices,
+                                int device)
 {
     struct graph *graph = &s->out->graphs[device];
     struct op copy = *op;
     copy.label = arena_strdup(&graph->arena, op->label);
     if (!copy.label)
         return fail_memory(s);
-    for (int i = 0; i < OP_MAX_IN; i++)
-        if (op->in[i] && !(copy.in[i] = bring(s, op->in[i], device, false)))
+    for (int i = 0; i < OP_MAX_IN; i++) {
+        if (!op->in[i])
+            continue;
+        bool part = s->makers[tensor_base(op->in[i], NULL)->id] == devices;
+        copy.in[i] = bring(s, op->in[i], device, part ? TAKES_PART : TAKES);
+        if (!copy.in[i])
             return graph->status ? graph->status : fail_memory(s);
+    }
     for (int i = 0; i < OP_MAX_OUT; i++)
-        if (op->out[i] && !(copy.out[i] = bring(s, op->out[i], device, true)))
+        if (op->out[i] && !(copy.out[i] = bring(s, op->out[i], device, MAKES)))
             return graph->status ? graph->status : fail_memory(s);
     struct op *placed = graph_append(graph, &copy);
     if (!placed)
@@ -237,38 +291,51 @@ static enum hth_status place_op(struct splitter *s, const struct op *op, int dev
         const struct tensor *made = op->out[i] ? tensor_base(op->out[i], NULL) : NULL;
         if (made && made->kind == TENSOR_KV)
             status = check_cache(s, made, device);
-        for (int d = 0; made && d < s->opt->n_devices && status == HTH_OK; d++)
-            if (d != device && made->kind == TENSOR_ACTIVATION && (s->readers[made->id] >> d & 1))
-                status = send(s, made, device, d);
+        if (made && status == HTH_OK)
+            status = send_all(s, made, device);
     }
     return status;
 }
 
+/* Who makes each tensor, and who reads the whole of it. */
 static void find_readers(struct splitter *s)
 {
+    const uint32_t *devices = s->opt->devices;
     for (size_t i = 0; i < s->whole->n_ops; i++)
-        for (int k = 0; k < OP_MAX_IN; k++)
-            if (s->whole->ops[i]->in[k])
-                s->readers[tensor_base(s->whole->ops[i]->in[k], NULL)->id] |=
-                    1u << s->opt->device_of[i];
+        for (int k = 0; k < OP_MAX_OUT; k++)
+            if (s->whole->ops[i]->out[k])
+                s->makers[tensor_base(s->whole->ops[i]->out[k], NULL)->id] = devices[i];
+    for (size_t i = 0; i < s->whole->n_ops; i++)
+        for (int k = 0; k < OP_MAX_IN; k++) {
+            const struct tensor *in = s->whole->ops[i]->in[k];
+            int id = in ? tensor_base(in, NULL)->id : 0;
+            if (in && s->makers[id] != devices[i])
+                s->readers[id] |= devices[i];
+        }
 }
 
 static enum hth_status split(struct splitter *s)
 {
-    size_t n = s->whole->n_tensors + 1, cells = n * (size_t)s->opt->n_devices;
+    size_t n = s->whole->n_tensors + 1, n_devices = (size_t)s->opt->n_devices;
+    size_t cells = n * n_devices, ways = cells * n_devices;
     s->here = mem_calloc(cells, sizeof *s->here);
-    s->coming = mem_calloc(cells, sizeof *s->coming);
+    s->sums = mem_calloc(cells, sizeof *s->sums);
+    s->coming = mem_calloc(ways, sizeof *s->coming);
+    s->makers = mem_calloc(n, sizeof *s->makers);
     s->readers = mem_calloc(n, sizeof *s->readers);
-    if (!s->here || !s->coming || !s->readers)
+    if (!s->here || !s->sums || !s->coming || !s->makers || !s->readers)
         return fail_memory(s);
-    for (size_t i = 0; i < cells; i++)
+    for (size_t i = 0; i < ways; i++)
         s->coming[i] = -1;
     find_readers(s);
-    for (size_t i = 0; i < s->whole->n_ops; i++) {
-        enum hth_status status = place_op(s, s->whole->ops[i], s->opt->device_of[i]);
-        if (status != HTH_OK)
-            return status;
-    }
+    for (size_t i = 0; i < s->whole->n_ops; i++)
+        for (int d = 0; d < s->opt->n_devices; d++) {
+            if (!(s->opt->devices[i] >> d & 1))
+                continue;
+            enum hth_status status = place_op(s, s->whole->ops[i], s->opt->devices[i], d);
+            if (status != HTH_OK)
+                return status;
+        }
     for (int d = 0; d < s->opt->n_devices && s->whole->logits; d++)
         if (s->here[at(s, s->whole->logits, d)])
             s->out->graphs[d].logits = s->here[at(s, s->whole->logits, d)];
@@ -279,9 +346,12 @@ static enum hth_status split(struct splitter *s)
 static int only_device(const struct graph *graph, const struct partition_options *options)
 {
     for (size_t i = 1; i < graph->n_ops; i++)
-        if (options->device_of[i] != options->device_of[0])
+        if (options->devices[i] != options->devices[0])
             return -1;
-    return graph->n_ops ? options->device_of[0] : options->host;
+    for (int d = 0; d < options->n_devices && graph->n_ops; d++)
+        if (options->devices[0] == 1u << d)
+            return d;
+    return graph->n_ops ? -1 : options->host;
 }
 
 enum hth_status partition_graph(struct partition *out, struct graph *graph,
@@ -301,7 +371,9 @@ enum hth_status partition_graph(struct partition *out, struct graph *graph,
     if (status == HTH_OK)
         status = split(&s);
     mem_free(s.here);
+    mem_free(s.sums);
     mem_free(s.coming);
+    mem_free(s.makers);
     mem_free(s.readers);
     mem_free(s.ways);
     graph_free(graph);

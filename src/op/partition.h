@@ -7,6 +7,10 @@
  * their ops in the order of the whole graph, so whoever waits at a copy waits for one that comes
  * earlier there: nobody waits for ever. From one card to another the host passes it on.
  *
+ * An op may run on several devices: each then has some of a layer's experts, the others of which
+ * give zeros there, and the whole is the sum of what they make. Ops on the same devices take the
+ * parts as they are; for any other reader a sum is put in.
+ *
  * Owns the graphs and hops it makes. With one device its graph is the whole. One thread.
  */
 #ifndef OP_PARTITION_H
@@ -31,8 +35,8 @@ struct partition {
 
 struct partition_options {
     int n_devices;
-    int host;             /* the device that reaches the hops' memory of all others: the CPU */
-    const int *device_of; /* [graph->n_ops] */
+    int host;                /* the device that reaches the hops' memory of all others: the CPU */
+    const uint32_t *devices; /* [graph->n_ops]: a bit for each device that runs the op */
 };
 
 /* Moves the contents of `graph` into graphs per device (also on failure: it is left empty, the

@@ -186,7 +186,7 @@ static void fill_matrix(struct op_test *t, const struct tensor *tensor, unsigned
 }
 
 /* Experts in random order with gaps of odd sizes; of those that no token uses, half are not here
- * and half are poison. */
+ * and half are poison. What is elsewhere is so in both matrices of a gated pair. */
 static void fill_experts(struct op_test *t, const struct tensor *tensor, struct view *view,
                          int input)
 {
@@ -207,7 +207,7 @@ static void fill_experts(struct op_test *t, const struct tensor *tensor, struct 
         at += align_up(size, 16) + rng_below(&t->rng, 4) * 16;
     }
     for (int64_t e = 0; e < n_expert; e++)
-        if (!t->memory->selected[e] && rng_below(&t->rng, 2))
+        if ((!t->memory->selected[e] && rng_below(&t->rng, 2)) || (t->elsewhere && e % 3 == 0))
             experts[e] = NULL;
     view->experts = experts;
 }

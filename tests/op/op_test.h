@@ -60,6 +60,7 @@ struct op_test {
     unsigned skip_kinds; /* bits of input kinds that make no sense here */
     float scale;         /* of inputs that are not tiny or huge; 0: 1 */
     bool scatter;        /* experts lie apart; some of those not used are not there */
+    bool elsewhere;      /* besides, every third expert is not, used or not */
     int32_t *ids, *pos, *seq, *outputs;
     uint32_t *page_table;
     struct op_memory *memory;

@@ -10,8 +10,8 @@
 /* Wherever the parts of a model live, it computes the same: weights on either side at random,
  * tensor by tensor and layer by layer, against the model whole on the GPU. */
 
-enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 6 };
-enum mode { BY_TENSOR, BY_LAYER, EXPERTS_APART };
+enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 8 };
+enum mode { BY_TENSOR, BY_LAYER, EXPERTS_APART, EACH_EXPERT };
 
 struct places {
     uint64_t seed;
@@ -19,23 +19,24 @@ struct places {
     int n_gpu, n_host;
 };
 
-static int place(void *user, const char *tensor)
+static uint64_t mix(uint64_t hash, uint64_t with)
+{
+    return (hash ^ with) * 0x9e3779b97f4a7c15u ^ hash >> 29;
+}
+
+static int place(void *user, const char *tensor, int expert)
 {
     struct places *places = user;
     int layer = -1;
-    if (places->mode == EXPERTS_APART) {
-        bool gpu = !strstr(tensor, "_exps");
-        places->n_gpu += gpu;
-        places->n_host += !gpu;
-        return gpu;
-    }
-    uint64_t hash = places->seed;
-    if (places->mode == BY_LAYER && sscanf(tensor, "blk.%d.", &layer) == 1)
-        hash = (hash + (uint64_t)layer) * 0x9e3779b97f4a7c15u;
+    uint64_t hash = mix(places->seed, 1);
+    sscanf(tensor, "blk.%d.", &layer);
+    bool by_layer = places->mode == BY_LAYER && layer >= 0;
+    if (by_layer || (places->mode == EACH_EXPERT && expert >= 0))
+        hash = mix(mix(hash, (uint64_t)layer), by_layer ? 0 : (uint64_t)expert);
     else
         for (const char *c = tensor; *c; c++)
-            hash = (hash ^ (uint64_t)*c) * 0x100000001b3u;
-    bool gpu = hash >> 41 & 1;
+            hash = mix(hash, (uint64_t)*c);
+    bool gpu = places->mode == EXPERTS_APART ? expert < 0 : hash >> 41 & 1;
     places->n_gpu += gpu;
     places->n_host += !gpu;
     return gpu;
@@ -79,8 +80,9 @@ static void check(const char *path, int n_modes)
         struct places places = {.seed = (uint64_t)i + 20261121, .mode = (enum mode)(i % n_modes)};
         float *got = compute(path, &places, &n_vocab);
         double nmse = test_nmse(want, got, N_TOKENS * n_vocab);
-        printf("%s, seed %llu, mode %d: %d tensors on the GPU, %d on the CPU: NMSE %.1e\n", path,
-               (unsigned long long)places.seed, places.mode, places.n_gpu, places.n_host, nmse);
+        printf(
+            "%s, seed %llu, mode %d: %d tensors and experts on the GPU, %d on the CPU: NMSE %.1e\n",
+            path, (unsigned long long)places.seed, places.mode, places.n_gpu, places.n_host, nmse);
         mem_free(got);
         if (!(nmse <= 1e-6))
             fail_msg("%s, seed %llu, mode %d: NMSE %g", path, (unsigned long long)places.seed,
@@ -91,7 +93,7 @@ static void check(const char *path, int n_modes)
 
 TEST(experts_vulkan)
 {
-    check("synth:tiny-moe:q8_0", 3);
+    check("synth:tiny-moe:q8_0", 4);
 }
 
 TEST(dense_vulkan)

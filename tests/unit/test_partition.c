@@ -32,7 +32,7 @@ static void print(const struct partition *parts, struct strbuf *out)
 }
 
 struct wanted {
-    int devices[4]; /* of the four ops; 0 is the host */
+    uint32_t devices[4]; /* of the four ops, bits; the lowest is the host's */
     const char *text;
 };
 
@@ -43,7 +43,7 @@ static enum hth_status partition_and_compare(void *arg)
     struct weight w, norm;
     build(&g, &w, &norm);
     const struct partition_options options = {
-        .n_devices = 3, .host = 0, .device_of = wanted->devices};
+        .n_devices = 3, .host = 0, .devices = wanted->devices};
     struct partition parts;
     enum hth_status status = partition_graph(&parts, &g, &options);
     assert_int_equal(g.n_ops, 0);
@@ -64,7 +64,7 @@ static enum hth_status partition_and_compare(void *arg)
 TEST(one_device_has_the_whole)
 {
     struct wanted whole = {
-        {1, 1, 1, 1},
+        {2, 2, 2, 2},
         "0:\n"
         "1 logits:\n"
         "embd = get_rows(w Q8_0 [32, 32]) -> embd F32 [32, 2]\n"
@@ -80,7 +80,7 @@ TEST(one_device_has_the_whole)
 TEST(host_and_card)
 {
     struct wanted two = {
-        {0, 1, 1, 0},
+        {1, 2, 2, 1},
         "0 logits:\n"
         "embd = get_rows(w Q8_0 [32, 32]) -> embd F32 [32, 2]\n"
         "embd.hop = copy(embd F32 [32, 2]) -> embd.hop F32 [32, 2]\n"
@@ -106,7 +106,7 @@ TEST(host_and_card)
 TEST(two_cards)
 {
     struct wanted three = {
-        {1, 1, 2, 2},
+        {2, 2, 4, 4},
         "0:\n"
         "blk.3.norm.hop = copy(blk.3.norm.hop F32 [32, 2]) -> blk.3.norm.hop F32 [32, 2]\n"
         "1:\n"
@@ -124,19 +124,50 @@ TEST(two_cards)
     test_each_allocation_fails(partition_and_compare, &three);
 }
 
+/* What two devices made parts of is summed for who reads the whole. */
+TEST(parts_are_summed)
+{
+    struct wanted both = {
+        {1, 2, 3, 2},
+        "0:\n"
+        "embd = get_rows(w Q8_0 [32, 32]) -> embd F32 [32, 2]\n"
+        "embd.hop = copy(embd F32 [32, 2]) -> embd.hop F32 [32, 2]\n"
+        "blk.3.norm = copy(blk.3.norm.hop F32 [32, 2]) -> blk.3.norm F32 [32, 2]\n"
+        "blk.3.proj = matmul(w Q8_0 [32, 32], blk.3.norm F32 [32, 2]) -> "
+        "blk.3.proj F32 [32, 2]\n"
+        "blk.3.proj.hop = copy(blk.3.proj F32 [32, 2]) -> blk.3.proj.hop F32 [32, 2]\n"
+        "1 logits:\n"
+        "embd = copy(embd.hop F32 [32, 2]) -> embd F32 [32, 2]\n"
+        "blk.3.norm = rms_norm(embd F32 [32, 2], n F32 [32]) -> blk.3.norm F32 [32, 2]\n"
+        "blk.3.norm.hop = copy(blk.3.norm F32 [32, 2]) -> blk.3.norm.hop F32 [32, 2]\n"
+        "blk.3.proj = matmul(w Q8_0 [32, 32], blk.3.norm F32 [32, 2]) -> "
+        "blk.3.proj F32 [32, 2]\n"
+        "blk.3.proj = copy(blk.3.proj.hop F32 [32, 2]) -> blk.3.proj F32 [32, 2]\n"
+        "blk.3.proj.sum = add(blk.3.proj F32 [32, 2], blk.3.proj F32 [32, 2]) -> "
+        "blk.3.proj.sum F32 [32, 2]\n"
+        "blk.3.out = add(blk.3.proj.sum F32 [32, 2], blk.3.norm F32 [32, 2]) -> "
+        "blk.3.out F32 [32, 2]\n"
+        "2:\n"
+        "hop 0 to 1 at 0\n"
+        "hop 1 to 0 at 256\n"
+        "hop 0 to 1 at 0\n"};
+    assert_int_equal(partition_and_compare(&both), HTH_OK);
+    test_each_allocation_fails(partition_and_compare, &both);
+}
+
 /* --- chains at random ------------------------------------------------------------------------- */
 
 enum { N_OPS = 40, N_DEVICES = 3, MAX_STEPS = 400 };
 
 /* Sums of two earlier results, each op on a device. */
-static void build_chain(struct graph *g, struct rng *rng, int *devices, bool alternate)
+static void build_chain(struct graph *g, struct rng *rng, uint32_t *devices, bool alternate)
 {
     static const struct weight table = {
         .name = "w", .dtype = &dtype_f32, .ne = {32, 8, 1, 1}, .index = 0};
     struct tensor *made[N_OPS];
     graph_init(g, 2, 1, test_log());
     for (int i = 0; i < N_OPS; i++) {
-        devices[i] = alternate ? i & 1 : (int)rng_below(rng, N_DEVICES);
+        devices[i] = 1u << (alternate ? (uint32_t)i & 1 : rng_below(rng, N_DEVICES));
         if (i == 0) {
             made[i] = op_get_rows(g, "a", graph_weight(g, &table), INDEX_TOKENS);
             continue;
@@ -200,10 +231,10 @@ static void check_order(const struct partition *parts)
 static void partition_chain(struct rng *rng, bool alternate, struct partition *parts)
 {
     struct graph g;
-    int devices[N_OPS];
+    uint32_t devices[N_OPS];
     build_chain(&g, rng, devices, alternate);
     const struct partition_options options = {
-        .n_devices = N_DEVICES, .host = 0, .device_of = devices};
+        .n_devices = N_DEVICES, .host = 0, .devices = devices};
     assert_int_equal(partition_graph(parts, &g, &options), HTH_OK);
 }
 
