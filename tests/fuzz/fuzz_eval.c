@@ -16,7 +16,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N_TOKENS = 5, MAX_MEMORY = 64 << 20 };
+enum { N_TOKENS = 4, MAX_MEMORY = 64 << 20 };
 
 static void require(bool holds)
 {

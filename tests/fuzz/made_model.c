@@ -6,7 +6,7 @@
 #include "model/arch.h"
 
 enum {
-    MAX_ELEMS = 1 << 16, /* of a tensor: larger ones are left out */
+    MAX_ELEMS = 1 << 13, /* of a tensor: larger ones are left out */
     BANK_ELEMS = 512,
     MAX_BANKS = 4, /* matrices, tables, vectors, and F32 for what blocks do not divide */
 };
@@ -180,7 +180,7 @@ static void choose_sizes(struct made *made, struct recipe *recipe)
     int64_t *size = made->sizes;
     size[DIM_EMBD] = pick(recipe, widths, ARRAY_LEN(widths));
     size[DIM_FF] = pick(recipe, widths, ARRAY_LEN(widths));
-    size[DIM_VOCAB] = 1 + recipe_byte(recipe);
+    size[DIM_VOCAB] = 1 + (int)(recipe_byte(recipe) % 64);
     size[DIM_Q] = (int64_t)n_head * dim_k;
     size[DIM_K] = (int64_t)n_kv * dim_k;
     size[DIM_V] = (int64_t)n_kv * dim_v;
