@@ -1,12 +1,13 @@
 #include "made_model.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "model/arch.h"
 
 enum {
-    MAX_ELEMS = 1 << 13, /* of a tensor: larger ones are left out */
+    MAX_ELEMS = 1 << 14, /* of a tensor: larger ones are left out */
     BANK_ELEMS = 512,
     MAX_BANKS = 4, /* matrices, tables, vectors, and F32 for what blocks do not divide */
 };
@@ -49,8 +50,12 @@ static int pick(struct recipe *recipe, const int *choices, size_t n)
 /* The raw bytes again and again, from a place that differs from tensor to tensor. */
 static void fill_raw(const struct made *made, uint64_t start, unsigned char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = made->raw.len ? (unsigned char)made->raw.ptr[(start + i) % made->raw.len] : 0;
+    memset(bytes, 0, n);
+    for (size_t i = 0, part; i < n && made->raw.len; i += part) {
+        struct str piece = str_slice(made->raw, (size_t)((start + i) % made->raw.len), SIZE_MAX);
+        part = piece.len < n - i ? piece.len : n - i;
+        memcpy(bytes + i, piece.ptr, part);
+    }
 }
 
 /* A few encoded blocks; encoding all weights would take most of the time. */
@@ -167,7 +172,7 @@ static void put_int(struct made *made, const char *suffix, int64_t value)
 }
 
 static const int few[] = {1, 2, 3, 4}, widths[] = {32, 64, 2, 8, 96, 128, 256, 33, 1, 7},
-                 heads[] = {8, 32, 2, 4, 16, 64, 96, 128, 3, 1};
+                 heads[] = {8, 32, 2, 4, 16, 64, 96, 128, 6, 1};
 
 /* Sizes that fit together, most of them: some keys are refused, as they must be. */
 static void choose_sizes(struct made *made, struct recipe *recipe)
@@ -219,24 +224,27 @@ static const char *const float_suffixes[] = {
     "rope.scaling.yarn_log_multiplier",
 };
 
-/* A number of any size in two bytes: sign, exponent and a bit of mantissa, as in BF16. */
+/* A number in two bytes: mostly positive and near 1, sometimes of any size, as in BF16. */
 static float any_float(struct recipe *recipe)
 {
-    uint32_t high = recipe_byte(recipe), bits = high << 24 | (uint32_t)recipe_byte(recipe) << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    enum { NEGATIVE = 224, ANY = 240 };
+    unsigned high = recipe_byte(recipe), low = recipe_byte(recipe);
+    float value = ldexpf(1 + (float)low / 256, (int)(high % 32) - 16);
+    uint32_t bits = high << 24 | low << 16;
+    if (high >= ANY)
+        memcpy(&value, &bits, sizeof value);
+    return high >= NEGATIVE && high < ANY ? -value : value;
 }
 
 /* Each key that the recipe wants, once: a bit says whether it comes. */
 static void put_more_keys(struct made *made, struct recipe *recipe)
 {
-    static const char *const kinds[] = {"none", "linear", "yarn", "longrope"};
+    static const char *const kinds[] = {"yarn", "linear", "none", "yarn", "longrope"};
     unsigned wanted = recipe_byte(recipe), more = recipe_byte(recipe);
     char name[128];
     gguf_put_f32(made->writer,
                  full_name(made, "attention.layer_norm_rms_epsilon", name, sizeof name),
-                 more & 1 ? any_float(recipe) : 1e-5f);
+                 more & 1 ? any_float(recipe) / 65536 : 1e-5f);
     for (size_t i = 0; i < ARRAY_LEN(float_suffixes); i++)
         if ((wanted | more << 8) >> (i + 1) & 1)
             gguf_put_f32(made->writer, full_name(made, float_suffixes[i], name, sizeof name),
@@ -245,7 +253,8 @@ static void put_more_keys(struct made *made, struct recipe *recipe)
         gguf_put_str(made->writer, full_name(made, "rope.scaling.type", name, sizeof name),
                      str_of(kinds[recipe_byte(recipe) % ARRAY_LEN(kinds)]));
     if (more & 32)
-        put_int(made, "rope.dimension_count", recipe_byte(recipe));
+        put_int(made, "rope.dimension_count",
+                recipe_byte(recipe) % (made->sizes[DIM_HEAD_K] / 2 + 1) * 2);
     if (more & 64)
         put_int(made, "rope.scaling.original_context_length", 1 + recipe_byte(recipe));
     if (more & 128)
