@@ -192,9 +192,10 @@ TEST(context_must_be_object)
     json_decref(context);
 }
 
-/* Every way that was thought of to take for ever or to fill memory. */
-static const char *const endless[] = {
-    /* loops */
+/* --- every way that was thought of to take for ever or to fill memory ---------------------------
+ */
+
+static const char *const endless_loops[] = {
     "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
     "{% for z in range(99999) %}{% for a in range(99999) %}{% endfor %}{% endfor %}",
     "{% for z in range(99999) %}{% for a in range(99999) %}{{ a }}{% endfor %}{% endfor %}",
@@ -225,7 +226,9 @@ static const char *const endless[] = {
     "{{ range(1000000000) }}",
     "{{ [1]|slice(10**12)|list }}",
     "{{ [1]|batch(10**12, 0)|list }}",
-    /* calls */
+};
+
+static const char *const endless_calls[] = {
     "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{% macro g(n) %}{% if n %}{{ g(n - 1) "
     "}}{{ g(n - 1) }}{% endif %}{% endmacro %}{{ g(60) }}",
@@ -233,7 +236,9 @@ static const char *const endless[] = {
     "{ f(0) }}",
     "{% macro f(n) %}{% call f(n) %}{{ caller() }}{% endcall %}{% endmacro %}{{ f(1) }}",
     "{% macro f(a=f()) %}{% endmacro %}{{ f() }}",
-    /* strings that grow */
+};
+
+static const char *const growing_text[] = {
     "{{ 'a' * 1000000000000 }}",
     "{{ ('a' * 10**6 ~ 'b' * 10**6) * 10**6 }}",
     "{% set ns = namespace(x='ab') %}{% for i in range(99999) %}{% set ns.x = ns.x ~ ns.x "
@@ -273,7 +278,9 @@ static const char *const endless[] = {
     "{{ ('a.org ' * 10**7)|urlize }}",
     "{% filter replace('a', 'b' * 10**6) %}{{ 'a' * 10**6 }}{% endfilter %}",
     "{% set x %}{{ 'a' * 10**9 }}{% endset %}",
-    /* lists and dicts that grow */
+};
+
+static const char *const growing_values[] = {
     "{{ [1] * 1000000000000 }}",
     "{{ ([1] * 10**6) * 10**6 }}",
     "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{%"
@@ -293,7 +300,9 @@ static const char *const endless[] = {
     "{% set l = [] %}{% set _ = l.append(l) %}{{ l|tojson }}",
     "{% set l = [] %}{% set _ = l.append(l) %}{{ l == [l] }}{{ l|pprint }}",
     "{% set d = {} %}{% set _ = d.update({'d': d}) %}{{ d|string }}",
-    /* work that is quadratic */
+};
+
+static const char *const quadratic_work[] = {
     "{% set a = 'a' * 20000000 %}{{ a.find('a' * 10000000 ~ 'b') }}",
     "{% set a = 'b' * 2000000 %}{{ a.strip('a' * 2000000 ~ 'b')|length }}",
     "{% set l = range(30000)|list %}{% for i in l %}{{ -1 in l }}{% endfor %}",
@@ -354,12 +363,37 @@ static void check_stops(const char *source, const json_t *context)
     strbuf_free(&out);
 }
 
-TEST(never_ending)
+static void check_all_stop(const char *const *sources, size_t count)
 {
     json_t *context = json_object();
-    for (size_t i = 0; i < ARRAY_LEN(endless); i++)
-        check_stops(endless[i], context);
+    for (size_t i = 0; i < count; i++)
+        check_stops(sources[i], context);
     json_decref(context);
+}
+
+TEST(endless_loops_stop)
+{
+    check_all_stop(endless_loops, ARRAY_LEN(endless_loops));
+}
+
+TEST(endless_calls_stop)
+{
+    check_all_stop(endless_calls, ARRAY_LEN(endless_calls));
+}
+
+TEST(growing_text_stops)
+{
+    check_all_stop(growing_text, ARRAY_LEN(growing_text));
+}
+
+TEST(growing_values_stop)
+{
+    check_all_stop(growing_values, ARRAY_LEN(growing_values));
+}
+
+TEST(quadratic_work_stops)
+{
+    check_all_stop(quadratic_work, ARRAY_LEN(quadratic_work));
 }
 
 static char *repeat(const char *unit, size_t count, const char *end)
