@@ -14,6 +14,7 @@ endif()
 if(HEARTH_FUZZ) # what is fuzzed reports its coverage
   foreach(library hearth_core hearth_text hearth_engine hearth_spirv)
     target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)
+    target_link_options(${library} INTERFACE -fsanitize=fuzzer-no-link) # what they call, without a sanitizer's runtime too
   endforeach()
 endif()
 foreach(source ${fuzz_sources})
