@@ -563,6 +563,7 @@ static pid_t start_writer(const char *path, char *temp, size_t size)
     assert_true(id >= 0);
     if (id == 0) {
         struct file_writer writer;
+        alarm(60); /* ends it should the test fail */
         if (file_begin(&writer, path, NULL) == HTH_OK)
             fflush(writer.stream);
         for (;;)
