@@ -19,6 +19,7 @@ int main(int argc, char **argv)
     struct hth_stream *stream = NULL;
     struct hth_message question = {"user", argc == 3 ? argv[2] : "Hello!"};
     struct hth_feed feed = {0};
+    const char *piece = "";
     char *text = NULL;
     int32_t *ids = NULL, id;
     size_t len, count = 0;
@@ -31,9 +32,11 @@ int main(int argc, char **argv)
         failed = hth_session_feed(session, &feed, 1) || hth_sample(sampler, session, 0, &id);
         if (failed || hth_token_is_end(model, id) || hth_session_length(session, 0) >= 128)
             break;
-        fputs(hth_stream_push(stream, id, &len), stdout);
+        failed = hth_stream_push(stream, id, &piece, &len);
+        fputs(piece, stdout);
     }
-    puts(stream ? hth_stream_end(stream, &len) : "");
+    failed = failed || hth_stream_end(stream, &piece, &len);
+    puts(piece);
     hth_free(text), hth_free(ids), hth_stream_destroy(stream), hth_sampler_destroy(sampler);
     hth_session_close(session), hth_model_close(model);
     return failed;

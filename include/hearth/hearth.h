@@ -105,18 +105,20 @@ struct hth_message {
     const char *content;
 };
 
-/* Renders a conversation by the model's chat template (ChatML if it has none, with a warning),
+/* Renders a conversation by the model's chat template (ChatML if it has none, with a
+ * warning the first time),
  * ready for the assistant's answer if `prompt`. Free *text with hth_free; tokenize it with
  * `special`. */
 HTH_CHECKED hth_render_chat(const struct hth_model *model, const struct hth_message *messages,
                             size_t count, bool prompt, char **text, size_t *len);
 
-/* Bytes of tokens, made into whole UTF-8 characters for a stream: what hth_stream_push returns
- * (zero-terminated, maybe empty, valid until the next call) never ends inside a character. */
+/* Bytes of tokens, made into whole UTF-8 characters for a stream: *text (*len bytes and a zero,
+ * maybe empty, valid until the next call) never ends inside a character. Pushing a token of the
+ * vocabulary needs no memory; HTH_ERROR_MEMORY, with empty text, otherwise. */
 struct hth_stream;
 HTH_CHECKED hth_stream_create(struct hth_stream **out, const struct hth_model *model);
-const char *hth_stream_push(struct hth_stream *stream, int32_t id, size_t *len);
-const char *hth_stream_end(struct hth_stream *stream, size_t *len);
+HTH_CHECKED hth_stream_push(struct hth_stream *stream, int32_t id, const char **text, size_t *len);
+HTH_CHECKED hth_stream_end(struct hth_stream *stream, const char **text, size_t *len);
 void hth_stream_destroy(struct hth_stream *stream);
 
 void hth_free(void *ptr);

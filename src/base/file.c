@@ -1,6 +1,8 @@
 #include "base/file.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/os.h"
@@ -36,6 +38,60 @@ enum hth_status file_read(const char *path, size_t max_bytes, struct strbuf *out
     return status;
 }
 
+enum { MAX_PATH_BYTES = 4096 };
+
+/* What processes that were killed left of a file they wrote. */
+struct leftovers {
+    struct str folder, name; /* "FOLDER/" or nothing; that of the file */
+};
+
+/* A number above 0 that the whole text is; 0 if it is none. */
+static unsigned long process_number(const char *text)
+{
+    char *end;
+    if (*text < '1' || *text > '9')
+        return 0;
+    unsigned long id = strtoul(text, &end, 10);
+    return *end || id == ULONG_MAX ? 0 : id;
+}
+
+/* A process that still writes is there, or has the file locked where its number means nothing here:
+ * in another container. */
+static void remove_leftover(void *user, const char *name)
+{
+    static const struct str middle = {".tmp.", 5};
+    const struct leftovers *left = user;
+    struct str rest = str_of(name);
+    if (!str_starts_with(rest, left->name) ||
+        !str_starts_with(str_slice(rest, left->name.len, rest.len), middle))
+        return;
+    unsigned long id = process_number(name + left->name.len + middle.len);
+    char path[MAX_PATH_BYTES];
+    int n = snprintf(path, sizeof path, "%.*s%s", (int)left->folder.len, left->folder.ptr, name);
+    if (id == 0 || os_process_exists(id) || n < 0 || (size_t)n >= sizeof path)
+        return;
+    FILE *file = os_fopen(path, "r+b");
+    bool dead = file && os_lock(file);
+    if (file)
+        fclose(file);
+    if (dead)
+        os_remove(path);
+}
+
+/* Cleaning up is no reason to fail, and needs no heap. */
+static void remove_leftovers(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    struct leftovers left = {{path, n}, str_of(path + n)};
+    char folder[MAX_PATH_BYTES] = ".";
+    if (n >= sizeof folder)
+        return;
+    if (n)
+        snprintf(folder, sizeof folder, "%.*s", (int)n, path);
+    os_list_folder(folder, remove_leftover, &left);
+}
+
 enum hth_status file_begin(struct file_writer *writer, const char *path, const struct log *log)
 {
     struct strbuf temp = {0};
@@ -58,6 +114,9 @@ enum hth_status file_begin(struct file_writer *writer, const char *path, const s
         file_abort(writer);
         return status;
     }
+    /* Kept until it is closed; where files cannot be locked, our number protects it. */
+    if (!direct && os_lock(writer->stream))
+        remove_leftovers(path);
     return HTH_OK;
 }
 

@@ -25,7 +25,8 @@ struct file_writer {
     bool failed;
 };
 
-/* Opens "PATH.tmp.PID". Folders must exist. A device or a pipe (/dev/null …) is never replaced:
+/* Opens "PATH.tmp.PID", and removes what processes that are no more left under such names. Folders
+ * must exist. A device or a pipe (/dev/null …) is never replaced:
  * what is put goes straight to it. Errors: HTH_ERROR_IO, HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK file_begin(struct file_writer *writer, const char *path, const struct log *log);
 

@@ -108,6 +108,17 @@ bool os_make_folders(const char *path);
 bool os_rename(const char *from, const char *to);
 bool os_remove(const char *path);
 
+/* Takes an open file until it is closed; false if somebody else has it. Binds those who ask only.
+ */
+bool os_lock(FILE *file);
+
+/* Is there a process of this number? */
+bool os_process_exists(unsigned long id);
+
+/* Calls `fn` with the name of each entry of a folder, in no order; false if it cannot be read. */
+typedef void os_entry_fn(void *user, const char *name);
+bool os_list_folder(const char *path, os_entry_fn *fn, void *user);
+
 /* Forces a written file to the disk. */
 bool os_flush(FILE *file);
 

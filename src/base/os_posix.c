@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "base/os.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -286,6 +288,27 @@ bool os_rename(const char *from, const char *to)
 bool os_remove(const char *path)
 {
     return unlink(path) == 0;
+}
+
+bool os_lock(FILE *file)
+{
+    return flock(fileno(file), LOCK_EX | LOCK_NB) == 0;
+}
+
+bool os_process_exists(unsigned long id)
+{
+    return kill((pid_t)id, 0) == 0 || errno != ESRCH;
+}
+
+bool os_list_folder(const char *path, os_entry_fn *fn, void *user)
+{
+    DIR *folder = opendir(path);
+    if (!folder)
+        return false;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        fn(user, entry->d_name);
+    closedir(folder);
+    return true;
 }
 
 bool os_flush(FILE *file)

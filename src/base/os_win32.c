@@ -344,6 +344,46 @@ bool os_remove(const char *path)
     return ok;
 }
 
+bool os_lock(FILE *file)
+{
+    OVERLAPPED from_start = {0};
+    return LockFileEx((HANDLE)_get_osfhandle(_fileno(file)),
+                      LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY, 0, MAXDWORD, MAXDWORD,
+                      &from_start) != 0;
+}
+
+bool os_process_exists(unsigned long id)
+{
+    HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, id);
+    if (!process)
+        return GetLastError() != ERROR_INVALID_PARAMETER;
+    DWORD code;
+    bool ended = GetExitCodeProcess(process, &code) && code != STILL_ACTIVE;
+    close_handle(process);
+    return !ended;
+}
+
+bool os_list_folder(const char *path, os_entry_fn *fn, void *user)
+{
+    struct strbuf pattern = {0};
+    struct wide wide = {0};
+    WIN32_FIND_DATAW entry;
+    strbuf_printf(&pattern, "%s/*", path);
+    bool ok = !pattern.failed && to_wide(&wide, pattern.ptr);
+    HANDLE folder = ok ? FindFirstFileW(wide.text, &entry) : INVALID_HANDLE_VALUE;
+    free_wide(&wide);
+    strbuf_free(&pattern);
+    if (folder == INVALID_HANDLE_VALUE)
+        return false;
+    do {
+        char name[4 * MAX_PATH];
+        if (WideCharToMultiByte(CP_UTF8, 0, entry.cFileName, -1, name, sizeof name, NULL, NULL) > 0)
+            fn(user, name);
+    } while (FindNextFileW(folder, &entry));
+    FindClose(folder);
+    return true;
+}
+
 bool os_flush(FILE *file)
 {
     if (fflush(file) != 0)

@@ -60,10 +60,13 @@ static void write_piece(struct answer *answer, const char *text, size_t len)
 }
 
 /* A token of the answer: its text, or what it says of the text after it. */
-static void write_token(struct answer *answer, struct hth_stream *stream, int32_t id)
+static enum hth_status write_token(struct answer *answer, struct hth_stream *stream, int32_t id)
 {
     size_t len;
-    const char *text = hth_stream_push(stream, id, &len);
+    const char *text;
+    enum hth_status status = hth_stream_push(stream, id, &text, &len);
+    if (status)
+        return status;
     write_piece(answer, text, len);
     for (int i = 0; i < N_REASONING_MARKERS && len == 0; i++) {
         if (id == answer->opens[i] || id == answer->closes[i]) {
@@ -72,6 +75,7 @@ static void write_token(struct answer *answer, struct hth_stream *stream, int32_
                            id == answer->opens[i] ? &reasoning_markers[i] : NULL);
         }
     }
+    return HTH_OK;
 }
 
 /* Makes sequence 0 hold these tokens. A cancel is answer->end, not a failure. */
@@ -145,7 +149,9 @@ static int generate(struct answer *answer, struct hth_stream *stream, int n_ctx)
         if (code)
             return code;
         answer->n_answer++;
-        write_token(answer, stream, id);
+        status = write_token(answer, stream, id);
+        if (status)
+            return exit_of(status);
         if (answer->text.failed)
             return talk_error("out of memory: the answer is too long");
         answer->end = !out_flush()                                         ? ANSWER_NO_READER
@@ -172,7 +178,10 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
     if (code == EXIT_OK && answer->end == ANSWER_DONE)
         code = generate(answer, stream, n_ctx);
     size_t len;
-    const char *text = hth_stream_end(stream, &len);
+    const char *text;
+    status = hth_stream_end(stream, &text, &len);
+    if (status && code == EXIT_OK)
+        code = exit_of(status);
     write_piece(answer, text, len);
     reasoning_end(&answer->reasoning, write_part, NULL);
     out_dim(false);

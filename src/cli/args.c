@@ -318,6 +318,11 @@ int args_list(const struct args *args, const char *name, int64_t min, int64_t ma
     const char *at = args_text(args, name);
     size_t capacity = 0;
     *list = (struct number_list){0};
+    if (at && !*at)
+        return usage_error(args->command,
+                           "--%s wants numbers from %lld to %lld with commas between them, and is "
+                           "empty",
+                           name, (long long)min, (long long)max);
     while (at && *at) {
         char *end;
         errno = 0;

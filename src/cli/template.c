@@ -64,7 +64,9 @@ static int read_context(const char *path, json_t **out)
     *out = NULL;
     enum hth_status status = file_read(path, MAX_FILE_BYTES, &text, talk_log());
     int code = EXIT_FAILED;
-    if (status == HTH_OK) {
+    if (status == HTH_OK && text.len == 0) {
+        talk_error("%s: is empty, and must be a JSON object: {\"messages\": [...], ...}", path);
+    } else if (status == HTH_OK) {
         json_error_t error;
         *out = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_ALLOW_NUL | JSON_DECODE_ANY,
                           &error);

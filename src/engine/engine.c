@@ -103,9 +103,11 @@ static enum hth_status open_template(struct hth_model *model)
     enum hth_status status = template_parse(&model->template, source, "chat template", &keep);
     bool goes_on = status != HTH_ERROR_MEMORY;
     say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
-    if (status && goes_on)
+    if (status && goes_on) {
+        atomic_store(&model->chatml_said, true);
         log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
                     gguf_path(model->gguf));
+    }
     return goes_on ? HTH_OK : status;
 }
 

@@ -31,6 +31,7 @@ struct hth_model {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct template *template;
+    atomic_bool chatml_said; /* that there is no template to use */
     struct str bos_text, eos_text;
     struct model *model;
     struct pool *pool;

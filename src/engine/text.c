@@ -122,7 +122,8 @@ enum hth_status hth_render_chat(const struct hth_model *model, const struct hth_
     struct strbuf out = {0};
     enum hth_status status;
     if (!model->template) {
-        log_warning(&model->log, "the model has no chat template: ChatML is used");
+        if (!atomic_exchange(&((struct hth_model *)(uintptr_t)model)->chatml_said, true))
+            log_warning(&model->log, "the model has no chat template: ChatML is used");
         status = render_chatml(messages, count, prompt, &out);
     } else {
         json_t *context = chat_context(model, messages, count, prompt);
@@ -168,33 +169,31 @@ enum hth_status hth_stream_create(struct hth_stream **out, const struct hth_mode
     return HTH_OK;
 }
 
-static const char *stream_text(struct hth_stream *stream, size_t *len)
+static enum hth_status stream_text(struct hth_stream *stream, const char **text, size_t *len)
 {
     bool failed = stream->piece.failed || stream->out.failed;
     *len = failed ? 0 : stream->out.len;
-    if (!failed)
-        return stream->out.len ? stream->out.ptr : "";
-    enum hth_status said = log_fail_memory(&stream->model->log, "a piece of text", *len);
-    (void)said;
-    return "";
+    *text = *len ? stream->out.ptr : "";
+    return failed ? log_fail_memory(&stream->model->log, "a piece of text", 0) : HTH_OK;
 }
 
-const char *hth_stream_push(struct hth_stream *stream, int32_t id, size_t *len)
+enum hth_status hth_stream_push(struct hth_stream *stream, int32_t id, const char **text,
+                                size_t *len)
 {
     strbuf_clear(&stream->piece);
     strbuf_clear(&stream->out);
     tokenizer_piece(stream->model->tokenizer, id, false, !stream->begun, &stream->piece);
     stream->begun = true;
     utf8_stream_push(&stream->utf8, strbuf_str(&stream->piece), &stream->out);
-    return stream_text(stream, len);
+    return stream_text(stream, text, len);
 }
 
-const char *hth_stream_end(struct hth_stream *stream, size_t *len)
+enum hth_status hth_stream_end(struct hth_stream *stream, const char **text, size_t *len)
 {
     strbuf_clear(&stream->out);
     utf8_stream_end(&stream->utf8, &stream->out);
     stream->begun = false;
-    return stream_text(stream, len);
+    return stream_text(stream, text, len);
 }
 
 void hth_stream_destroy(struct hth_stream *stream)

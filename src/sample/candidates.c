@@ -133,12 +133,56 @@ double candidate_mass(const struct candidate *item, float max)
     return same_exp((double)item->logit - max);
 }
 
+enum { BLOCK = 64 };
+
+/* The masses of up to BLOCK items. Whole blocks above −700 are computed several at once. */
+static void block_masses(const struct candidate *restrict items, size_t n, float max,
+                         double *restrict out)
+{
+    double x[BLOCK], least = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (double)items[i].logit - max;
+        least = x[i] < least ? x[i] : least;
+    }
+    if (n == BLOCK && least >= -700.0)
+        for (size_t i = 0; i < BLOCK; i++)
+            out[i] = same_exp_near(x[i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            out[i] = same_exp(x[i]);
+}
+
+static double sum_masses(const struct candidate *items, size_t count, float max)
+{
+    double total = 0.0, masses[BLOCK];
+    for (size_t at = 0, n; at < count; at += n) {
+        n = count - at < BLOCK ? count - at : BLOCK;
+        block_masses(items + at, n, max, masses);
+        for (size_t i = 0; i < n; i++)
+            total += masses[i];
+    }
+    return total;
+}
+
+double candidates_moment(const struct candidates *left, float max, double *total)
+{
+    double moment = 0.0, masses[BLOCK];
+    *total = 0.0;
+    for (size_t at = 0, n; at < left->count; at += n) {
+        n = left->count - at < BLOCK ? left->count - at : BLOCK;
+        block_masses(left->items + at, n, max, masses);
+        for (size_t i = 0; i < n; i++) {
+            *total += masses[i];
+            if (masses[i] > 0.0) /* 0 × −∞ is no number */
+                moment += masses[i] * ((double)left->items[at + i].logit - max);
+        }
+    }
+    return moment;
+}
+
 double candidates_mass(const struct candidates *left, float max)
 {
-    double total = 0.0;
-    for (size_t i = 0; i < left->count; i++)
-        total += candidate_mass(&left->items[i], max);
-    return total;
+    return sum_masses(left->items, left->count, max);
 }
 
 void candidates_keep_likeliest(struct candidates *left)
@@ -164,56 +208,175 @@ void candidates_keep_from(struct candidates *left, double least)
     left->n_sorted = sorted;
 }
 
-/* Splits like `split`, at a guess: most often all that is to be kept has logits within 8 of the
- * first in order, and is a small part of the vocabulary. Both sides may be empty. */
-static size_t split_near(struct candidate *items, size_t count, float max, double center)
+/* --- as many as have a share of all mass ------------------------------------------------------ */
+
+enum { BINS = 1024, MAX_PASSES = 3, FEW_LEFT = 128 };
+
+/* The last to be kept lies in [low, high); all before `low` are kept and have `reached` together.
+ */
+struct search {
+    struct candidate *items;
+    size_t low, high;
+    float max;
+    double center; /* INFINITY: the order is of likelihood */
+    double reached, target;
+    bool equal; /* all that is left is equally far */
+};
+
+/* A distance that grows along the order. */
+static inline double distance(const struct search *search, const struct candidate *item)
 {
-    const double first = center < INFINITY ? center : (double)max, near = 8.0;
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (fabs(items[i].logit - first) <= near)
-            swap(&items[n++], &items[i]);
-    return n;
+    return fabs((search->center < INFINITY ? search->center : (double)search->max) - item->logit);
 }
 
-void candidates_keep_mass(struct candidates *left, float max, double target, double center)
+/* Which of BINS stretches of the distance an item is in; the last has what is infinitely far, too.
+ */
+static inline size_t bin_of(const struct search *search, const struct candidate *item, double from,
+                            double scale)
 {
-    size_t low = 0, high = left->count;
-    double reached = 0.0; /* by all before `low` */
-    bool guess = true;
+    double bin = (distance(search, item) - from) * scale;
+    return bin < BINS - 1 ? (size_t)bin : BINS - 1;
+}
+
+/* Adds up masses by bin; returns their sum. */
+static double fill_bins(const struct search *search, double from, double scale, double bins[BINS])
+{
+    double total = 0.0, masses[BLOCK];
+    for (size_t at = search->low, n; at < search->high; at += n) {
+        n = search->high - at < BLOCK ? search->high - at : BLOCK;
+        block_masses(search->items + at, n, search->max, masses);
+        for (size_t i = 0; i < n; i++) {
+            bins[bin_of(search, &search->items[at + i], from, scale)] += masses[i];
+            total += masses[i];
+        }
+    }
+    return total;
+}
+
+/* Those of earlier bins to the front, those of later ones to the back. */
+static void keep_bin(struct search *search, size_t bin, double from, double scale)
+{
+    struct candidate *items = search->items;
+    size_t low = search->low, high = search->high;
+    for (size_t i = low; i < high;) {
+        size_t b = bin_of(search, &items[i], from, scale);
+        if (b > bin)
+            swap(&items[i], &items[--high]);
+        else if (b < bin)
+            swap(&items[i++], &items[low++]);
+        else
+            i++;
+    }
+    search->low = low;
+    search->high = high;
+}
+
+/* Of equal logits the lowest ids come first, as many as it takes: no selection by mass is needed.
+ */
+static void keep_equal(struct search *search)
+{
+    double mass = candidate_mass(&search->items[search->low], search->max);
+    size_t n = 0, count = search->high - search->low;
+    while (n < count && search->reached < search->target) {
+        search->reached += mass;
+        n++;
+    }
+    select_first(search->items + search->low, count, n ? n : 1);
+    search->high = search->low + (n ? n : 1);
+    search->low = search->high - 1;
+}
+
+/* Narrows to the one bin in which the target is reached. `share`, if not 0, gives the target: that
+ * much of what is summed here. False when a bin cannot tell items apart. */
+static bool narrow(struct search *search, double share)
+{
+    double bins[BINS] = {0}, from = INFINITY, to = 0.0;
+    for (size_t i = search->low; i < search->high; i++) {
+        double d = distance(search, &search->items[i]);
+        from = d < from ? d : from;
+        to = d > to && d < INFINITY ? d : to;
+    }
+    search->equal = to == from;
+    double scale = (BINS - 1) / (to - from), total;
+    if (!(scale < INFINITY) || !(scale > 0.0))
+        return false;
+    total = fill_bins(search, from, scale, bins);
+    if (share > 0.0)
+        search->target = share * total;
+    size_t bin = 0;
+    while (bin + 1 < BINS && search->reached + bins[bin] < search->target)
+        search->reached += bins[bin++];
+    keep_bin(search, bin, from, scale);
+    return true;
+}
+
+/* Selection by mass in place of by count, for the few that are left. */
+static void split_by_mass(struct search *search)
+{
+    while (search->high - search->low > 1) {
+        struct candidate *rest = search->items + search->low;
+        size_t n = split(rest, search->high - search->low, search->center);
+        double mass = sum_masses(rest, n, search->max);
+        if (search->reached + mass >= search->target) {
+            search->high = search->low + n;
+        } else {
+            search->reached += mass;
+            search->low += n;
+        }
+    }
+}
+
+void candidates_keep_share(struct candidates *left, float max, double share, double total,
+                           double center)
+{
+    struct search search = {
+        .items = left->items, .high = left->count, .max = max, .center = center};
+    if (total == 0.0 && (left->n_sorted || left->count <= FEW_LEFT))
+        total = candidates_mass(left, max);
+    search.target = share * total;
     if (center < INFINITY)
         left->n_sorted = 0;
-    while (low < left->n_sorted) {
-        reached += candidate_mass(&left->items[low++], max);
-        if (reached >= target) {
-            left->count = left->n_sorted = low;
+    while (search.low < left->n_sorted) {
+        search.reached += candidate_mass(&left->items[search.low++], max);
+        if (search.reached >= search.target) {
+            left->count = left->n_sorted = search.low;
             return;
         }
     }
-    /* Selection by mass in place of by count: the last to be kept lies in [low, high). */
-    for (; high - low > 1; guess = false) {
-        struct candidate *rest = left->items + low;
-        size_t n =
-            guess ? split_near(rest, high - low, max, center) : split(rest, high - low, center);
-        struct candidates first = {rest, n, 0};
-        double mass = candidates_mass(&first, max);
-        if (n && reached + mass >= target) {
-            high = low + n;
-        } else {
-            reached += mass;
-            low += n;
-        }
+    bool summed = total != 0.0;
+    for (int pass = 0; pass < MAX_PASSES && search.high - search.low > FEW_LEFT; pass++) {
+        if (!narrow(&search, summed ? 0.0 : share))
+            break;
+        summed = true;
     }
-    left->count = high;
+    if (!summed)
+        search.target = share * candidates_mass(left, max);
+    if (search.equal && !(center < INFINITY))
+        keep_equal(&search);
+    split_by_mass(&search);
+    left->count = search.high;
 }
 
+/* --- a draw ----------------------------------------------------------------------------------- */
+
+/* Sums of up to MAX_SPANS stretches are kept, so that only one of them is looked at again. */
 size_t candidates_draw(const struct candidates *left, float max, struct rng *rng)
 {
-    double u = rng_double(rng) * candidates_mass(left, max);
-    for (size_t i = 0; i < left->count; i++) {
-        u -= candidate_mass(&left->items[i], max);
+    enum { MAX_SPANS = 1024 };
+    double sums[MAX_SPANS], total = 0.0;
+    size_t span = (left->count / MAX_SPANS + 1) * BLOCK, n_spans = 0;
+    for (size_t at = 0; at < left->count; at += span) {
+        size_t n = left->count - at < span ? left->count - at : span;
+        total += sums[n_spans++] = sum_masses(left->items + at, n, max);
+    }
+    double u = rng_double(rng) * total;
+    size_t at = 0;
+    for (size_t s = 0; s + 1 < n_spans && u >= sums[s]; s++, at += span)
+        u -= sums[s];
+    for (; at < left->count; at++) {
+        u -= candidate_mass(&left->items[at], max);
         if (u < 0.0)
-            return i;
+            return at;
     }
     return 0; /* only by rounding */
 }

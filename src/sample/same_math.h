@@ -12,13 +12,13 @@
 #include <stdint.h>
 #include <string.h>
 
-/* exp(x) for x ≤ 0; 0 below −700. x = n ln 2 + r with ln 2 in two parts (Cody and Waite 1980,
- * "Software Manual for the Elementary Functions", chapter 6), then the series of exp(r). */
-static inline double same_exp(double x)
+/* exp(x) for −700 ≤ x ≤ 0, without a branch, so that compilers can do several at once. x = n ln 2 +
+ * r with ln 2 in two parts (Cody and Waite 1980, "Software Manual for the Elementary Functions",
+ * chapter 6), then the series of exp(r). Adding 1.5 × 2^52 rounds to an integer, which the low bits
+ * of the sum then are. */
+static inline double same_exp_near(double x)
 {
-    if (!(x >= -700.0))
-        return 0.0;
-    int n = (int)(x * 1.4426950408889634 - 0.5);
+    double shifted = x * 1.4426950408889634 + 0x1.8p52, n = shifted - 0x1.8p52;
     double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33, sum, scale;
     sum = 1.0 / 479001600;
     sum = sum * r + 1.0 / 39916800;
@@ -33,9 +33,17 @@ static inline double same_exp(double x)
     sum = sum * r + 0.5;
     sum = sum * r + 1.0;
     sum = sum * r + 1.0;
-    uint64_t bits = (uint64_t)(n + 1023) << 52; /* 2^n */
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52; /* 2^n */
     memcpy(&scale, &bits, sizeof scale);
     return sum * scale;
+}
+
+/* exp(x) for x ≤ 0; 0 below −700. */
+static inline double same_exp(double x)
+{
+    return x >= -700.0 ? same_exp_near(x) : 0.0;
 }
 
 /* log(x) for finite x > 0. x = m 2^e with m in [√½, √2), log m = 2 artanh((m − 1) / (m + 1)). */

@@ -109,12 +109,17 @@ double candidate_mass(const struct candidate *item, float max);
 /* The sum of all masses. */
 double candidates_mass(const struct candidates *left, float max);
 
+/* Σ mass × (logit − max), and in *total the sum of all masses. */
+double candidates_moment(const struct candidates *left, float max, double *total);
+
 /* Keeps logits ≥ least, at least the likeliest; order stays. */
 void candidates_keep_from(struct candidates *left, double least);
 
-/* Keeps the fewest whose masses reach `target` together, likeliest first; or, if `center` is
- * finite, those first whose logits are nearest to it. */
-void candidates_keep_mass(struct candidates *left, float max, double target, double center);
+/* Keeps the fewest whose masses reach `share` of `total` together, likeliest first; or, if `center`
+ * is finite, those first whose logits are nearest to it. `total` is candidates_mass, or 0 to have
+ * it summed. */
+void candidates_keep_share(struct candidates *left, float max, double share, double total,
+                           double center);
 
 /* Keeps the likeliest only. */
 void candidates_keep_likeliest(struct candidates *left);

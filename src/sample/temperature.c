@@ -13,15 +13,9 @@ static bool is_on(const struct hth_sampler_options *options)
 static double by_entropy(const struct hth_sampler_options *opt, const struct candidates *left)
 {
     float max = candidates_max(left);
-    double total = 0.0, moment = 0.0, share = 0.0;
+    double total, moment = candidates_moment(left, max, &total), share = 0.0;
     double low = opt->temp > opt->dynatemp_range ? (double)opt->temp - opt->dynatemp_range : 0.0;
     double high = (double)opt->temp + opt->dynatemp_range;
-    for (size_t i = 0; i < left->count; i++) {
-        double mass = candidate_mass(&left->items[i], max);
-        total += mass;
-        if (mass > 0.0)
-            moment += mass * ((double)left->items[i].logit - max);
-    }
     if (left->count > 1)
         share = (same_log(total) - moment / total) / same_log((double)left->count);
     share = share < 1.0 ? share : 1.0;

@@ -9,9 +9,7 @@ static bool is_on(const struct hth_sampler_options *options)
  * probabilities reach p together. */
 static void apply(struct sampler *sampler, struct candidates *left)
 {
-    float max = candidates_max(left);
-    double target = (double)sampler->opt.top_p * candidates_mass(left, max);
-    candidates_keep_mass(left, max, target, INFINITY);
+    candidates_keep_share(left, candidates_max(left), (double)sampler->opt.top_p, 0.0, INFINITY);
 }
 
 const struct sampler_stage sampler_stage_top_p = {

@@ -12,13 +12,8 @@ static bool is_on(const struct hth_sampler_options *options)
 static void apply(struct sampler *sampler, struct candidates *left)
 {
     float max = candidates_max(left);
-    double total = 0.0, moment = 0.0;
-    for (size_t i = 0; i < left->count; i++) {
-        double mass = candidate_mass(&left->items[i], max);
-        total += mass;
-        moment += mass > 0.0 ? mass * ((double)left->items[i].logit - max) : 0.0;
-    }
-    candidates_keep_mass(left, max, (double)sampler->opt.typical_p * total, max + moment / total);
+    double total, moment = candidates_moment(left, max, &total);
+    candidates_keep_share(left, max, (double)sampler->opt.typical_p, total, max + moment / total);
 }
 
 const struct sampler_stage sampler_stage_typical = {

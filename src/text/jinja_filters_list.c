@@ -309,9 +309,12 @@ static bool filter_join(struct jinja *j, struct value self, struct args *args, s
 static bool filter_batch(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
     struct list *items, *row = NULL, *rows = jinja_list_new(j, 0);
-    int64_t size;
-    if (!rows || !jinja_arg_int(j, args->slots[0], "linecount", &size) ||
-        !jinja_to_list(j, self, &items))
+    int64_t size = -1; /* what is no integer no row is as long as */
+    bool fill = value_given(args->slots[1]);
+    if (!rows || !jinja_to_list(j, self, &items))
+        return false;
+    if ((value_is_integer(args->slots[0]) || (fill && items->count > 0)) &&
+        !jinja_arg_int(j, args->slots[0], "linecount", &size))
         return false;
     row = jinja_list_new(j, 0);
     for (size_t i = 0; row && i < items->count; i++) {
@@ -324,7 +327,7 @@ static bool filter_batch(struct jinja *j, struct value self, struct args *args, 
     }
     if (!row)
         return false;
-    while (row->count > 0 && value_given(args->slots[1]) && (int64_t)row->count < size)
+    while (row->count > 0 && fill && (int64_t)row->count < size)
         if (!jinja_list_append(j, row, args->slots[1]))
             return false;
     if (row->count > 0 && !jinja_list_append(j, rows, value_list(row)))

@@ -22,12 +22,19 @@ static bool filter_abs(struct jinja *j, struct value self, struct args *args, st
     return jinja_negate(j, value_to_int(self) < 0, self, out);
 }
 
+/* Reading a number takes as long as its text is. */
+static bool charge_text(struct jinja *j, struct value v)
+{
+    return v.kind != VALUE_STRING || jinja_charge(j, v.text->len);
+}
+
 static bool filter_int(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
     int64_t base = 10, n;
     double real;
     *out = args->slots[0].kind == VALUE_ABSENT ? value_int(0) : args->slots[0];
-    if (args->slots[1].kind != VALUE_ABSENT && !jinja_arg_int(j, args->slots[1], "base", &base))
+    if (!charge_text(j, self) ||
+        (args->slots[1].kind != VALUE_ABSENT && !jinja_arg_int(j, args->slots[1], "base", &base)))
         return false;
     if (self.kind == VALUE_UNDEFINED)
         return jinja_fail_undefined(j, self);
@@ -56,6 +63,8 @@ static bool filter_float(struct jinja *j, struct value self, struct args *args, 
 {
     double real;
     *out = args->slots[0].kind == VALUE_ABSENT ? value_float(0) : args->slots[0];
+    if (!charge_text(j, self))
+        return false;
     if (self.kind == VALUE_UNDEFINED)
         return jinja_fail_undefined(j, self);
     if (value_is_number(self))
@@ -135,6 +144,8 @@ static bool filter_filesizeformat(struct jinja *j, struct value self, struct arg
     bool binary = value_truth(args->slots[0]);
     double bytes, base = binary ? 1024 : 1000, unit = base;
     size_t mark = jinja_mark(j);
+    if (!charge_text(j, self))
+        return false;
     if (self.kind == VALUE_UNDEFINED)
         return jinja_fail_undefined(j, self);
     if (value_is_number(self))
@@ -198,81 +209,17 @@ static bool filter_from_json(struct jinja *j, struct value self, struct args *ar
     struct str text;
     json_error_t error;
     (void)args;
-    if (!jinja_arg_str(j, self, "value", &text))
+    size_t most = j->limits.max_memory / 64; /* "[],": three bytes become about a hundred */
+    if (!jinja_arg_str(j, self, "value", &text) || !charge_text(j, self))
         return false;
+    if (text.len > most)
+        return jinja_fail_status(j, HTH_ERROR_LIMIT, "from_json: the text exceeds %zu bytes", most);
     json_t *json = json_loadb(text.ptr, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!json)
         return jinja_fail(j, "from_json: %s", error.text);
     bool ok = jinja_from_json(j, json, out);
     json_decref(json);
     return ok;
-}
-
-/* pprint sorts what dicts hold: by key, or by type where keys cannot be compared. */
-static bool sorted_dicts(struct jinja *j, struct value v, struct value *out);
-
-static bool sorted_dict(struct jinja *j, const struct dict *dict, struct value *out)
-{
-    struct dict *made = jinja_dict_new(j);
-    struct value *keys = jinja_alloc(j, dict->count + 1, sizeof *keys), value;
-    struct list *order = jinja_list_new(j, dict->count);
-    bool strings = true;
-    if (!made || !keys || !order)
-        return false;
-    for (size_t i = 0; i < dict->count; i++) {
-        order->items[order->count++] = value_int((int64_t)i);
-        strings = strings && dict->entries[i].key.kind == VALUE_STRING;
-    }
-    for (size_t i = 0; i < dict->count; i++) {
-        keys[i] = dict->entries[i].key;
-        if (!strings && !jinja_borrow(j, str_of(value_type_name(keys[i])), &value))
-            return false;
-        if (!strings && !jinja_pair(j, value, keys[i], &keys[i]))
-            return false;
-    }
-    if (!jinja_sort(j, order->items, keys, dict->count, false))
-        return false;
-    for (size_t i = 0; i < dict->count; i++) {
-        const struct dict_entry *entry = &dict->entries[order->items[i].integer];
-        if (!sorted_dicts(j, entry->value, &value) || !jinja_dict_set(j, made, entry->key, value))
-            return false;
-    }
-    *out = value_dict(made);
-    return true;
-}
-
-static bool sorted_dicts(struct jinja *j, struct value v, struct value *out)
-{
-    bool ok = true;
-    *out = v;
-    if (!jinja_enter(j))
-        return false;
-    if (v.kind == VALUE_DICT) {
-        ok = sorted_dict(j, v.dict, out);
-    } else if (v.kind == VALUE_LIST || v.kind == VALUE_TUPLE) {
-        struct list *list = jinja_list_new(j, v.list->count);
-        for (size_t i = 0; list && ok && i < v.list->count; i++)
-            ok = sorted_dicts(j, v.list->items[i], &list->items[list->count++]);
-        out->list = list;
-        ok = ok && list;
-    }
-    jinja_leave(j);
-    return ok;
-}
-
-static bool filter_pprint(struct jinja *j, struct value self, struct args *args, struct value *out)
-{
-    enum { WIDTH = 80 };
-    size_t mark = jinja_mark(j);
-    struct value sorted;
-    (void)args;
-    if (!sorted_dicts(j, self, &sorted) || !jinja_put_repr(j, sorted) || !jinja_take(j, mark, out))
-        return false;
-    bool nested = self.kind == VALUE_LIST || self.kind == VALUE_TUPLE || self.kind == VALUE_DICT;
-    if (nested && value_points(*out) > WIDTH)
-        return jinja_fail_status(j, HTH_ERROR_UNSUPPORTED,
-                                 "hearth has no 'pprint' of values wider than %d columns", WIDTH);
-    return true;
 }
 
 static bool put_quoted(struct jinja *j, struct value v, bool query)
@@ -364,11 +311,11 @@ const struct jinja_row jinja_misc_filters[] = {
     {"float", filter_float, "default", 0},
     {"from_json", filter_from_json, "", 0},
     {"int", filter_int, "default base", 0},
-    {"pprint", filter_pprint, "", 0},
+    {"pprint", jinja_pprint, "", 0},
     {"round", filter_round, "precision method", 0},
     {"tojson", filter_tojson, "ensure_ascii indent separators sort_keys", 0},
     {"urlencode", filter_urlencode, "", 0},
-    {"urlize", NULL, "*", 0},
+    {"urlize", jinja_urlize, "trim_url_limit nofollow target rel extra_schemes", 0},
     {"wordwrap", jinja_wordwrap, "width break_long_words wrapstring break_on_hyphens", 0},
     {"xmlattr", filter_xmlattr, "autospace", 0},
     {0},

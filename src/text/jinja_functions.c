@@ -61,6 +61,8 @@ bool jinja_dict_fill(struct jinja *j, struct dict *dict, const struct args *args
 {
     if (args->count > 1)
         return jinja_fail(j, "dict expected at most 1 argument, got %zu", args->count);
+    if (args->count == 1 && args->items[0].kind == VALUE_UNDEFINED)
+        return jinja_fail_undefined(j, args->items[0]);
     if (args->count == 1 && args->items[0].kind == VALUE_DICT) {
         const struct dict *from = args->items[0].dict;
         for (size_t i = 0; i < from->count; i++)

@@ -60,6 +60,15 @@ static bool macro_attr(struct jinja *j, const struct macro *macro, struct str na
     return true;
 }
 
+static bool range_attr(const struct range *range, struct str name, struct value *out)
+{
+    bool start = str_equal(name, STR("start")), stop = str_equal(name, STR("stop"));
+    if (!start && !stop && !str_equal(name, STR("step")))
+        return false;
+    *out = value_int(start ? range->start : stop ? range->stop : range->step);
+    return true;
+}
+
 /* What Python would find as an attribute, without the fallback to items. */
 static bool find_attr(struct jinja *j, struct value object, struct str name, struct value *out,
                       bool *found)
@@ -81,6 +90,7 @@ static bool find_attr(struct jinja *j, struct value object, struct str name, str
         if (*found)
             *out = object.cycler->list->items[object.cycler->at];
         break;
+    case VALUE_RANGE: *found = range_attr(object.range, name, out); break;
     case VALUE_TUPLE:
         *found = object.markup && (str_equal(name, STR("grouper")) || str_equal(name, STR("list")));
         if (*found)

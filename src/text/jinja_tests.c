@@ -61,19 +61,23 @@ static bool test_divisibleby(struct jinja *j, struct value v, struct args *args,
     return remainder_is(j, v, args->slots[0], 0, out);
 }
 
+/* Names are looked up in a dict, in Jinja2 as here: what has no hash fails. */
+static bool is_name(struct jinja *j, struct value v)
+{
+    return value_hashable(v, 0) || jinja_fail(j, "unhashable type: '%s'", value_type_name(v));
+}
+
 static bool test_filter(struct jinja *j, struct value v, struct args *args, struct value *out)
 {
-    (void)j;
     (void)args;
     const struct jinja_row *row = v.kind == VALUE_STRING ? jinja_filter_find(value_str(v)) : NULL;
-    return answer(row && row->fn, out);
+    return is_name(j, v) && answer(row && row->fn, out);
 }
 
 static bool test_test(struct jinja *j, struct value v, struct args *args, struct value *out)
 {
-    (void)j;
     (void)args;
-    return answer(v.kind == VALUE_STRING && jinja_test_find(value_str(v)), out);
+    return is_name(j, v) && answer(v.kind == VALUE_STRING && jinja_test_find(value_str(v)), out);
 }
 
 static bool has_case(struct jinja *j, struct value v, const char *method, struct value *out)

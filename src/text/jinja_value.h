@@ -434,7 +434,7 @@ bool jinja_format(struct jinja *j, struct value format, struct args *args, struc
 /* One value by a format specification (">10.2f"), put at the end of the output. */
 bool jinja_put_formatted(struct jinja *j, struct value v, struct str spec);
 
-jinja_fn jinja_wordwrap; /* the filter */
+jinja_fn jinja_wordwrap, jinja_urlize, jinja_pprint; /* the filters */
 
 struct json_style {
     struct str item_separator, key_separator;

@@ -8,6 +8,8 @@ const struct reasoning_marker reasoning_markers[N_REASONING_MARKERS] = {
     {"<seed:think>", "</seed:think>"},          /* Seed-OSS */
     {"<thought>", "</thought>"},                /* EXAONE Deep */
     {"<thinking>", "</thinking>"},              /* fine-tuned Llama and Qwen models */
+    /* gpt-oss; the heads of messages, in between, are shown and belong to it */
+    {"<|channel|>analysis<|message|>", "<|channel|>final<|message|>"},
     {"\xe2\x97\x81think\xe2\x96\xb7", "\xe2\x97\x81/think\xe2\x96\xb7"}, /* Kimi-VL */
 };
 

@@ -16,14 +16,14 @@ struct reasoning_marker {
     const char *open, *close;
 };
 
-enum { N_REASONING_MARKERS = 7 };
+enum { N_REASONING_MARKERS = 8 };
 extern const struct reasoning_marker reasoning_markers[N_REASONING_MARKERS];
 
 /* Zero is an answer's beginning. */
 struct reasoning {
     const struct reasoning_marker *inside; /* whose end is awaited; NULL: not reasoning */
     bool answering;                        /* other text has begun: none of it opens reasoning */
-    char held[32];                         /* the beginning of what may be a marker */
+    char held[32]; /* the beginning of what may be a marker; none is longer */
     size_t n_held;
 };
 

@@ -57,7 +57,6 @@ static bool add_token(struct rwkv *rwkv, struct str text, uint32_t id)
 static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gguf,
                               const struct log *log)
 {
-    (void)gguf;
     struct rwkv *rwkv = tokenizer->state = mem_calloc(1, sizeof *rwkv);
     if (!rwkv)
         return log_fail_memory(log, "the tokenizer", sizeof *rwkv);
@@ -67,6 +66,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
         ok = add_token(rwkv, vocab->texts[id], (uint32_t)id);
     if (!ok || !trie_build(&rwkv->trie))
         return log_fail_memory(log, "the tokens", vocab->n_tokens * sizeof(struct trie_entry));
+    trie_tell_too_long(&rwkv->trie, gguf_path(gguf), log);
     return HTH_OK;
 }
 

@@ -6,6 +6,7 @@
 
 bool trie_add(struct trie *trie, struct str text, uint32_t id)
 {
+    trie->n_too_long += text.len > TRIE_MAX_TEXT;
     if (text.len == 0 || text.len > TRIE_MAX_TEXT)
         return true;
     struct trie_entry *entries =
@@ -90,6 +91,15 @@ bool trie_build(struct trie *trie)
         ok = build_node(trie, &ranges, &capacity, i);
     mem_free(ranges);
     return ok;
+}
+
+void trie_tell_too_long(const struct trie *trie, const char *file, const struct log *log)
+{
+    if (trie->n_too_long)
+        log_warning(log,
+                    "%s: %zu tokens of its vocabulary are longer than %d bytes; hearth reads them "
+                    "in a model's answer but does not find them in a text",
+                    file, trie->n_too_long, TRIE_MAX_TEXT);
 }
 
 void trie_free(struct trie *trie)

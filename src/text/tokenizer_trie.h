@@ -40,6 +40,7 @@ struct trie {
     size_t n_entries, entries_capacity;
     struct trie_node *nodes;
     size_t n_nodes, nodes_capacity;
+    size_t n_too_long; /* texts that were left out */
 };
 
 /* Adds a text, which must outlive the trie; empty and too long ones are left out. False when memory
@@ -49,6 +50,9 @@ ATTR_WARN_UNUSED bool trie_add(struct trie *trie, struct str text, uint32_t id);
 /* Sorts what was added; afterwards nothing may be. Of equal texts the highest id counts. False when
  * memory runs out. */
 ATTR_WARN_UNUSED bool trie_build(struct trie *trie);
+
+/* Warns of tokens that will not be found because they are too long; `file` is whose they are. */
+void trie_tell_too_long(const struct trie *trie, const char *file, const struct log *log);
 void trie_free(struct trie *trie);
 
 /* Walks along one text from its beginning. */

@@ -53,6 +53,16 @@ static size_t count_lines(const char *text)
     return n;
 }
 
+TEST(fuzz_explains_itself)
+{
+    assert_int_equal(run("scripts/fuzz --help"), 0);
+    assert_says("--minutes N");
+    assert_int_equal(run("scripts/fuzz nothing"), 2);
+    assert_says("there is no target nothing; there are eval gguf");
+    assert_int_equal(run("scripts/fuzz --minutes soon gguf"), 2);
+    assert_says("a whole number of minutes");
+}
+
 TEST(setup_explains_itself)
 {
     assert_int_equal(run("scripts/setup --help"), 0);

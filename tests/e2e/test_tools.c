@@ -265,6 +265,8 @@ TEST(template_errors)
     spawn_assert_refused(&s, 1, "line 1");
     render(&s, "x", "{\"messages\": [}", NULL);
     spawn_assert_refused(&s, 1, "c.json: line 1");
+    render(&s, "x", "", NULL);
+    spawn_assert_refused(&s, 1, "c.json: is empty, and must be a JSON object");
     render(&s, "x", "[1]", NULL);
     spawn_assert_refused(&s, 1, "must be a JSON object");
     RUN(&s, "template", "--template", spawn_temp("absent"), "--context", odd_file());

@@ -111,6 +111,7 @@ TEST(values_are_checked)
     USAGE_ERROR("--vram wants a size", "run", "m.gguf", "-p", "x", "--vram", "6X");
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "1,2,x");
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "1,,2");
+    USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "");
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "1,2,");
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "99999999999");
     USAGE_ERROR("--prompt wants numbers", "bench", "m.gguf", "-p", "-1");

@@ -93,15 +93,17 @@ static enum hth_status answer(struct life *life, struct things *t, struct strbuf
         status = hth_sample(t->sampler, t->session, 0, &id);
         if (status)
             break;
-        part = hth_stream_push(t->stream, id, &len);
+        status = hth_stream_push(t->stream, id, &part, &len);
+        if (status)
+            break;
         strbuf_append(text, (struct str){part, len});
         status = feed(life, t, &(struct hth_feed){.ids = &id, .count = 1});
     }
     if (status)
         return status;
-    part = hth_stream_end(t->stream, &len);
+    status = hth_stream_end(t->stream, &part, &len);
     strbuf_append(text, (struct str){part, len});
-    return HTH_OK;
+    return status;
 }
 
 static void learn(struct life *life, const struct things *t, const struct strbuf *text)

@@ -25,6 +25,10 @@
 #include "base/rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* What a target may bring, and what it may call then. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+    __attribute__((weak));
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 enum { MAX_BYTES = 1 << 18, MAX_FILES = 4096 };
@@ -39,6 +43,7 @@ static size_t n_files;
 static uint8_t current[MAX_BYTES];
 static size_t current_size;
 static char crash_path[256];
+static struct rng rng;
 
 /* Only calls that are safe in a signal handler. */
 static void save_current(void)
@@ -102,13 +107,13 @@ static void add_path(const char *path)
     }
 }
 
-static uint64_t interesting(struct rng *rng)
+static uint64_t interesting(void)
 {
     static const uint64_t values[] = {0,          1,          0x7f,       0x80,
                                       0xff,       0x7fff,     0x8000,     0xffff,
                                       0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff,
                                       1ull << 63, UINT64_MAX, 1ull << 61, 0x2000000000000001};
-    return values[rng_below(rng, ARRAY_LEN(values))] + (uint64_t)(int64_t)(rng_below(rng, 3)) - 1;
+    return values[rng_below(&rng, ARRAY_LEN(values))] + (uint64_t)(int64_t)(rng_below(&rng, 3)) - 1;
 }
 
 static void insert(size_t at, const uint8_t *bytes, size_t size)
@@ -122,7 +127,7 @@ static void insert(size_t at, const uint8_t *bytes, size_t size)
     current_size += size;
 }
 
-static void mutate_once(struct rng *rng)
+static void mutate_once(void)
 {
     static const char *const pieces[] = {"{{",           "}}",
                                          "{%",           "%}",
@@ -133,21 +138,21 @@ static void mutate_once(struct rng *rng)
                                          "](",           "1e999",
                                          "-1",           "\0x",
                                          "<0x0A>",       "GGUF"};
-    size_t at = current_size ? rng_below(rng, (uint32_t)current_size + 1) : 0;
+    size_t at = current_size ? rng_below(&rng, (uint32_t)current_size + 1) : 0;
     size_t left = current_size - at;
-    size_t span = left ? 1 + rng_below(rng, (uint32_t)(left < 64 ? left : 64)) : 0;
-    switch (rng_below(rng, 9)) {
+    size_t span = left ? 1 + rng_below(&rng, (uint32_t)(left < 64 ? left : 64)) : 0;
+    switch (rng_below(&rng, 9)) {
     case 0:
         if (left)
-            current[at] ^= (uint8_t)(1u << rng_below(rng, 8));
+            current[at] ^= (uint8_t)(1u << rng_below(&rng, 8));
         break;
     case 1:
         if (left)
-            current[at] = (uint8_t)rng_u32(rng);
+            current[at] = (uint8_t)rng_u32(&rng);
         break;
     case 2: {
-        uint64_t value = interesting(rng);
-        size_t width = (size_t)1 << rng_below(rng, 4);
+        uint64_t value = interesting();
+        size_t width = (size_t)1 << rng_below(&rng, 4);
         memcpy(current + at, &value, width < left ? width : left);
         break;
     }
@@ -156,30 +161,59 @@ static void mutate_once(struct rng *rng)
         current_size -= span;
         break;
     case 4: /* say a piece twice, or many times */
-        for (uint32_t n = rng_below(rng, 20) ? 1 : 200; n > 0 && span; n--)
+        for (uint32_t n = rng_below(&rng, 20) ? 1 : 200; n > 0 && span; n--)
             insert(at, current + at, span);
         break;
     case 5: {
-        const char *piece = pieces[rng_below(rng, ARRAY_LEN(pieces))];
+        const char *piece = pieces[rng_below(&rng, ARRAY_LEN(pieces))];
         insert(at, (const uint8_t *)piece, strlen(piece));
         break;
     }
     case 6: /* a piece of another input */
         if (n_files) {
-            const struct input *other = &files[rng_below(rng, (uint32_t)n_files)];
-            size_t from = other->size ? rng_below(rng, (uint32_t)other->size) : 0;
+            const struct input *other = &files[rng_below(&rng, (uint32_t)n_files)];
+            size_t from = other->size ? rng_below(&rng, (uint32_t)other->size) : 0;
             size_t n = other->size - from;
             insert(at, other->bytes + from, n < 256 ? n : 256);
         }
         break;
     case 7: current_size = at; break;
     default: { /* move a piece */
-        size_t to = current_size ? rng_below(rng, (uint32_t)current_size) : 0;
+        size_t to = current_size ? rng_below(&rng, (uint32_t)current_size) : 0;
         size_t n = current_size - to < span ? current_size - to : span;
         memmove(current + to, current + at, n);
         break;
     }
     }
+}
+
+/* On bytes that are not the current input, which waits meanwhile. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size)
+{
+    static uint8_t waiting[MAX_BYTES];
+    size_t n_waiting = current_size;
+    memcpy(waiting, current, n_waiting);
+    memcpy(current, data, size);
+    current_size = size;
+    mutate_once();
+    size = current_size < max_size ? current_size : max_size;
+    memcpy(data, current, size);
+    memcpy(current, waiting, n_waiting);
+    current_size = n_waiting;
+    return size;
+}
+
+static void mutate(void)
+{
+    static uint8_t copy[MAX_BYTES];
+    if (!LLVMFuzzerCustomMutator || rng_below(&rng, 4) == 0) {
+        mutate_once();
+        return;
+    }
+    memcpy(copy, current, current_size);
+    size_t size = LLVMFuzzerCustomMutator(copy, current_size, sizeof copy, rng_u32(&rng));
+    memcpy(current, copy, size);
+    current_size = size;
 }
 
 struct countdown {
@@ -192,14 +226,14 @@ static bool fail_at_zero(void *user, size_t size)
     return ((struct countdown *)user)->left-- != 0;
 }
 
-static void run_current(struct rng *rng, bool fail_allocations)
+static void run_current(bool fail_allocations)
 {
     /* A copy of exact size on the heap, so that a sanitizer sees every byte read past its end. */
     uint8_t *copy = malloc(current_size ? current_size : 1);
     if (!copy)
         abort();
     memcpy(copy, current, current_size);
-    struct countdown countdown = {fail_allocations ? rng_below(rng, 1 + rng_below(rng, 200)) : 0};
+    struct countdown countdown = {fail_allocations ? rng_below(&rng, 1 + rng_below(&rng, 200)) : 0};
     if (fail_allocations)
         mem_set_hook(fail_at_zero, &countdown);
     LLVMFuzzerTestOneInput(copy, current_size);
@@ -243,10 +277,10 @@ int main(int argc, char **argv)
     if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(save_current);
     signal(SIGABRT, on_signal);
-    struct rng rng = rng_seed(seed);
+    rng = rng_seed(seed);
     for (size_t i = 0; i < n_files; i++) {
         take(&files[i]);
-        run_current(&rng, fail_allocations);
+        run_current(fail_allocations);
     }
     unsigned long long rounds = 0;
     for (double end = seconds_now() + seconds; seconds_now() < end; rounds++) {
@@ -254,8 +288,8 @@ int main(int argc, char **argv)
         if (n_files)
             take(&files[rng_below(&rng, (uint32_t)n_files)]);
         for (uint32_t n = 1 + rng_below(&rng, 6); n > 0; n--)
-            mutate_once(&rng);
-        run_current(&rng, fail_allocations);
+            mutate();
+        run_current(fail_allocations);
     }
     printf("%zu files and %llu mutations of them, seed %" PRIu64 "\n", n_files, rounds, seed);
     for (size_t i = 0; i < n_files; i++)

@@ -3,6 +3,8 @@
 # fuzz.<name>.no_memory, 20 s under sanitizers and 2 s without (HEARTH_FUZZ_SECONDS overrides).
 # These check results that only hold when memory was there, so they have no variant without:
 set(fuzz_needs_memory tokenizer utf8)
+# ... and this one chooses itself which allocation fails:
+list(APPEND fuzz_needs_memory eval)
 file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_*.c)
 if(HEARTH_SANITIZE)
   set(fuzz_seconds 20)
@@ -10,8 +12,9 @@ else()
   set(fuzz_seconds 2)
 endif()
 if(HEARTH_FUZZ) # what is fuzzed reports its coverage
-  foreach(library hearth_core hearth_text hearth_spirv)
+  foreach(library hearth_core hearth_text hearth_engine hearth_spirv)
     target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)
+    target_link_options(${library} INTERFACE -fsanitize=fuzzer-no-link) # what they call, without a sanitizer's runtime too
   endforeach()
 endif()
 foreach(source ${fuzz_sources})
@@ -40,3 +43,8 @@ foreach(source ${fuzz_sources})
   set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
 endforeach()
 target_link_libraries(fuzz_spirv PRIVATE hearth_spirv)
+foreach(name gguf model_bind eval) # their mutator keeps a file a file
+  target_sources(fuzz_${name} PRIVATE fuzz/gguf_mutator.c)
+endforeach()
+target_sources(fuzz_eval PRIVATE fuzz/made_model.c)
+target_link_libraries(fuzz_eval PRIVATE hearth_engine)

@@ -186,6 +186,16 @@ TEST(smollm3_vulkan)
     on_vulkan("smollm3");
 }
 
+TEST(seed_oss)
+{
+    on_cpu("seed_oss");
+}
+
+TEST(seed_oss_vulkan)
+{
+    on_vulkan("seed_oss");
+}
+
 /* As if the device's memory were not the host's: everything is staged, logits are read back. */
 TEST(discrete_vulkan)
 {

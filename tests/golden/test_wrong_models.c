@@ -107,9 +107,9 @@ static void each_must_fail(const struct mistake *mistakes, size_t n)
 
 TEST(right_models_pass)
 {
-    static const char *const names[] = {"llama-gqa", "llama-yarn", "llama-linear",
-                                        "llama-moe", "qwen2",      "qwen3",
-                                        "qwen3moe",  "mistral3",   "smollm3"};
+    static const char *const names[] = {"llama-gqa", "llama-yarn", "llama-linear", "llama-moe",
+                                        "qwen2",     "qwen3",      "qwen3moe",     "mistral3",
+                                        "smollm3",   "seed_oss"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         assert_true(error_of(names[i], NULL) <= tolerance);
 }
@@ -203,6 +203,7 @@ TEST(wrong_positions)
         {"rope turns halves, not pairs", "llama-gqa", halves_for_pairs, NULL},
         {"rope turns pairs, not halves", "qwen2", halves_for_pairs, NULL},
         {"rope turns pairs, not halves", "qwen3moe", halves_for_pairs, NULL},
+        {"rope turns pairs, not halves", "seed_oss", halves_for_pairs, NULL},
         {"no frequency factors", "llama-gqa", no_factors, NULL},
         {"rope base 10000", "llama-gqa", usual_base, NULL},
         {"rope on half of a head", "qwen3", half_turns, NULL},
@@ -327,6 +328,7 @@ TEST(wrong_attention)
         {"no norm of q and k", "qwen3", no_head_norms, NULL},
         {"no norm of q and k", "qwen3moe", no_head_norms, NULL},
         {"no biases", "qwen2", no_biases, NULL},
+        {"no biases", "seed_oss", no_biases, NULL},
         {"no bias of v", "qwen2", no_value_bias, NULL},
         {"scale by n_embd / n_head", "qwen3", scale_of_embedding, NULL},
         {"keys for values", "llama-gqa", keys_for_values, NULL},

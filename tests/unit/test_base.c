@@ -2,6 +2,7 @@
 #include "harness/test.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #if !defined(_WIN32)
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #endif
@@ -550,6 +552,63 @@ TEST(file_says_that_the_disk_is_full)
     assert_int_equal(os_stat("/dev/full", NULL, NULL), OS_FILE_OTHER);
     put_text("/dev/null", "nothing");
     assert_int_equal(os_stat("/dev/null", NULL, NULL), OS_FILE_OTHER);
+}
+#endif
+
+#if !defined(_WIN32)
+/* A process that has begun to write `path` and waits; fills in its temporary file's name. */
+static pid_t start_writer(const char *path, char *temp, size_t size)
+{
+    pid_t id = fork();
+    assert_true(id >= 0);
+    if (id == 0) {
+        struct file_writer writer;
+        alarm(60); /* ends it should the test fail */
+        if (file_begin(&writer, path, NULL) == HTH_OK)
+            fflush(writer.stream);
+        for (;;)
+            pause();
+    }
+    snprintf(temp, size, "%s.tmp.%ld", path, (long)id);
+    for (int i = 0; i < 10000 && os_stat(temp, NULL, NULL) == OS_FILE_NONE; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_int_equal(os_stat(temp, NULL, NULL), OS_FILE_REGULAR);
+    return id;
+}
+
+static void stop_writer(pid_t id)
+{
+    assert_int_equal(kill(id, SIGKILL), 0);
+    assert_int_equal(waitpid(id, NULL, 0), id);
+}
+
+TEST(file_left_by_a_killed_process_goes_with_the_next_write)
+{
+    char path[1024], dead[1100], alive[1100], locked[1100], other[1100];
+    snprintf(path, sizeof path, "%s", test_temp_path("left.txt"));
+    pid_t first = start_writer(path, dead, sizeof dead);
+    stop_writer(first);
+    pid_t second = start_writer(path, alive, sizeof alive);
+    assert_int_equal(os_stat(dead, NULL, NULL), OS_FILE_NONE); /* by the second's beginning */
+    put_text(dead, "");
+    /* As from another container: no process here has the number, but somebody holds the file. */
+    snprintf(locked, sizeof locked, "%s.tmp.%d", path, INT_MAX);
+    snprintf(other, sizeof other, "%s.tmp.%ldx", path, (long)first);
+    put_text(other, "");
+    FILE *file = os_fopen(locked, "wb");
+    assert_non_null(file);
+    assert_true(os_lock(file));
+    put_text(path, "new");
+    assert_int_equal(os_stat(dead, NULL, NULL), OS_FILE_NONE);
+    assert_int_equal(os_stat(alive, NULL, NULL), OS_FILE_REGULAR);
+    assert_int_equal(os_stat(locked, NULL, NULL), OS_FILE_REGULAR);
+    assert_int_equal(os_stat(other, NULL, NULL), OS_FILE_REGULAR);
+    fclose(file);
+    stop_writer(second);
+    put_text(path, "newer");
+    assert_int_equal(os_stat(alive, NULL, NULL), OS_FILE_NONE);
+    assert_int_equal(os_stat(locked, NULL, NULL), OS_FILE_NONE);
+    assert_text(path, "newer");
 }
 #endif
 

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "../data/tokenizer/tiny_kinds.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine.h"
@@ -420,4 +421,29 @@ TEST(no_memory)
     snprintf(path, sizeof path, "%s", test_temp_path("tiny.gguf"));
     save_model(path);
     test_each_allocation_fails(open_feed_close, path);
+}
+
+/* --- text ---------------------------------------------------------------------------------------
+ */
+
+TEST(a_missing_chat_template_is_told_once)
+{
+    const struct hth_message question = {"user", "hello"};
+    struct gguf_writer *writer;
+    const char *path = test_temp_path("plain.gguf");
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    tiny_put_kind(writer, "rwkv");
+    assert_int_equal(gguf_writer_save(writer, path), HTH_OK);
+    gguf_writer_destroy(writer);
+    struct hth_model *model = model_open(path, (struct hth_model_options){.vocabulary_only = true});
+    for (int i = 0; i < 3; i++) {
+        char *text;
+        size_t len;
+        test_log_clear();
+        assert_int_equal(hth_render_chat(model, &question, 1, true, &text, &len), HTH_OK);
+        assert_non_null(strstr(text, "<|im_start|>user\nhello<|im_end|>\n"));
+        assert_int_equal(strstr(test_log_text(), "ChatML is used") != NULL, i == 0);
+        hth_free(text);
+    }
+    hth_model_close(model);
 }

@@ -46,6 +46,25 @@ TEST(markers_enclose_reasoning)
     expect("", "<thinking>x</think>y</thinking>z", "{<thinking>x</think>y</thinking>}z");
 }
 
+TEST(markers_may_be_several_tokens)
+{
+    expect("<|start|>assistant",
+           "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>x",
+           "{<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
+           "<|channel|>final<|message|>}x");
+    expect("", "<|channel|>analysis<|message|>a<|channel|>commentary<|message|>b",
+           "{<|channel|>analysis<|message|>a<|channel|>commentary<|message|>b");
+    expect("", "<|channel|>final<|message|>x", "<|channel|>final<|message|>x");
+}
+
+TEST(no_marker_is_longer_than_what_is_held)
+{
+    for (int i = 0; i < N_REASONING_MARKERS; i++) {
+        assert_true(strlen(reasoning_markers[i].open) <= sizeof((struct reasoning *)0)->held);
+        assert_true(strlen(reasoning_markers[i].close) <= sizeof((struct reasoning *)0)->held);
+    }
+}
+
 TEST(a_prompt_may_open_it)
 {
     expect("<|im_start|>assistant\n<think>\n", "x</think>y", "{x</think>}y");

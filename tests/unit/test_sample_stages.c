@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "sample/same_math.h"
 #include "sample/stage.h"
@@ -381,7 +382,7 @@ TEST(same_tokens_on_every_system)
     } cases[] = {
         {{.temp = 0.9f, .seed = 1}, 0xdc1a2e38},
         {{.temp = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 2}, 0x88a33109},
-        {{.temp = 1.5f, .top_p = 0.9f, .typical_p = 0.8f, .seed = 3}, 0x96a0e05f},
+        {{.temp = 1.5f, .top_p = 0.9f, .typical_p = 0.8f, .seed = 3}, 0x5a888a97},
         {{.temp = 1, .dynatemp_range = 0.7f, .dynatemp_exponent = 1.3f, .seed = 4}, 0x661750df},
         {{.temp = 1.2f, .top_n_sigma = 2.5f, .xtc_probability = 0.5f, .xtc_threshold = 0.01f},
          0x8407b40a},
@@ -405,5 +406,58 @@ TEST(same_tokens_on_every_system)
             fail_msg("case %zu: the hash of 300 tokens is 0x%08x, not 0x%08x", c, hash,
                      cases[c].hash);
         sampler_destroy(sampler);
+    }
+}
+
+/* --- selection by mass ------------------------------------------------------------------------ */
+
+enum { N_SHARE = 3000 };
+
+static int by_distance(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return candidate_before(x, y) ? -1 : 1;
+}
+
+/* Logits of kinds that selection by stretches of logits could stumble over. */
+static float share_logit(struct rng *rng, int kind, int i)
+{
+    float u = rng_float(rng);
+    switch (kind) {
+    case 0: return 1;                            /* all alike */
+    case 1: return i % 7 ? 1 : 0.5f;             /* two values */
+    case 2: return i % 100 == 3 ? -INFINITY : u; /* some may not come */
+    case 3: return i == 5 ? -3e38f : u * 1e-3f;  /* one far away */
+    case 4: return 10 * u * u * u;
+    case 5: return 1 + (float)(i % 3) * 1.1920929e-7f;     /* neighbours */
+    case 6: return -(float)i * 1e30f;                      /* nearly all without mass */
+    case 7: return (float)(i / 1000) + (u < 0.5f ? 0 : u); /* many ties */
+    default: return -u * 3e38f;
+    }
+}
+
+/* What is kept is a beginning of the order, reaches the share, and without its last does not. */
+TEST(a_share_is_the_fewest_that_reach_it)
+{
+    static struct candidate items[N_SHARE], sorted[N_SHARE];
+    static const double shares[] = {1e-9, 0.1, 0.5, 0.9, 0.999, 1 - 1e-12};
+    struct rng rng = rng_seed(4);
+    for (int round = 0; round < 9 * (int)ARRAY_LEN(shares); round++) {
+        double share = shares[round / 9], reached = 0;
+        for (int i = 0; i < N_SHARE; i++)
+            items[i] = (struct candidate){i, share_logit(&rng, round % 9, i)};
+        memcpy(sorted, items, sizeof items);
+        qsort(sorted, N_SHARE, sizeof *sorted, by_distance);
+        struct candidates left = {items, N_SHARE, 0};
+        float max = sorted[0].logit;
+        double total = candidates_mass(&left, max), slack = 1e-9 * total;
+        candidates_keep_share(&left, max, share, round % 2 ? total : 0.0, INFINITY);
+        qsort(items, left.count, sizeof *items, by_distance);
+        assert_memory_equal(items, sorted, left.count * sizeof *items);
+        for (size_t i = 0; i + 1 < left.count; i++)
+            reached += candidate_mass(&items[i], max);
+        assert_true(reached < share * total + slack);
+        reached += candidate_mass(&items[left.count - 1], max);
+        assert_true(reached >= share * total - slack);
     }
 }

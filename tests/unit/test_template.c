@@ -1,4 +1,5 @@
 #include <jansson.h>
+#include <time.h>
 
 #include "harness/test.h"
 #include "text/template.h"
@@ -191,38 +192,208 @@ TEST(context_must_be_object)
     json_decref(context);
 }
 
-TEST(never_ending)
+/* --- every way that was thought of to take for ever or to fill memory ---------------------------
+ */
+
+static const char *const endless_loops[] = {
+    "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+    "{% for z in range(99999) %}{% for a in range(99999) %}{% endfor %}{% endfor %}",
+    "{% for z in range(99999) %}{% for a in range(99999) %}{{ a }}{% endfor %}{% endfor %}",
+    "{% for z in range(99999) %}{% for a in range(99999) if a < 0 %}{% endfor %}{% endfor "
+    "%}",
+    "{% for a in (range(99999)|list * 100)|reject('odd') %}{% for b in range(9) %}{% endfo"
+    "r %}{% endfor %}",
+    "{% set l = [1] %}{% for i in l %}{% set _ = l.append(i) %}{% endfor %}",
+    "{% set l = [1] %}{% for i in l %}{% set _ = l.extend([i, i]) %}{% endfor %}",
+    "{% for z in range(99999) %}{% for i in range(99999) %}{% continue %}{% endfor %}{% en"
+    "dfor %}",
+    "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+    "{% for x in [1, 1] recursive %}{{ loop([1, 1]) if loop.depth < 40 }}{% endfor %}",
+    "{{ (range(99999)|list * 100)|list }}",
+    "{{ ((range(99999)|list * 100)|sum + (range(99999)|list * 100)|sum) }}",
+    "{{ (range(99999)|list * 100)|map('string')|join }}",
+    "{{ (range(99999)|list * 100)|select('odd')|list }}",
+    "{{ (range(99999)|list * 100)|batch(2)|list }}",
+    "{{ (range(99999)|list * 100)|slice(2)|list }}",
+    "{{ (range(99999)|list * 100)|sort }}",
+    "{{ (range(99999)|list * 100)|unique|list }}",
+    "{{ (range(99999)|list * 100)|groupby('x')|list }}",
+    "{{ (range(99999)|list * 100)|max }}",
+    "{{ (range(99999)|list * 100)|random }}",
+    "{{ (range(99999)|list * 100)|last }}{{ (range(99999)|list * 100)|reverse|list }}",
+    "{{ (range(99999)|list * 100)|tojson }}",
+    "{{ (range(99999)|list * 100).count('x') }}{{ 'x' in (range(99999)|list * 100) }}",
+    "{{ range(1000000000) }}",
+    "{{ [1]|slice(10**12)|list }}",
+    "{{ [1]|batch(10**12, 0)|list }}",
+};
+
+static const char *const endless_calls[] = {
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{% macro g(n) %}{% if n %}{{ g(n - 1) "
+    "}}{{ g(n - 1) }}{% endif %}{% endmacro %}{{ g(60) }}",
+    "{% macro f(n) %}{{ g(n) }}{% endmacro %}{% macro g(n) %}{{ f(n + 1) }}{% endmacro %}{"
+    "{ f(0) }}",
+    "{% macro f(n) %}{% call f(n) %}{{ caller() }}{% endcall %}{% endmacro %}{{ f(1) }}",
+    "{% macro f(a=f()) %}{% endmacro %}{{ f() }}",
+};
+
+static const char *const growing_text[] = {
+    "{{ 'a' * 1000000000000 }}",
+    "{{ ('a' * 10**6 ~ 'b' * 10**6) * 10**6 }}",
+    "{% set ns = namespace(x='ab') %}{% for i in range(99999) %}{% set ns.x = ns.x ~ ns.x "
+    "%}{% endfor %}",
+    "{% set ns = namespace(x='ab') %}{% for i in range(99999) %}{% set ns.x = ns.x + ns.x "
+    "%}{% endfor %}",
+    "{% set ns = namespace(x='ab') %}{% for z in range(99999) %}{% for i in range(99999) %"
+    "}{% set ns.x = ns.x ~ 'cd' %}{% endfor %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x|replace('a'"
+    ", 'aa') %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x|replace('',"
+    " 'aa') %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = '%s%s' % (ns.x, "
+    "ns.x) %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = '{0}{0}'.format("
+    "ns.x) %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x]|joi"
+    "n(ns.x) %}{% endfor %}",
+    "{% set ns = namespace(x='&') %}{% for z in range(99999) %}{% for i in range(99999) %}"
+    "{% set ns.x = ns.x|forceescape %}{% endfor %}{% endfor %}",
+    "{% set ns = namespace(x='%') %}{% for i in range(99) %}{% set ns.x = ns.x|urlencode ~"
+    " ns.x %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = [ns.x]|tojson|to"
+    "json ~ ns.x %}{% endfor %}",
+    "{{ ('a\n' * 10**6)|indent(10**9) }}",
+    "{{ ('a\n' * 10**6)|indent('b' * 10**6) }}",
+    "{{ 'a'.center(1000000000000) }}{{ 'a'.ljust(10**12) }}",
+    "{{ 'a'|center(10**12) }}",
+    "{{ 'a'.zfill(10**12) }}",
+    "{{ ('\t' * 10**6).expandtabs(10**9) }}",
+    "{{ '%999999999d' % 1 }}",
+    "{{ '%.999999999f' % 1 }}",
+    "{{ '%*d' % (10**9, 1) }}",
+    "{{ '{:999999999}'.format(1) }}",
+    "{{ '{:.999999999f}'.format(1.5) }}",
+    "{{ ('a ' * 10**6)|wordwrap(1, wrapstring='b' * 10**6) }}",
+    "{{ ('a.org ' * 10**7)|urlize }}",
+    "{% filter replace('a', 'b' * 10**6) %}{{ 'a' * 10**6 }}{% endfilter %}",
+    "{% set x %}{{ 'a' * 10**9 }}{% endset %}",
+};
+
+static const char *const growing_values[] = {
+    "{{ [1] * 1000000000000 }}",
+    "{{ ([1] * 10**6) * 10**6 }}",
+    "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{%"
+    " endfor %}",
+    "{% set l = [1] %}{% for i in range(99) %}{% set _ = l.extend(l) %}{% endfor %}",
+    "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{"
+    "% endfor %}{{ ns.x }}",
+    "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns"
+    ".x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+    "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{"
+    "% endfor %}{{ ns.x|pprint }}",
+    "{% set ns = namespace(x={}) %}{% for i in range(60) %}{% set ns.x = {'a': ns.x, 'b': "
+    "ns.x} %}{% endfor %}{{ ns.x|tojson }}",
+    "{% set d = {} %}{% for z in range(99999) %}{% for i in range(99999) %}{% set _ = d.up"
+    "date({i: i}) %}{% endfor %}{% endfor %}",
+    "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}",
+    "{% set l = [] %}{% set _ = l.append(l) %}{{ l|tojson }}",
+    "{% set l = [] %}{% set _ = l.append(l) %}{{ l == [l] }}{{ l|pprint }}",
+    "{% set d = {} %}{% set _ = d.update({'d': d}) %}{{ d|string }}",
+};
+
+static const char *const quadratic_work[] = {
+    "{% set a = 'a' * 20000000 %}{{ a.find('a' * 10000000 ~ 'b') }}",
+    "{% set a = 'b' * 2000000 %}{{ a.strip('a' * 2000000 ~ 'b')|length }}",
+    "{% set l = range(30000)|list %}{% for i in l %}{{ -1 in l }}{% endfor %}",
+    "{% set l = range(99999)|list * 10 %}{% for i in l %}{% set _ = l.insert(0, i) %}{% en"
+    "dfor %}",
+    "{% set a = 'a' * 10**6 %}{% for z in range(99999) %}{% for i in range(99999) %}{{ a[i"
+    ":i + 1] == a[:i] }}{% endfor %}{% endfor %}",
+    "{% set a = 'é' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{{ a[9"
+    "999999] }}{% endfor %}{% endfor %}",
+    "{% set a = 'a' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "a|upper %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = 'a' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "a is lower %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = 'a b' * 10**6 %}{% for z in range(99999) %}{% for i in range(99999) %}{% i"
+    "f a|wordcount %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = '<' * 10**6 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "a|striptags %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = 'a' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "{a: 1} %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = 'a' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "a < a %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = '0' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if "
+    "a|int + a|float %}{% endif %}{% endfor %}{% endfor %}",
+    "{% set a = '[' ~ '[],' * 10**7 ~ '1]' %}{{ a|from_json|length }}",
+    "{% set a = '[' ~ '[],' * 10**6 ~ '1]' %}{% for i in range(99999) %}{% if a|from_json %}"
+    "{% endif %}{% endfor %}",
+    "{% set a = '1' ~ ' ' * 10**7 %}{% for i in range(99999) %}{% if a|filesizeformat %}{% endif %}"
+    "{% endfor %}",
+    "{% set a = '%Y' * 10**7 %}{% for z in range(99999) %}{% for i in range(99999) %}{% if"
+    " strftime_now(a) %}{% endif %}{% endfor %}{% endfor %}",
+    "{{ ('a' * 10**6 ~ '\n') * 60 }}{% for z in range(99999) %}{% for i in range(99999) %}"
+    "{% endfor %}{% endfor %}",
+};
+
+static double cpu_seconds(void)
 {
-    static const char *const sources[] = {
-        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-        "{% set l = [1] %}{% for i in l %}{% set _ = l.append(i) %}{% endfor %}",
-        "{% set ns = namespace(x='ab') %}{% for i in range(99999) %}{% set ns.x = ns.x ~ ns.x %}{% "
-        "endfor %}",
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-        "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{% macro g(n) %}{% if n %}{{ g(n - 1) }}"
-        "{{ g(n - 1) }}{% endif %}{% endmacro %}{{ g(60) }}",
-        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-        "{{ 'a' * 1000000000000 }}",
-        "{{ [1] * 1000000000000 }}",
-        "{{ 'a'.center(1000000000000) }}",
-        "{{ '%999999999d' % 1 }}",
-        "{{ range(1000000000) }}",
-        "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}",
-        "{% set l = [] %}{% set _ = l.append(l) %}{{ l|tojson }}",
-        "{% set a = 'a' * 20000000 %}{{ a.find('a' * 10000000 ~ 'b') }}",
-        "{% set a = 'b' * 2000000 %}{{ a.strip('a' * 2000000 ~ 'b')|length }}",
-    };
+    return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* A second, and what may lie between two looks at the clock. */
+static const double seconds_at_most = 1.1;
+
+/* By the processor's time, as other tests may run beside it. One plain sentence says what it was.
+ */
+static void check_stops(const char *source, const json_t *context)
+{
+    struct strbuf out = {0};
+    double began = cpu_seconds();
+    enum hth_status status = render(source, context, NULL, &out);
+    double took = cpu_seconds() - began;
+    if (status != HTH_ERROR_LIMIT)
+        fail_msg("%s: %s %s", source, hth_status_name(status), test_log_text());
+    if (took > seconds_at_most)
+        fail_msg("%s: took %.3f s of %.3f s", source, took, seconds_at_most);
+    assert_logged("template test, line ");
+    assert_true(strchr(test_log_text(), '\n') == strrchr(test_log_text(), '\n'));
+    assert_int_equal(out.len, 0);
+    strbuf_free(&out);
+}
+
+static void check_all_stop(const char *const *sources, size_t count)
+{
     json_t *context = json_object();
-    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
-        struct strbuf out = {0};
-        enum hth_status status = render(sources[i], context, NULL, &out);
-        if (status != HTH_ERROR_LIMIT)
-            fail_msg("%s: %s", sources[i], hth_status_name(status));
-        assert_logged("template test, line 1: ");
-        assert_int_equal(out.len, 0);
-        strbuf_free(&out);
-    }
+    for (size_t i = 0; i < count; i++)
+        check_stops(sources[i], context);
     json_decref(context);
+}
+
+TEST(endless_loops_stop)
+{
+    check_all_stop(endless_loops, ARRAY_LEN(endless_loops));
+}
+
+TEST(endless_calls_stop)
+{
+    check_all_stop(endless_calls, ARRAY_LEN(endless_calls));
+}
+
+TEST(growing_text_stops)
+{
+    check_all_stop(growing_text, ARRAY_LEN(growing_text));
+}
+
+TEST(growing_values_stop)
+{
+    check_all_stop(growing_values, ARRAY_LEN(growing_values));
+}
+
+TEST(quadratic_work_stops)
+{
+    check_all_stop(quadratic_work, ARRAY_LEN(quadratic_work));
 }
 
 static char *repeat(const char *unit, size_t count, const char *end)
