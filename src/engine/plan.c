@@ -17,7 +17,8 @@ static enum hth_status open_made(struct plan_report *report, const char *spec)
     struct strbuf shape = {0};
     struct synth *synth = NULL;
     strbuf_append(&shape, (struct str){spec, (size_t)(colon - spec)});
-    struct synth_params params = {.shape = shape.ptr ? shape.ptr : "", .quant = colon + 1};
+    struct synth_params params = {
+        .shape = shape.ptr ? shape.ptr : "", .quant = colon + 1, .no_vocabulary = true};
     enum hth_status status = shape.failed
                                  ? log_fail_memory(&report->log, "the name of a shape", shape.len)
                                  : synth_create(&synth, &params, &report->log);

@@ -84,6 +84,13 @@ static double hop_s(const struct cost *cost, int from, int to, double tokens)
     return seconds;
 }
 
+/* GPU and CPU at work at the same time. Where they share a memory, neither gains by that. */
+static double together(const struct cost *cost, int device, double gpu, double cpu)
+{
+    bool shared = cost->machine->devices[device].kind == MACHINE_INTEGRATED;
+    return shared ? gpu + cpu : larger(gpu, cpu);
+}
+
 static double read_rate(const struct cost *cost, int device)
 {
     return device == 0 ? cost->cpu_read : rate(cost, device, RATE_READ);
@@ -136,7 +143,7 @@ static int prefill_device(const struct cost *cost, struct choice choice)
 
 static void add_decode(int device, double bytes, double seconds, struct cost_parts *sum)
 {
-    sum->decode_bytes += bytes;
+    *(device ? &sum->decode_gpu_bytes : &sum->decode_cpu_bytes) += bytes;
     sum->decode_s += seconds;
     *(device ? &sum->decode_gpu_s : &sum->decode_cpu_s) += seconds;
 }
@@ -183,11 +190,12 @@ static void experts_decode(const struct cost *cost, const struct unit *unit, str
         double cpu = m ? m * cpu_one + dispatch_s(cost, 0, unit) + hops : 0;
         if (miss >= 1)
             chance = m == k;
-        expected += chance * larger(gpu, cpu);
+        expected += chance * together(cost, g, gpu, cpu);
         chance *= miss < 1 ? (k - m) / (m + 1.0) * miss / (1 - miss) : 0;
     }
     sum->decode_s += expected;
-    sum->decode_bytes += k * bytes;
+    sum->decode_gpu_bytes += (1 - miss) * k * bytes;
+    sum->decode_cpu_bytes += miss * k * bytes;
     sum->decode_gpu_s += (1 - miss) * k * gpu_one;
     sum->decode_cpu_s += miss * k * cpu_one;
 }
@@ -212,7 +220,7 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
         sum->gpu_s += gpu;
     } else if (choice.mode == PREFILL_CPU) {
         double cpu = compute_s(cost, 0, work.bytes, work.flop) + dispatch_s(cost, 0, unit);
-        sum->cpu_s += larger(gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
+        sum->cpu_s += together(cost, g, gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
     } else {
         sum->gpu_s += r > 0 ? gpu : dispatch_s(cost, at, unit);
         add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);

@@ -60,7 +60,7 @@ struct cost_parts {
     double decode_s;                                 /* of a token */
     double decode_gpu_s, decode_cpu_s, decode_hop_s; /* of which (overlapped parts count whole) */
     double cpu_s, gpu_s, copy_s, hop_s;              /* of a batch */
-    double decode_bytes;                             /* that a token reads */
+    double decode_gpu_bytes, decode_cpu_bytes;       /* that a token reads there */
 };
 
 /* Where the activations are: a device for answers and one for batches, which differ after weights

@@ -274,7 +274,8 @@ static void add_parts(struct cost_parts *sum, const struct cost_parts *parts, do
     sum->decode_gpu_s += parts->decode_gpu_s;
     sum->decode_cpu_s += parts->decode_cpu_s;
     sum->decode_hop_s += parts->decode_hop_s;
-    sum->decode_bytes += parts->decode_bytes;
+    sum->decode_gpu_bytes += parts->decode_gpu_bytes;
+    sum->decode_cpu_bytes += parts->decode_cpu_bytes;
     sum->cpu_s += parts->cpu_s;
     sum->gpu_s += parts->gpu_s;
     sum->copy_s += parts->copy_s;
@@ -331,6 +332,11 @@ static void count_heaps(struct plan *plan, const struct cost *cost)
         struct plan_heap *heap = &plan->heaps[d];
         bool used = d == 0 || heap->weights + heap->experts_cached + heap->kv > 0;
         heap->budget = plan->machine->devices[d].budget_bytes;
+        uint64_t others = heap->kv + held, room = minus(heap->budget, others);
+        if (d == 0 && heap->weights > room) {
+            heap->in_file = heap->weights - room;
+            heap->weights = room;
+        }
         if (d == cost->stream_device && staged)
             heap->staging = staging_bytes(cost);
         heap->activations = used || heap->staging ? held : 0;
@@ -405,11 +411,9 @@ static void answer_bottleneck(struct plan *plan, const struct cost *cost)
         struct cost_parts one = {0};
         cost_unit(cost, unit, choice, &here, &one);
         bool on_cpu = one.decode_cpu_s > one.decode_gpu_s;
-        double part = one.decode_gpu_s + one.decode_cpu_s;
-        part = part > 0 ? (on_cpu ? one.decode_cpu_s : one.decode_gpu_s) / part : 0;
         int at = on_cpu ? 0 : choice.device;
         seconds[at][unit->kind] += on_cpu ? one.decode_cpu_s : one.decode_gpu_s;
-        bytes[at][unit->kind] += one.decode_bytes * part;
+        bytes[at][unit->kind] += on_cpu ? one.decode_cpu_bytes : one.decode_gpu_bytes;
     }
     for (int d = 0; d < plan->machine->n_devices; d++)
         for (int k = 0; k <= UNIT_HEAD; k++)

@@ -29,6 +29,7 @@ struct plan_unit {
 struct plan_heap {
     uint64_t weights, experts_cached, kv, activations, staging;
     uint64_t planned; /* the sum */
+    uint64_t in_file; /* weights of the host that its memory has no room for */
     uint64_t budget;
 };
 

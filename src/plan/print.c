@@ -50,6 +50,8 @@ static void print_heap(const struct plan *plan, int device, struct strbuf *out)
                   gib(heap->activations));
     if (heap->staging)
         strbuf_printf(out, ", staging %.2f", gib(heap->staging));
+    if (heap->in_file)
+        strbuf_printf(out, "; left in the file %.2f", gib(heap->in_file));
     strbuf_append(out, STR("\n"));
 }
 
@@ -90,59 +92,76 @@ static void print_machine(const struct plan *plan, struct strbuf *out)
 
 /* --- where units live ------------------------------------------------------------------------- */
 
-static bool same_place(const struct unit *a, struct choice x, const struct unit *b, struct choice y)
+/* Layers that follow each other and hold a kind of unit alike; of experts some more, some fewer. */
+struct run {
+    const struct unit *unit;
+    struct choice choice; /* of the first */
+    int first, last, n, least, most;
+    uint64_t bytes;
+};
+
+static bool is_part(const struct unit *unit, struct choice choice)
 {
-    return a->kind == b->kind && x.device == y.device && x.mode == y.mode &&
-           x.resident == y.resident;
+    return unit->kind == UNIT_EXPERTS && choice.resident > 0 && choice.resident < unit->n;
 }
 
-static void print_place(const struct plan *plan, const struct unit *unit, struct choice choice,
-                        struct strbuf *out)
+static bool same_place(const struct unit *unit, struct choice x, struct choice y)
 {
+    return x.device == y.device && x.mode == y.mode && is_part(unit, x) == is_part(unit, y);
+}
+
+static void print_run(const struct plan *plan, const struct run *run, struct strbuf *out)
+{
+    const struct unit *unit = run->unit;
     char name[24];
-    bool part = unit->kind == UNIT_EXPERTS && choice.device && choice.resident < unit->n;
-    strbuf_printf(out, "%s", machine_device_name(plan->machine, choice.device, name));
-    if (part)
-        strbuf_printf(out, " holds the %d most used of %d, cpu all", choice.resident, unit->n);
-    if ((choice.device == 0 || part) && unit->kind != UNIT_HEAD && plan->machine->n_devices > 1)
-        strbuf_printf(out, "; prompts: %s", plan_mode_name((enum prefill_mode)choice.mode));
+    bool part = is_part(unit, run->choice);
+    if (unit->kind == UNIT_HEAD)
+        strbuf_printf(out, "  %-14s %9s", "output", "");
+    else if (run->n == 1)
+        strbuf_printf(out, "  %-14s layer %3d", unit_kind_name(unit->kind), run->last);
+    else
+        strbuf_printf(out, "  %-14s %3d-%-5d", unit_kind_name(unit->kind), run->first, run->last);
+    strbuf_printf(out, " %7.2f GiB  %s", gib(run->bytes),
+                  machine_device_name(plan->machine, run->choice.device, name));
+    if (part && run->least == run->most)
+        strbuf_printf(out, " holds the %d most used of %d, cpu all", run->least, unit->n);
+    else if (part)
+        strbuf_printf(out, " holds the %d to %d most used of %d, cpu all", run->least, run->most,
+                      unit->n);
+    if ((run->choice.device == 0 || part) && unit->kind != UNIT_HEAD &&
+        plan->machine->n_devices > 1)
+        strbuf_printf(out, "; prompts: %s", plan_mode_name((enum prefill_mode)run->choice.mode));
+    strbuf_append(out, STR("\n"));
 }
 
-/* Layers in runs: units of one kind that live alike. */
 static void print_units(const struct plan *plan, struct strbuf *out)
 {
     const struct units *units = plan->units;
     for (int kind = 0; kind <= UNIT_HEAD; kind++) {
-        for (int i = 0; i < units->n_units;) {
-            const struct unit *first = &units->items[i];
+        struct run run = {0};
+        for (int i = 0; i < units->n_units; i++) {
+            const struct unit *unit = &units->items[i];
             struct choice choice = plan->items[i].choice;
-            int n = 0, last = first->layer;
-            uint64_t bytes = 0;
-            if (first->kind != (enum unit_kind)kind) {
-                i++;
+            if (unit->kind != (enum unit_kind)kind)
                 continue;
+            if (run.n > 0 && !same_place(unit, run.choice, choice)) {
+                print_run(plan, &run, out);
+                run.n = 0;
             }
-            for (; i < units->n_units; i++) {
-                const struct unit *unit = &units->items[i];
-                if (unit->kind != first->kind)
-                    continue;
-                if (!same_place(first, choice, unit, plan->items[i].choice))
-                    break;
-                bytes += unit->bytes * (uint64_t)unit->n;
-                last = unit->layer;
-                n++;
-            }
-            if (kind == UNIT_HEAD)
-                strbuf_printf(out, "  %-14s %9s", "output", "");
-            else if (n == 1)
-                strbuf_printf(out, "  %-14s layer %3d", unit_kind_name(first->kind), last);
-            else
-                strbuf_printf(out, "  %-14s %3d-%-5d", unit_kind_name(first->kind), first->layer,
-                              last);
-            strbuf_printf(out, " %7.2f GiB  ", gib(bytes));
-            print_place(plan, first, choice, out);
-            strbuf_append(out, STR("\n"));
+            if (run.n == 0)
+                run = (struct run){.unit = unit,
+                                   .choice = choice,
+                                   .first = unit->layer,
+                                   .least = choice.resident,
+                                   .most = choice.resident};
+            run.n++;
+            run.last = unit->layer;
+            run.bytes += unit->bytes * (uint64_t)unit->n;
+            run.least = choice.resident < run.least ? choice.resident : run.least;
+            run.most = choice.resident > run.most ? choice.resident : run.most;
         }
+        if (run.n > 0)
+            print_run(plan, &run, out);
     }
 }
 

@@ -67,7 +67,8 @@ static void add_weight(struct units *units, int index, const struct weight *weig
     unit->n_ops++;
     if (rows > 1)
         unit->elems += (double)(weight->ne[0] * rows) / (double)n;
-    units->largest_bytes = bytes > units->largest_bytes ? bytes : units->largest_bytes;
+    if (unit->kind != UNIT_HEAD && bytes > units->largest_bytes)
+        units->largest_bytes = bytes;
     units->unit_of_weight[weight->index] = index;
 }
 

@@ -44,7 +44,7 @@ struct units {
     uint64_t kv_bytes_per_position; /* of one layer */
     uint64_t host_bytes;            /* tables that only the host reads */
     uint64_t token_bytes;           /* activations that one token of a batch needs at once */
-    uint64_t largest_bytes;         /* of one matrix, or expert: what staging must take */
+    uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
 };
 
 enum { UNITS_PER_LAYER = 4, ALLOW_ALL = -1 };
