@@ -54,6 +54,9 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
         if (cost->stream_device == 0 ||
             rate(cost, d, RATE_MATRIX) > rate(cost, cost->stream_device, RATE_MATRIX))
             cost->stream_device = d;
+    if (cost->stream_device)
+        cost->ahead_s =
+            (double)cost_staging_bytes(units) / rate(cost, cost->stream_device, RATE_COPY);
     cost->cpu_read =
         1 / ((1 - file_part) / rate(cost, 0, RATE_READ) + file_part / machine->disk_bytes_per_s);
     cost->kv_decode = turn->depth + turn->n_in + turn->n_out / 2.0;
@@ -96,10 +99,22 @@ static double read_rate(const struct cost *cost, int device)
     return device == 0 ? cost->cpu_read : rate(cost, device, RATE_READ);
 }
 
+uint64_t cost_staging_bytes(const struct units *units)
+{
+    const uint64_t usual = UINT64_C(128) << 20, least = 2 * units->largest_bytes;
+    return least > usual ? least : usual;
+}
+
 /* Products of a matrix: bound by reading it or by arithmetic. */
 static double compute_s(const struct cost *cost, int device, double bytes, double flop)
 {
     return larger(bytes / read_rate(cost, device), flop / rate(cost, device, RATE_MATRIX));
+}
+
+/* The same over keys and values, which are never in a file. */
+static double cache_s(const struct cost *cost, int device, double bytes, double flop)
+{
+    return larger(bytes / rate(cost, device, RATE_READ), flop / rate(cost, device, RATE_MATRIX));
 }
 
 static double dispatch_s(const struct cost *cost, int device, const struct unit *unit)
@@ -107,30 +122,31 @@ static double dispatch_s(const struct cost *cost, int device, const struct unit 
     return unit->n_ops * rate(cost, device, RATE_DISPATCH);
 }
 
-/* Uploads are no faster than what they come from. */
-static double copy_s(const struct cost *cost, int device, double bytes, double n_copies)
-{
-    double seconds = bytes / rate(cost, device, RATE_COPY);
-    double from_file = cost->file_part * bytes / cost->machine->disk_bytes_per_s;
-    return larger(seconds, from_file) + n_copies * rate(cost, device, RATE_LATENCY);
-}
-
 /* Work on weights in the host's memory by a GPU; `tokens` go through each of them. */
 struct remote {
     double bytes, flop, tokens, n_copies;
+    double file_part; /* of the bytes */
 };
+
+/* Uploads are no faster than what they come from. */
+static double copy_s(const struct cost *cost, int device, const struct remote *work)
+{
+    double seconds = work->bytes / rate(cost, device, RATE_COPY);
+    double from_file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
+    return larger(seconds, from_file) + work->n_copies * rate(cost, device, RATE_LATENCY);
+}
 
 static void add_remote(const struct cost *cost, int device, enum prefill_mode mode,
                        const struct remote *work, struct cost_parts *sum)
 {
     if (mode == PREFILL_STREAM) {
-        sum->gpu_s += compute_s(cost, device, work->bytes, work->flop);
-        sum->copy_s += copy_s(cost, device, work->bytes, work->n_copies);
+        sum->streamed_s += compute_s(cost, device, work->bytes, work->flop);
+        sum->copy_s += copy_s(cost, device, work);
         return;
     }
     double passes = ceil(work->tokens / DIRECT_TILE);
     double bus = passes * work->bytes / rate(cost, device, RATE_DIRECT);
-    double file = cost->file_part * work->bytes / cost->machine->disk_bytes_per_s;
+    double file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
     sum->gpu_s += larger(larger(bus, file), work->flop / rate(cost, device, RATE_MATRIX));
 }
 
@@ -157,8 +173,9 @@ static void cost_plain(const struct cost *cost, const struct unit *unit, struct 
     double position = (double)cost->units->kv_bytes_per_position;
     double bytes = kv ? position * cost->kv_decode : (double)unit->bytes;
     double flop = kv ? cost->units->attn_flop * cost->kv_decode : 2 * unit->elems;
-    add_decode(device, bytes, compute_s(cost, device, bytes, flop) + dispatch_s(cost, device, unit),
-               sum);
+    double product_s =
+        kv ? cache_s(cost, device, bytes, flop) : compute_s(cost, device, bytes, flop);
+    add_decode(device, bytes, product_s + dispatch_s(cost, device, unit), sum);
     if (unit->kind == UNIT_HEAD) /* of one position of a prompt only */
         return;
     struct remote work = {
@@ -166,12 +183,14 @@ static void cost_plain(const struct cost *cost, const struct unit *unit, struct 
         .flop = tokens * (kv ? cost->units->attn_flop * cost->kv_prefill : 2 * unit->elems),
         .tokens = tokens,
         .n_copies = unit->n_ops,
+        .file_part = kv ? 0 : cost->file_part,
     };
     *(at ? &sum->gpu_s : &sum->cpu_s) += dispatch_s(cost, at, unit);
     if (device == 0 && at > 0)
         add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
     else
-        *(at ? &sum->gpu_s : &sum->cpu_s) += compute_s(cost, at, work.bytes, work.flop);
+        *(at ? &sum->gpu_s : &sum->cpu_s) += kv ? cache_s(cost, at, work.bytes, work.flop)
+                                                : compute_s(cost, at, work.bytes, work.flop);
 }
 
 /* A token's experts, part on a GPU and part on the CPU at the same time: the expectation over how
@@ -215,7 +234,8 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
     struct remote work = {.bytes = rest * bytes,
                           .flop = (1 - hit) * flop,
                           .tokens = rest > 0 ? tokens * unit->n_used * (1 - hit) / rest : 0,
-                          .n_copies = rest};
+                          .n_copies = rest,
+                          .file_part = cost->file_part};
     if (r == unit->n) {
         sum->gpu_s += gpu;
     } else if (choice.mode == PREFILL_CPU) {
@@ -235,7 +255,8 @@ void cost_unit(const struct cost *cost, const struct unit *unit, struct choice c
     double hop = there_and_back * hop_s(cost, state->decode, choice.device, 1);
     if (unit->kind != UNIT_KV) { /* attention's output is computed where its weights are */
         sum->hop_s += tokens > 0 ? hop_s(cost, state->prefill, at, tokens) : 0;
-        *state = (struct cost_state){choice.device, (int8_t)at};
+        state->decode = choice.device;
+        state->prefill = (int8_t)at;
     } else {
         sum->hop_s += 2 * hop_s(cost, state->prefill, at, tokens);
     }
@@ -250,13 +271,56 @@ void cost_unit(const struct cost *cost, const struct unit *unit, struct choice c
         cost_plain(cost, unit, choice, sum);
 }
 
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* Seconds of a unit when copies are *ahead_s ahead of it, and how far they are after it. Copies run
+ * beside all other work until staging is full. */
+static double overlap_s(const struct cost *cost, const struct cost_parts *unit, double *ahead_s)
+{
+    double others = unit->cpu_s + unit->gpu_s + unit->hop_s;
+    double ahead = smaller(cost->ahead_s, *ahead_s + others);
+    double wait = larger(unit->copy_s - ahead, 0), took = larger(wait, unit->streamed_s);
+    *ahead_s = smaller(cost->ahead_s, larger(ahead - unit->copy_s, 0) + took - wait);
+    return others + took;
+}
+
 double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
                   struct cost_state *state, struct cost_parts *parts)
 {
     const struct units *units = cost->units;
-    struct cost_parts sum = {0};
-    for (int i = units->layer_first[layer]; i < units->layer_first[layer + 1]; i++)
-        cost_unit(cost, &units->items[i], *choices++, state, &sum);
+    int first = units->layer_first[layer], n = units->layer_first[layer + 1] - first;
+    struct cost_parts sum = {0}, each[UNITS_PER_LAYER] = {{0}};
+    bool alone = state->ahead_s < 0;
+    double ahead_s = alone ? 0 : state->ahead_s;
+    for (int i = 0; i < n; i++) {
+        cost_unit(cost, &units->items[first + i], choices[i], state, &each[i]);
+        cost_parts_add(&sum, &each[i]);
+    }
+    for (int round = 0; round < 1 + alone; round++) { /* alone: the layer before was like it */
+        sum.prefill_s = 0;
+        for (int i = 0; i < n; i++)
+            sum.prefill_s += overlap_s(cost, &each[i], &ahead_s);
+    }
+    state->ahead_s = alone ? -1 : ahead_s;
     *parts = sum;
-    return cost->turn.n_out * sum.decode_s + cost->turn.n_batches * cost_prefill_s(&sum);
+    return cost->turn.n_out * sum.decode_s + cost->turn.n_batches * sum.prefill_s;
+}
+
+void cost_parts_add(struct cost_parts *sum, const struct cost_parts *parts)
+{
+    sum->decode_s += parts->decode_s;
+    sum->decode_gpu_s += parts->decode_gpu_s;
+    sum->decode_cpu_s += parts->decode_cpu_s;
+    sum->decode_hop_s += parts->decode_hop_s;
+    sum->decode_gpu_bytes += parts->decode_gpu_bytes;
+    sum->decode_cpu_bytes += parts->decode_cpu_bytes;
+    sum->cpu_s += parts->cpu_s;
+    sum->gpu_s += parts->gpu_s;
+    sum->hop_s += parts->hop_s;
+    sum->copy_s += parts->copy_s;
+    sum->streamed_s += parts->streamed_s;
+    sum->prefill_s += parts->prefill_s;
 }

@@ -44,12 +44,16 @@ struct cost {
     const struct units *units;
     struct turn turn;
     int stream_device; /* whose bus carries what is streamed or read directly; 0: there is none */
+    double ahead_s;    /* copies that staging has room for */
     double cpu_read;   /* bytes/s of weights in the host's memory, or in the file behind it */
     double file_part;  /* of the host's weights, that do not fit into its memory */
     double kv_decode, kv_prefill;          /* positions that a token and a batch look at */
     double hit[COST_MAX_EXPERTS + 1];      /* share of choices that the r most used get */
     double distinct[COST_MAX_EXPERTS + 1]; /* of the r most used, those that a batch needs */
 };
+
+/* Bytes on a GPU that what is streamed is copied into, ahead of its use. */
+uint64_t cost_staging_bytes(const struct units *units);
 
 /* `file_part`: what of the host's weights must come from the file each time. */
 void cost_init(struct cost *cost, const struct machine *machine, const struct units *units,
@@ -59,14 +63,20 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
 struct cost_parts {
     double decode_s;                                 /* of a token */
     double decode_gpu_s, decode_cpu_s, decode_hop_s; /* of which (overlapped parts count whole) */
-    double cpu_s, gpu_s, copy_s, hop_s;              /* of a batch */
-    double decode_gpu_bytes, decode_cpu_bytes;       /* that a token reads there */
+    double cpu_s, gpu_s, hop_s;                      /* of a batch */
+    double copy_s, streamed_s; /* of a batch: uploads, and the GPU's work on what was uploaded */
+    double prefill_s;          /* of a batch, with what overlaps; of a layer only */
+    double decode_gpu_bytes, decode_cpu_bytes; /* that a token reads there */
 };
+
+void cost_parts_add(struct cost_parts *sum, const struct cost_parts *parts);
 
 /* Where the activations are: a device for answers and one for batches, which differ after weights
  * that are streamed. */
 struct cost_state {
     int8_t decode, prefill;
+    double ahead_s; /* that copies are ahead of the batch; negative: as if all layers were alike,
+                     * so that a layer can be judged without those before it */
 };
 
 /* Adds what a unit costs after `state`, which becomes the one behind it. */
@@ -76,12 +86,5 @@ void cost_unit(const struct cost *cost, const struct unit *unit, struct choice c
 /* All units of a layer, `choices` theirs in order; returns seconds of the turn. */
 double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
                   struct cost_state *state, struct cost_parts *parts);
-
-/* Seconds of a batch: copies run beside the GPU's work, the rest is one after the other. */
-static inline double cost_prefill_s(const struct cost_parts *parts)
-{
-    double overlapped = parts->copy_s > parts->gpu_s ? parts->copy_s : parts->gpu_s;
-    return parts->cpu_s + parts->hop_s + overlapped;
-}
 
 #endif

@@ -37,12 +37,11 @@ static uint64_t minus(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* Two places for what is copied in: one is filled while the other is computed from. */
-static uint64_t staging_bytes(const struct cost *cost)
+/* What a GPU holds for copies into it. */
+static uint64_t staging_bytes(const struct cost *cost, int device)
 {
-    const struct machine_device *devices = cost->machine->devices;
-    bool apart = cost->stream_device && devices[cost->stream_device].kind == MACHINE_DISCRETE;
-    return apart ? 2 * cost->units->largest_bytes : 0;
+    bool apart = cost->machine->devices[device].kind == MACHINE_DISCRETE;
+    return apart ? cost_staging_bytes(cost->units) : 0;
 }
 
 static bool streams(const struct units *units, const struct choice *choices)
@@ -60,9 +59,12 @@ static void capacities(const struct cost *cost, bool staging, uint64_t out[MACHI
     uint64_t held = activation_bytes(cost->units, cost->turn.n_batch);
     out[0] = minus(cost->machine->devices[0].budget_bytes, held);
     for (int d = 1; d < cost->machine->n_devices; d++) {
-        out[d] = minus(cost->machine->devices[d].budget_bytes, held);
-        if (staging && d == cost->stream_device)
-            out[d] = minus(out[d], staging_bytes(cost));
+        const struct machine_device *device = &cost->machine->devices[d];
+        out[d] = minus(device->budget_bytes, held);
+        if (device->kind == MACHINE_INTEGRATED && out[d] > minus(out[0], cost->units->host_bytes))
+            out[d] = minus(out[0], cost->units->host_bytes);
+        if (staging)
+            out[d] = minus(out[d], staging_bytes(cost, d));
     }
 }
 
@@ -268,26 +270,10 @@ static double rate_of(double tokens, double seconds)
     return seconds > 0 ? tokens / seconds : 0;
 }
 
-static void add_parts(struct cost_parts *sum, const struct cost_parts *parts, double *prefill_s)
-{
-    sum->decode_s += parts->decode_s;
-    sum->decode_gpu_s += parts->decode_gpu_s;
-    sum->decode_cpu_s += parts->decode_cpu_s;
-    sum->decode_hop_s += parts->decode_hop_s;
-    sum->decode_gpu_bytes += parts->decode_gpu_bytes;
-    sum->decode_cpu_bytes += parts->decode_cpu_bytes;
-    sum->cpu_s += parts->cpu_s;
-    sum->gpu_s += parts->gpu_s;
-    sum->copy_s += parts->copy_s;
-    sum->hop_s += parts->hop_s;
-    *prefill_s += cost_prefill_s(parts);
-}
-
 static void predict(struct plan *plan, const struct cost *cost, const struct choice *choices)
 {
     const struct units *units = plan->units;
-    struct cost_state state = solve_state(cost, 0);
-    double prefill_s = 0;
+    struct cost_state state = {0};
     plan->turn_s = 0;
     plan->total = (struct cost_parts){0};
     for (int l = 0; l <= units->n_layers; l++) {
@@ -300,23 +286,25 @@ static void predict(struct plan *plan, const struct cost *cost, const struct cho
             plan->items[i].decode_s = one.decode_s;
         }
         plan->turn_s += cost_layer(cost, l, &choices[first], &state, &parts);
-        add_parts(&plan->total, &parts, &prefill_s);
+        cost_parts_add(&plan->total, &parts);
     }
     plan->answer_tokens_per_s = rate_of(1, plan->total.decode_s);
-    plan->prompt_tokens_per_s = rate_of(cost->turn.n_in, cost->turn.n_batches * prefill_s);
+    plan->prompt_tokens_per_s =
+        rate_of(cost->turn.n_in, cost->turn.n_batches * plan->total.prefill_s);
 }
 
 static void count_heaps(struct plan *plan, const struct cost *cost)
 {
     const struct units *units = plan->units;
     uint64_t held = activation_bytes(units, cost->turn.n_batch);
-    bool staged = false;
+    bool staged[MACHINE_MAX_DEVICES] = {false};
     plan->heaps[0].weights = units->host_bytes;
     for (int i = 0; i < units->n_units; i++) {
         const struct unit *unit = &units->items[i];
         struct choice choice = plan->items[i].choice;
         struct plan_heap *heap = &plan->heaps[choice.device];
-        staged |= choice.mode == PREFILL_STREAM;
+        staged[choice.device ? choice.device : cost->stream_device] |=
+            choice.mode == PREFILL_STREAM;
         *(unit->kind == UNIT_KV ? &plan->heaps[0].kv : &plan->heaps[0].weights) +=
             host_bytes(unit, choice);
         if (choice.device == 0)
@@ -337,8 +325,8 @@ static void count_heaps(struct plan *plan, const struct cost *cost)
             heap->in_file = heap->weights - room;
             heap->weights = room;
         }
-        if (d == cost->stream_device && staged)
-            heap->staging = staging_bytes(cost);
+        if (staged[d])
+            heap->staging = staging_bytes(cost, d);
         heap->activations = used || heap->staging ? held : 0;
         heap->planned =
             heap->weights + heap->experts_cached + heap->kv + heap->activations + heap->staging;
@@ -352,6 +340,7 @@ static void explain(struct plan *plan, const struct cost *cost, struct choice *c
     uint64_t bytes[MACHINE_MAX_DEVICES];
     if (cost->stream_device == 0)
         return;
+    double now_s = solve_evaluate(cost, choices, bytes);
     for (int i = 0; i < units->n_units; i++) {
         const struct unit *unit = &units->items[i];
         struct choice was = choices[i];
@@ -362,7 +351,7 @@ static void explain(struct plan *plan, const struct cost *cost, struct choice *c
         choices[i] = (struct choice){.device = (int8_t)device,
                                      .mode = was.mode,
                                      .resident = (int16_t)(part ? was.resident + 1 : 0)};
-        plan->items[i].gain_s = plan->turn_s - solve_evaluate(cost, choices, bytes);
+        plan->items[i].gain_s = now_s - solve_evaluate(cost, choices, bytes);
         choices[i] = was;
     }
 }
@@ -407,7 +396,7 @@ static void answer_bottleneck(struct plan *plan, const struct cost *cost)
     for (int i = 0; i < plan->units->n_units; i++) {
         const struct unit *unit = &plan->units->items[i];
         struct choice choice = plan->items[i].choice;
-        struct cost_state here = {choice.device, choice.device};
+        struct cost_state here = {choice.device, choice.device, 0};
         struct cost_parts one = {0};
         cost_unit(cost, unit, choice, &here, &one);
         bool on_cpu = one.decode_cpu_s > one.decode_gpu_s;
@@ -439,23 +428,22 @@ static void answer_bottleneck(struct plan *plan, const struct cost *cost)
 static void prompt_bottleneck(struct plan *plan)
 {
     const struct cost_parts *t = &plan->total;
-    double all = t->cpu_s + t->hop_s + (t->copy_s > t->gpu_s ? t->copy_s : t->gpu_s);
-    const char *what = "computing on the CPU";
-    double most = t->cpu_s;
-    if (t->copy_s > t->gpu_s && t->copy_s > most) {
-        what = "copying weights to the GPU";
-        most = t->copy_s;
-    } else if (t->gpu_s >= t->copy_s && t->gpu_s > most) {
-        what = "computing on the GPU";
-        most = t->gpu_s;
-    }
-    if (t->hop_s > most) {
-        what = "handing activations between devices";
-        most = t->hop_s;
-    }
+    double gpu = t->gpu_s + t->streamed_s, others = t->cpu_s + t->gpu_s + t->hop_s;
+    double wait = t->prefill_s - others - t->streamed_s; /* for copies */
+    const struct {
+        double seconds;
+        const char *what;
+    } parts[] = {{gpu, "computing on the GPU"},
+                 {t->cpu_s, "computing on the CPU"},
+                 {wait > 0 ? t->copy_s : 0, "copying weights to the GPU"},
+                 {t->hop_s, "handing activations between devices"}};
+    size_t most = 0;
+    for (size_t i = 1; i < ARRAY_LEN(parts); i++)
+        most = parts[i].seconds > parts[most].seconds ? i : most;
+    double share = parts[most].seconds / t->prefill_s;
     snprintf(plan->bottleneck, sizeof plan->bottleneck,
              "%.0f %% of reading the prompt, which is most of a turn, is spent %s",
-             100 * most / all, what);
+             100 * (share < 1 ? share : 1), parts[most].what);
 }
 
 /* --- errors and the whole --------------------------------------------------------------------- */

@@ -8,8 +8,8 @@
 struct cost_state solve_state(const struct cost *cost, int state)
 {
     int n = cost->machine->n_devices;
-    return state == n ? (struct cost_state){0, (int8_t)cost->stream_device}
-                      : (struct cost_state){(int8_t)state, (int8_t)state};
+    return state == n ? (struct cost_state){0, (int8_t)cost->stream_device, -1}
+                      : (struct cost_state){(int8_t)state, (int8_t)state, -1};
 }
 
 static int state_number(const struct cost *cost, struct cost_state state)
