@@ -147,7 +147,7 @@ static void add_remote(const struct cost *cost, int device, enum prefill_mode mo
     double passes = ceil(work->tokens / DIRECT_TILE);
     double bus = passes * work->bytes / rate(cost, device, RATE_DIRECT);
     double file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
-    sum->gpu_s += larger(larger(bus, file), work->flop / rate(cost, device, RATE_MATRIX));
+    sum->direct_s += larger(larger(bus, file), work->flop / rate(cost, device, RATE_MATRIX));
 }
 
 /* --- one unit --------------------------------------------------------------------------------- */
@@ -284,7 +284,7 @@ static double overlap_s(const struct cost *cost, const struct cost_parts *unit, 
     double ahead = smaller(cost->ahead_s, *ahead_s + others);
     double wait = larger(unit->copy_s - ahead, 0), took = larger(wait, unit->streamed_s);
     *ahead_s = smaller(cost->ahead_s, larger(ahead - unit->copy_s, 0) + took - wait);
-    return others + took;
+    return others + unit->direct_s + took;
 }
 
 double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
@@ -322,5 +322,6 @@ void cost_parts_add(struct cost_parts *sum, const struct cost_parts *parts)
     sum->hop_s += parts->hop_s;
     sum->copy_s += parts->copy_s;
     sum->streamed_s += parts->streamed_s;
+    sum->direct_s += parts->direct_s;
     sum->prefill_s += parts->prefill_s;
 }

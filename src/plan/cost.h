@@ -65,7 +65,8 @@ struct cost_parts {
     double decode_gpu_s, decode_cpu_s, decode_hop_s; /* of which (overlapped parts count whole) */
     double cpu_s, gpu_s, hop_s;                      /* of a batch */
     double copy_s, streamed_s; /* of a batch: uploads, and the GPU's work on what was uploaded */
-    double prefill_s;          /* of a batch, with what overlaps; of a layer only */
+    double direct_s;  /* of a batch: the GPU reads over the bus, which then copies nothing */
+    double prefill_s; /* of a batch, with what overlaps; of a layer only */
     double decode_gpu_bytes, decode_cpu_bytes; /* that a token reads there */
 };
 

@@ -428,7 +428,7 @@ static void answer_bottleneck(struct plan *plan, const struct cost *cost)
 static void prompt_bottleneck(struct plan *plan)
 {
     const struct cost_parts *t = &plan->total;
-    double gpu = t->gpu_s + t->streamed_s, others = t->cpu_s + t->gpu_s + t->hop_s;
+    double gpu = t->gpu_s + t->streamed_s, others = t->cpu_s + t->gpu_s + t->hop_s + t->direct_s;
     double wait = t->prefill_s - others - t->streamed_s; /* for copies */
     const struct {
         double seconds;
@@ -436,6 +436,7 @@ static void prompt_bottleneck(struct plan *plan)
     } parts[] = {{gpu, "computing on the GPU"},
                  {t->cpu_s, "computing on the CPU"},
                  {wait > 0 ? t->copy_s : 0, "copying weights to the GPU"},
+                 {t->direct_s, "reading weights over the bus"},
                  {t->hop_s, "handing activations between devices"}};
     size_t most = 0;
     for (size_t i = 1; i < ARRAY_LEN(parts); i++)

@@ -328,7 +328,9 @@ static void run_remote(struct runner *run, struct pipeline *p, struct choice cho
     double bus = passes * share->bytes / rate(run->vm, g, RATE_DIRECT);
     double file = share->file_part * share->bytes / run->vm->truth.disk_bytes_per_s;
     double flop = share->flop / (rate(run->vm, g, RATE_MATRIX) * warmth(run->vm, g));
+    p->now_s = larger(p->now_s, p->bus_free_s); /* one bus for both */
     compute(p, larger(larger(bus, file), flop));
+    p->bus_free_s = p->now_s;
 }
 
 static void prefill_experts(struct runner *run, struct pipeline *p, const struct unit *unit,
