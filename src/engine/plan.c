@@ -37,9 +37,6 @@ static enum hth_status cut_model(struct plan_report *report, const struct plan_r
     int trained = hp->n_ctx_train, n_ctx = request->n_ctx;
     if (n_ctx == 0)
         n_ctx = trained > 0 && trained < USUAL_CONTEXT ? trained : USUAL_CONTEXT;
-    if (trained > 0 && n_ctx > trained)
-        log_warning(&report->log, "the model was trained on %d positions, and --ctx asks for %d",
-                    trained, n_ctx);
     struct kv_geom *kv = mem_calloc((size_t)hp->n_layer, sizeof *kv);
     if (!kv)
         return log_fail_memory(&report->log, "the cache's shape", (size_t)hp->n_layer);
