@@ -81,6 +81,10 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
     if (status == HTH_OK)
         status =
             plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);
+    int trained = status == HTH_OK ? report->units.n_ctx_train : 0;
+    if (trained > 0 && report->units.n_ctx > trained)
+        log_warning(&report->log, "the model was trained on %d positions, and --ctx asks for %d",
+                    trained, report->units.n_ctx);
     return status;
 }
 

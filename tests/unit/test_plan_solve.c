@@ -1,3 +1,4 @@
+/* cost: 200 */
 /* The solver against a branch and bound that looks at every placement, on invented cases. */
 #include "harness/invented.h"
 #include "harness/test.h"
