@@ -44,12 +44,17 @@ static uint64_t staging_bytes(const struct cost *cost, int device)
     return apart ? cost_staging_bytes(cost->units) : 0;
 }
 
-static bool streams(const struct units *units, const struct choice *choices)
+/* What a GPU holds beside units: nothing, where it has no work. */
+static uint64_t working_bytes(const struct cost *cost, const struct choice *choices, int device)
 {
-    for (int i = 0; i < units->n_units; i++)
-        if (choices[i].mode == PREFILL_STREAM)
-            return true;
-    return false;
+    bool works = false, staged = false;
+    for (int i = 0; i < cost->units->n_units; i++) {
+        int at = choices[i].device ? choices[i].device : cost->stream_device;
+        works |= choices[i].device == device || (at == device && choices[i].mode != PREFILL_CPU);
+        staged |= at == device && choices[i].mode == PREFILL_STREAM;
+    }
+    return (works ? activation_bytes(cost->units, cost->turn.n_batch) : 0) +
+           (staged ? staging_bytes(cost, device) : 0);
 }
 
 /* A GPU's memory for units. Integrated ones share the host's, of which they may have what the
@@ -72,10 +77,12 @@ static bool within(const struct cost *cost, const struct choice *choices,
                    const uint64_t bytes[MACHINE_MAX_DEVICES])
 {
     uint64_t capacity[MACHINE_MAX_DEVICES];
-    capacities(cost, streams(cost->units, choices), capacity);
-    for (int d = 1; d < cost->machine->n_devices; d++)
-        if (bytes[d] > capacity[d])
+    capacities(cost, false, capacity);
+    for (int d = 1; d < cost->machine->n_devices; d++) {
+        uint64_t budget = cost->machine->devices[d].budget_bytes;
+        if (bytes[d] > capacity[d] || bytes[d] + working_bytes(cost, choices, d) > budget)
             return false;
+    }
     return true;
 }
 
@@ -297,14 +304,15 @@ static void count_heaps(struct plan *plan, const struct cost *cost)
 {
     const struct units *units = plan->units;
     uint64_t held = activation_bytes(units, cost->turn.n_batch);
-    bool staged[MACHINE_MAX_DEVICES] = {false};
+    bool staged[MACHINE_MAX_DEVICES] = {false}, works[MACHINE_MAX_DEVICES] = {false};
     plan->heaps[0].weights = units->host_bytes;
     for (int i = 0; i < units->n_units; i++) {
         const struct unit *unit = &units->items[i];
         struct choice choice = plan->items[i].choice;
         struct plan_heap *heap = &plan->heaps[choice.device];
-        staged[choice.device ? choice.device : cost->stream_device] |=
-            choice.mode == PREFILL_STREAM;
+        int at = choice.device ? choice.device : cost->stream_device;
+        staged[at] |= choice.mode == PREFILL_STREAM;
+        works[at] |= choice.mode != PREFILL_CPU;
         *(unit->kind == UNIT_KV ? &plan->heaps[0].kv : &plan->heaps[0].weights) +=
             host_bytes(unit, choice);
         if (choice.device == 0)
@@ -327,7 +335,7 @@ static void count_heaps(struct plan *plan, const struct cost *cost)
         }
         if (staged[d])
             heap->staging = staging_bytes(cost, d);
-        heap->activations = used || heap->staging ? held : 0;
+        heap->activations = used || works[d] ? held : 0;
         heap->planned =
             heap->weights + heap->experts_cached + heap->kv + heap->activations + heap->staging;
     }

@@ -137,6 +137,22 @@ TEST(less_memory_is_kept_to)
     }
 }
 
+/* Less than a GPU needs to do anything at all: it has no part, not even in prompts. */
+TEST(a_gpu_without_memory_does_nothing)
+{
+    struct spawn s = {0};
+    static const char *const sizes[] = {"1", "60M", "100M", "200M", "400M"};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        json_t *root = PLAN(MOE, "--vram", sizes[i]);
+        const json_t *heap = json_array_get(json_object_get(root, "heaps"), 1);
+        assert_true(number(heap, "planned_bytes") <= number(heap, "budget_bytes"));
+        if (i < 2)
+            assert_true(number(heap, "planned_bytes") == 0);
+        json_decref(root);
+        spawn_free(&s);
+    }
+}
+
 TEST(draws_a_picture)
 {
     struct spawn s = {0};
