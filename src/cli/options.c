@@ -41,6 +41,23 @@ static const struct option session[] = {
 };
 const struct option_group options_session = {"Computing", session};
 
+static const struct option placement[] = {
+    {.name = "vram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 1, .max = 9e15, .help = "memory of each GPU to use at most (what is free)"},
+    {.name = "ram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 1, .max = 9e15, .help = "memory of the host to use at most (what is free)"},
+    {.name = "gpu-layers", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000,
+     .help = "the last N layers on the GPU and the others not; one more than there are: the output, too"},
+    {.name = "ngl", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "the same"},
+    {.name = "cpu-moe", .type = OPTION_FLAG, .help = "experts stay with the CPU"},
+    {.name = "n-cpu-moe", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "those of the first N layers do"},
+    {.name = "place", .type = OPTION_TEXTS, .metavar = "PATTERN=D",
+     .help = "units with a tensor whose name this regular expression matches go to D: cpu, vulkan or vulkan:N; "
+             "several times, the last that matches wins"},
+    {.name = "expert-skew", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 4, .fallback = "0.7",
+     .help = "how uneven experts are used: the r-th most used as 1/r^S"},
+    {0},
+};
+const struct option_group options_placement = {"What lives where (decided by what is fastest)", placement};
+
 static const struct option test[] = {
     {.name = "rows", .type = OPTION_TEXT, .metavar = "NAME", .help = "only kernels of this name"},
     {.name = "validate", .type = OPTION_FLAG, .help = "Vulkan's validation layer"},
@@ -75,6 +92,19 @@ struct hth_model_options model_options(const struct args *args)
         .treat_as_discrete = args_flag(args, "discrete"),
         .vram_bytes = args_bytes(args, "vram"),
         .rows = args_text(args, "rows"),
+    };
+}
+
+struct placement placement_options(const struct args *args)
+{
+    int layers = args_given(args, "ngl") ? args_int(args, "ngl") : args_int(args, "gpu-layers");
+    bool bound = args_given(args, "ngl") || args_given(args, "gpu-layers");
+    return (struct placement){
+        .vram_bytes = args_bytes(args, "vram"),
+        .ram_bytes = args_bytes(args, "ram"),
+        .gpu_layers = bound ? layers : -1,
+        .n_cpu_moe = args_flag(args, "cpu-moe") ? INT32_MAX : args_int(args, "n-cpu-moe"),
+        .expert_skew = args_real(args, "expert-skew"),
     };
 }
 

@@ -10,17 +10,27 @@
 #include "cli/command.h"
 #include "hearth/hearth.h"
 
-extern const struct option_group options_common;   /* --help, --verbose: every command has them */
-extern const struct option_group options_device;   /* --device, --threads */
-extern const struct option_group options_session;  /* --ctx, --batch, --kv, --float */
-extern const struct option_group options_sampling; /* --samplers … --logit-bias */
-extern const struct option_group options_test;     /* --rows, --validate, --discrete, --vram */
+extern const struct option_group options_common;    /* --help, --verbose: every command has them */
+extern const struct option_group options_device;    /* --device, --threads */
+extern const struct option_group options_session;   /* --ctx, --batch, --kv, --float */
+extern const struct option_group options_sampling;  /* --samplers … --logit-bias */
+extern const struct option_group options_placement; /* --gpu-layers … --place */
+extern const struct option_group options_test;      /* --rows, --validate, --discrete, --vram */
 
 /* The program's main notes here when it began. */
 extern uint64_t program_started_ns;
 
 /* What options_device and options_test ask for. */
 struct hth_model_options model_options(const struct args *args);
+
+/* What options_placement asks for; --place is read with args_texts. */
+struct placement {
+    uint64_t vram_bytes, ram_bytes; /* 0: what is free */
+    int gpu_layers;                 /* −1: not said */
+    int n_cpu_moe;
+    double expert_skew;
+};
+struct placement placement_options(const struct args *args);
 
 /* Opens a model by options_device and options_test, with a progress bar; Ctrl-C cancels. Returns an
  * exit code, everything said. */

@@ -254,8 +254,8 @@ enum hth_status gguf_open(struct gguf **out, const char *path, const struct log 
     return finish(out, gguf, status);
 }
 
-enum hth_status gguf_open_memory(struct gguf **out, const void *data, uint64_t size_bytes,
-                                 const char *name, const struct log *log)
+static enum hth_status open_bytes(struct gguf **out, struct gguf_part part, const char *name,
+                                  const struct log *log)
 {
     struct gguf *gguf;
     struct split split;
@@ -263,7 +263,7 @@ enum hth_status gguf_open_memory(struct gguf **out, const void *data, uint64_t s
     enum hth_status status = gguf_new(&gguf, name, log);
     if (status != HTH_OK)
         return status;
-    struct gguf_part part = {.path = mem_strdup(name), .data = data, .size_bytes = size_bytes};
+    part.path = mem_strdup(name);
     if (!part.path)
         status = log_fail_memory(log, "the name of a file", strlen(name) + 1);
     if (status == HTH_OK)
@@ -281,6 +281,20 @@ enum hth_status gguf_open_memory(struct gguf **out, const void *data, uint64_t s
     if (status == HTH_OK)
         status = join_tensors(gguf, log);
     return finish(out, gguf, status);
+}
+
+enum hth_status gguf_open_memory(struct gguf **out, const void *data, uint64_t size_bytes,
+                                 const char *name, const struct log *log)
+{
+    return open_bytes(out, (struct gguf_part){.data = data, .size_bytes = size_bytes}, name, log);
+}
+
+enum hth_status gguf_open_directory(struct gguf **out, struct str bytes, const char *name,
+                                    const struct log *log)
+{
+    struct gguf_part part = {
+        .data = (const unsigned char *)bytes.ptr, .size_bytes = bytes.len, .no_data = true};
+    return open_bytes(out, part, name, log);
 }
 
 void gguf_close(struct gguf *gguf)

@@ -74,6 +74,11 @@ HTH_MUST_CHECK gguf_open(struct gguf **out, const char *path, const struct log *
 /* The same from bytes in memory, which must outlive the result; `name` is used in messages. */
 HTH_MUST_CHECK gguf_open_memory(struct gguf **out, const void *data, uint64_t size_bytes,
                                 const char *name, const struct log *log);
+
+/* The same where only keys and the directory of tensors are there: `data` of every tensor is NULL,
+ * all else is known. For what asks how large a model is, not what is in it. */
+HTH_MUST_CHECK gguf_open_directory(struct gguf **out, struct str bytes, const char *name,
+                                   const struct log *log);
 void gguf_close(struct gguf *gguf);
 
 const char *gguf_path(const struct gguf *gguf);

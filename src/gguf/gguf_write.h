@@ -53,4 +53,7 @@ HTH_MUST_CHECK gguf_writer_save(struct gguf_writer *writer, const char *path);
 /* The same into memory (tests, models made on the fly): appends to `out`. */
 HTH_MUST_CHECK gguf_writer_save_memory(struct gguf_writer *writer, struct strbuf *out);
 
+/* Everything but the tensors' bytes, for gguf_open_directory: no source is asked. */
+HTH_MUST_CHECK gguf_writer_save_directory(struct gguf_writer *writer, struct strbuf *out);
+
 #endif

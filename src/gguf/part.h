@@ -24,6 +24,7 @@ struct gguf_part {
     const unsigned char *data;
     uint64_t size_bytes;
     uint32_t version, alignment;
+    bool no_data; /* only the directory is here: tensors have no bytes */
     struct gguf_key *keys;
     const struct str **key_index; /* names of `keys`, sorted */
     size_t n_keys;

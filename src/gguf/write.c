@@ -328,7 +328,7 @@ static enum hth_status emit_tensor(struct gguf_writer *writer, const struct out_
     return status;
 }
 
-static enum hth_status emit_all(struct gguf_writer *writer)
+static enum hth_status check_all_names(const struct gguf_writer *writer)
 {
     enum hth_status status = writer->status;
     if (status == HTH_OK)
@@ -337,6 +337,12 @@ static enum hth_status emit_all(struct gguf_writer *writer)
     if (status == HTH_OK)
         status = check_names(writer, "tensor", writer->tensors, writer->n_tensors,
                              sizeof *writer->tensors);
+    return status;
+}
+
+static enum hth_status emit_all(struct gguf_writer *writer)
+{
+    enum hth_status status = check_all_names(writer);
     if (status != HTH_OK)
         return status;
     struct strbuf directory = {0};
@@ -384,5 +390,15 @@ enum hth_status gguf_writer_save_memory(struct gguf_writer *writer, struct strbu
         if (out->ptr)
             out->ptr[start] = '\0';
     }
+    return status;
+}
+
+enum hth_status gguf_writer_save_directory(struct gguf_writer *writer, struct strbuf *out)
+{
+    enum hth_status status = check_all_names(writer);
+    if (status == HTH_OK)
+        make_directory(writer, out);
+    if (status == HTH_OK && out->failed)
+        status = log_fail_memory(writer->log, "the directory of a GGUF file", out->len);
     return status;
 }

@@ -121,8 +121,9 @@ static enum hth_status widen_vector(struct loader *loader, struct weight *weight
 {
     size_t n = (size_t)weight->ne[0];
     float *values;
-    if (weight->dtype == &dtype_f32 && (uintptr_t)weight->data % sizeof(float) == 0)
-        return HTH_OK;
+    if (!weight->data ||
+        (weight->dtype == &dtype_f32 && (uintptr_t)weight->data % sizeof(float) == 0))
+        return HTH_OK; /* no bytes: a file's directory alone */
     values = arena_calloc(&loader->model->arena, n, sizeof *values);
     if (!values)
         return log_fail_memory(loader->log, weight->name, n * sizeof *values);

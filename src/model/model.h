@@ -54,10 +54,11 @@ struct model {
     size_t n_weights, cap_weights;
 };
 
-/* Binds a file: finds the architecture, reads its keys, checks that every weight it needs is there
- * with the right shape and a type hearth can multiply. Errors, naming file, key or tensor:
- * HTH_ERROR_UNSUPPORTED (unknown architecture, with those that are known), HTH_ERROR_FORMAT
- * (missing or malformed key or tensor, wrong shape), HTH_ERROR_MEMORY. */
+/* Binds a file (or its directory alone: then weights have no data): finds the architecture, reads
+ * its keys, checks that every weight it needs is there with the right shape and a type hearth can
+ * multiply. Errors, naming file, key or tensor: HTH_ERROR_UNSUPPORTED (unknown architecture, with
+ * those that are known), HTH_ERROR_FORMAT (missing or malformed key or tensor, wrong shape),
+ * HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK model_load(struct model **out, const struct gguf *gguf, const struct log *log);
 void model_free(struct model *model);
 

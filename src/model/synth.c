@@ -293,7 +293,7 @@ static enum hth_status describe(struct synth *synth)
     if (status)
         return status;
     put_keys(synth);
-    if (!synth_put_vocab(synth->writer, synth->shape, &arena))
+    if (!synth->params.no_vocabulary && !synth_put_vocab(synth->writer, synth->shape, &arena))
         status = log_fail_memory(synth->log, "a vocabulary", (unsigned)synth->shape->n_vocab);
     arena_free(&arena);
     if (!status)

@@ -22,7 +22,8 @@ struct synth_params {
     const char *quant; /* any type that hearth can encode, for all matrices, or one of
                         * synth_mix_at: "q4_k_m" …; without regard to case */
     uint64_t seed;
-    struct pool *pool; /* borrowed; NULL: the calling thread alone */
+    bool no_vocabulary; /* for who asks for sizes only */
+    struct pool *pool;  /* borrowed; NULL: the calling thread alone */
 };
 
 /* Describes the model; its bytes are made when `synth_writer`'s is saved. Errors:

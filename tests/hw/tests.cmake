@@ -15,3 +15,8 @@ foreach(card ${hw_cards})
     set_tests_properties(hw.rows.${card} PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900)
   endif()
 endforeach()
+
+if(Python3_FOUND AND NOT HEARTH_SANITIZE)
+  add_test(NAME hw.plan COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_plan.py ${hw_launcher} $<TARGET_FILE:hearth>)
+  set_tests_properties(hw.plan PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900)
+endif()

@@ -172,6 +172,37 @@ static void check_value(const struct gguf *gguf, const struct value *v)
     assert_true(b == (strchr(v->takes, 'b') ? v->u != 0 : true));
 }
 
+/* Keys and shapes without the tensors' bytes. */
+TEST(a_directory_alone)
+{
+    struct gguf_writer *writer;
+    struct gguf *gguf, *whole;
+    struct strbuf directory = {0}, file = {0};
+    assert_int_equal(make_writer(&writer), HTH_OK);
+    assert_int_equal(gguf_writer_save_directory(writer, &directory), HTH_OK);
+    assert_int_equal(gguf_writer_save_memory(writer, &file), HTH_OK);
+    assert_true(directory.len < file.len);
+    assert_memory_equal(directory.ptr, file.ptr, directory.len);
+    assert_int_equal(gguf_open_memory(&whole, file.ptr, file.len, "whole", test_log()), HTH_OK);
+    assert_int_equal(gguf_open_directory(&gguf, strbuf_str(&directory), "part", test_log()),
+                     HTH_OK);
+    assert_int_equal(gguf_n_tensors(gguf), gguf_n_tensors(whole));
+    assert_int_equal(gguf_n_keys(gguf), gguf_n_keys(whole));
+    for (size_t i = 0; i < gguf_n_tensors(gguf); i++) {
+        const struct gguf_tensor *a = gguf_tensor_at(gguf, i), *b = gguf_tensor_at(whole, i);
+        assert_true(str_equal(a->name, b->name));
+        assert_int_equal(a->size_bytes, b->size_bytes);
+        assert_null(a->data);
+    }
+    gguf_close(gguf);
+    gguf_close(whole);
+    assert_int_not_equal(gguf_open_memory(&gguf, directory.ptr, directory.len, "part", test_log()),
+                         HTH_OK);
+    gguf_writer_destroy(writer);
+    strbuf_free(&directory);
+    strbuf_free(&file);
+}
+
 TEST(values_convert_without_loss_or_not_at_all)
 {
     static const struct value all[] = {

@@ -1,0 +1,128 @@
+#include "engine/plan_part.h"
+
+#include "base/mem.h"
+#include "model/synth.h"
+
+enum { USUAL_CONTEXT = 4096 };
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+/* "SHAPE:QUANT" as a directory without a byte of weights. */
+static enum hth_status open_made(struct plan_report *report, const char *spec)
+{
+    const char *colon = strchr(spec, ':');
+    if (!colon)
+        return log_fail(&report->log, HTH_ERROR_ARGUMENT,
+                        "synth:%s: write synth:SHAPE:QUANT, such as synth:llama-1b:q4_k_m", spec);
+    struct strbuf shape = {0};
+    struct synth *synth = NULL;
+    strbuf_append(&shape, (struct str){spec, (size_t)(colon - spec)});
+    struct synth_params params = {
+        .shape = shape.ptr ? shape.ptr : "", .quant = colon + 1, .no_vocabulary = true};
+    enum hth_status status = shape.failed
+                                 ? log_fail_memory(&report->log, "the name of a shape", shape.len)
+                                 : synth_create(&synth, &params, &report->log);
+    if (status == HTH_OK)
+        status = gguf_writer_save_directory(synth_writer(synth), &report->directory);
+    synth_destroy(synth);
+    strbuf_free(&shape);
+    return status ? status
+                  : gguf_open_directory(&report->gguf, strbuf_str(&report->directory), "synth",
+                                        &report->log);
+}
+
+static enum hth_status cut_model(struct plan_report *report, const struct plan_request *request)
+{
+    const struct hparams *hp = &report->model->hp;
+    int trained = hp->n_ctx_train, n_ctx = request->n_ctx;
+    if (n_ctx == 0)
+        n_ctx = trained > 0 && trained < USUAL_CONTEXT ? trained : USUAL_CONTEXT;
+    struct kv_geom *kv = mem_calloc((size_t)hp->n_layer, sizeof *kv);
+    if (!kv)
+        return log_fail_memory(&report->log, "the cache's shape", (size_t)hp->n_layer);
+    model_kv_geometry(report->model,
+                      request->kv == HTH_KV_F32    ? &dtype_f32
+                      : request->kv == HTH_KV_Q8_0 ? &dtype_q8_0
+                                                   : &dtype_f16,
+                      kv);
+    uint64_t page = kv_layout(kv, hp->n_layer, &report->log);
+    mem_free(kv);
+    if (page == 0)
+        return HTH_ERROR_LIMIT;
+    enum hth_status status = units_create(&report->units, report->model, n_ctx, page);
+    if (status == HTH_OK && hp->n_expert > COST_MAX_EXPERTS)
+        status =
+            log_fail(&report->log, HTH_ERROR_LIMIT, "%d experts are more than the %d of a plan",
+                     hp->n_expert, COST_MAX_EXPERTS);
+    return status;
+}
+
+/* --- the report ------------------------------------------------------------------------------- */
+
+static enum hth_status make(struct plan_report *report, const struct plan_request *request)
+{
+    static const int lengths[][2] = {
+        [PLAN_CHAT] = {1000, 300}, [PLAN_LONG_PROMPT] = {8000, 300}, [PLAN_BATCH] = {2000, 20}};
+    bool made = strncmp(request->model, "synth:", 6) == 0;
+    enum hth_status status = made ? open_made(report, request->model + 6)
+                                  : gguf_open(&report->gguf, request->model, &report->log);
+    if (status == HTH_OK)
+        status = model_load(&report->model, report->gguf, &report->log);
+    if (status == HTH_OK)
+        status = plan_read_machine(&report->machine, request, &report->log);
+    if (status == HTH_OK)
+        status = cut_model(report, request);
+    if (status == HTH_OK)
+        status = plan_bind_units(report, request);
+    struct plan_options options = {.n_in = lengths[request->turn][0],
+                                   .n_out = lengths[request->turn][1],
+                                   .n_batch = request->n_batch,
+                                   .skew = request->expert_skew};
+    if (status == HTH_OK)
+        status =
+            plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);
+    int trained = status == HTH_OK ? report->units.n_ctx_train : 0;
+    if (trained > 0 && report->units.n_ctx > trained)
+        log_warning(&report->log, "the model was trained on %d positions, and --ctx asks for %d",
+                    trained, report->units.n_ctx);
+    return status;
+}
+
+enum hth_status plan_report_open(struct plan_report **out, const struct plan_request *request)
+{
+    const struct hth_model_options *device = &request->device;
+    struct log log = {device->log, device->log_user, device->log_level};
+    struct plan_report *report = mem_calloc(1, sizeof *report);
+    *out = NULL;
+    if (!report)
+        return log_fail_memory(&log, "a plan", sizeof *report);
+    report->log = log;
+    enum hth_status status = make(report, request);
+    if (status != HTH_OK) {
+        plan_report_close(report);
+        return status;
+    }
+    *out = report;
+    return HTH_OK;
+}
+
+void plan_report_close(struct plan_report *report)
+{
+    if (!report)
+        return;
+    plan_free(&report->plan);
+    units_free(&report->units);
+    model_free(report->model);
+    gguf_close(report->gguf);
+    strbuf_free(&report->directory);
+    mem_free(report);
+}
+
+enum hth_status plan_report_write(const struct plan_report *report, enum plan_form form,
+                                  struct strbuf *out)
+{
+    if (form == PLAN_JSON)
+        return plan_write_json(&report->plan, out, &report->log);
+    (form == PLAN_SVG ? plan_draw : plan_print)(&report->plan, out);
+    return out->failed ? log_fail_memory(&report->log, "the report of a plan", out->len) : HTH_OK;
+}

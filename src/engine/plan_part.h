@@ -1,0 +1,38 @@
+/*
+ * plan_part.h — what the files of planning share; nothing for others.
+ *
+ * plan.c: opening and the order of things; plan_machine.c: this machine as numbers; profile.c:
+ * another one; plan_bind.c: options that say where; plan_json.c: the result. Owns the report. One
+ * thread.
+ */
+#ifndef ENGINE_PLAN_PART_H
+#define ENGINE_PLAN_PART_H
+
+#include "engine/engine.h"
+#include "engine/plan.h"
+#include "plan/plan.h"
+
+struct plan_report {
+    struct log log;
+    struct strbuf directory; /* of a made model */
+    struct gguf *gguf;
+    struct model *model;
+    struct units units;
+    struct machine machine;
+    struct plan plan;
+};
+
+/* The devices that a request may use, with budgets; rates are left to estimates. */
+HTH_MUST_CHECK plan_read_machine(struct machine *machine, const struct plan_request *request,
+                                 const struct log *log);
+
+/* A machine from a JSON file. Errors: HTH_ERROR_IO, HTH_ERROR_FORMAT naming place and fault. */
+HTH_MUST_CHECK profile_read(struct machine *machine, const char *path, const struct log *log);
+
+/* What options say about single units: sets unit->allowed. Errors: HTH_ERROR_ARGUMENT. */
+HTH_MUST_CHECK plan_bind_units(struct plan_report *report, const struct plan_request *request);
+
+/* The result as JSON. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_write_json(const struct plan *plan, struct strbuf *out, const struct log *log);
+
+#endif

@@ -1,0 +1,327 @@
+#include "plan/cost.h"
+
+#include <math.h>
+
+#include "base/attr.h"
+
+/* --- experts ---------------------------------------------------------------------------------- */
+
+/* How often a token takes each expert, the most used first: 1 − exp(−t / r^skew), with t such that
+ * a token takes n_used in all. */
+static void inclusion(double *q, int n, int n_used, double skew)
+{
+    double low = 0, high = 1e9, weight[COST_MAX_EXPERTS];
+    for (int r = 0; r < n; r++)
+        weight[r] = pow(r + 1, -skew);
+    for (int step = 0; step < 60; step++) {
+        double t = step == 0 ? n_used : low > 0 ? sqrt(low * high) : high / 2, sum = 0;
+        for (int r = 0; r < n; r++)
+            sum += q[r] = 1 - exp(-t * weight[r]);
+        if (sum > n_used)
+            high = t;
+        else
+            low = t;
+    }
+}
+
+static void init_experts(struct cost *cost, const struct unit *unit)
+{
+    double q[COST_MAX_EXPERTS];
+    int n = unit->n, tokens = cost->turn.n_batch;
+    inclusion(q, n, unit->n_used, cost->turn.skew);
+    for (int r = 0; r < n; r++) {
+        double share = q[r] / unit->n_used, needed = 1 - pow(1 - q[r], tokens);
+        cost->hit[r + 1] = cost->hit[r] + (cost->turn.no_cache ? 1.0 / n : share);
+        cost->distinct[r + 1] = cost->distinct[r] + needed;
+    }
+    for (int r = 0; r <= n; r++) /* what rounding leaves */
+        cost->hit[r] /= cost->hit[n];
+}
+
+/* --- what all units share --------------------------------------------------------------------- */
+
+static double rate(const struct cost *cost, int device, enum machine_rate which)
+{
+    return cost->machine->devices[device].rate[which];
+}
+
+void cost_init(struct cost *cost, const struct machine *machine, const struct units *units,
+               const struct turn *turn, double file_part)
+{
+    *cost =
+        (struct cost){.machine = machine, .units = units, .turn = *turn, .file_part = file_part};
+    for (int d = 1; d < machine->n_devices; d++)
+        if (cost->stream_device == 0 ||
+            rate(cost, d, RATE_MATRIX) > rate(cost, cost->stream_device, RATE_MATRIX))
+            cost->stream_device = d;
+    if (cost->stream_device)
+        cost->ahead_s =
+            (double)cost_staging_bytes(units) / rate(cost, cost->stream_device, RATE_COPY);
+    cost->cpu_read =
+        1 / ((1 - file_part) / rate(cost, 0, RATE_READ) + file_part / machine->disk_bytes_per_s);
+    cost->kv_decode = turn->depth + turn->n_in + turn->n_out / 2.0;
+    cost->kv_prefill = turn->depth + turn->n_in / 2.0;
+    for (int i = 0; i < units->n_units; i++)
+        if (units->items[i].kind == UNIT_EXPERTS) {
+            init_experts(cost, &units->items[i]);
+            return;
+        }
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* Activations of `tokens` tokens from one device to another, by way of the host. */
+static double hop_s(const struct cost *cost, int from, int to, double tokens)
+{
+    double bytes = tokens * cost->units->n_embd * sizeof(float), seconds = 0;
+    if (from == to)
+        return 0;
+    for (int side = 0; side < 2; side++) {
+        int device = side ? to : from;
+        if (device > 0)
+            seconds += rate(cost, device, RATE_HOP) + bytes / rate(cost, device, RATE_COPY);
+    }
+    return seconds;
+}
+
+/* GPU and CPU at work at the same time. Where they share a memory, neither gains by that. */
+static double together(const struct cost *cost, int device, double gpu, double cpu)
+{
+    bool shared = cost->machine->devices[device].kind == MACHINE_INTEGRATED;
+    return shared ? gpu + cpu : larger(gpu, cpu);
+}
+
+static double read_rate(const struct cost *cost, int device)
+{
+    return device == 0 ? cost->cpu_read : rate(cost, device, RATE_READ);
+}
+
+uint64_t cost_staging_bytes(const struct units *units)
+{
+    const uint64_t usual = UINT64_C(128) << 20, least = 2 * units->largest_bytes;
+    return least > usual ? least : usual;
+}
+
+/* Products of a matrix: bound by reading it or by arithmetic. */
+static double compute_s(const struct cost *cost, int device, double bytes, double flop)
+{
+    return larger(bytes / read_rate(cost, device), flop / rate(cost, device, RATE_MATRIX));
+}
+
+/* The same over keys and values, which are never in a file. */
+static double cache_s(const struct cost *cost, int device, double bytes, double flop)
+{
+    return larger(bytes / rate(cost, device, RATE_READ), flop / rate(cost, device, RATE_MATRIX));
+}
+
+static double dispatch_s(const struct cost *cost, int device, const struct unit *unit)
+{
+    return unit->n_ops * rate(cost, device, RATE_DISPATCH);
+}
+
+/* Work on weights in the host's memory by a GPU; `tokens` go through each of them. */
+struct remote {
+    double bytes, flop, tokens, n_copies;
+    double file_part; /* of the bytes */
+};
+
+/* Uploads are no faster than what they come from. */
+static double copy_s(const struct cost *cost, int device, const struct remote *work)
+{
+    double seconds = work->bytes / rate(cost, device, RATE_COPY);
+    double from_file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
+    return larger(seconds, from_file) + work->n_copies * rate(cost, device, RATE_LATENCY);
+}
+
+static void add_remote(const struct cost *cost, int device, enum prefill_mode mode,
+                       const struct remote *work, struct cost_parts *sum)
+{
+    if (mode == PREFILL_STREAM) {
+        sum->streamed_s += compute_s(cost, device, work->bytes, work->flop);
+        sum->copy_s += copy_s(cost, device, work);
+        return;
+    }
+    double passes = ceil(work->tokens / DIRECT_TILE);
+    double bus = passes * work->bytes / rate(cost, device, RATE_DIRECT);
+    double file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
+    sum->direct_s += larger(larger(bus, file), work->flop / rate(cost, device, RATE_MATRIX));
+}
+
+/* --- one unit --------------------------------------------------------------------------------- */
+
+static int prefill_device(const struct cost *cost, struct choice choice)
+{
+    return choice.device > 0 ? choice.device : choice.mode == PREFILL_CPU ? 0 : cost->stream_device;
+}
+
+static void add_decode(int device, double bytes, double seconds, struct cost_parts *sum)
+{
+    *(device ? &sum->decode_gpu_bytes : &sum->decode_cpu_bytes) += bytes;
+    sum->decode_s += seconds;
+    *(device ? &sum->decode_gpu_s : &sum->decode_cpu_s) += seconds;
+}
+
+/* Matrices that every token goes through, or the cache. */
+static void cost_plain(const struct cost *cost, const struct unit *unit, struct choice choice,
+                       struct cost_parts *sum)
+{
+    bool kv = unit->kind == UNIT_KV;
+    int device = choice.device, at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
+    double position = (double)cost->units->kv_bytes_per_position;
+    double bytes = kv ? position * cost->kv_decode : (double)unit->bytes;
+    double flop = kv ? cost->units->attn_flop * cost->kv_decode : 2 * unit->elems;
+    double product_s =
+        kv ? cache_s(cost, device, bytes, flop) : compute_s(cost, device, bytes, flop);
+    add_decode(device, bytes, product_s + dispatch_s(cost, device, unit), sum);
+    if (unit->kind == UNIT_HEAD) /* of one position of a prompt only */
+        return;
+    struct remote work = {
+        .bytes = kv ? position * cost->kv_prefill : bytes,
+        .flop = tokens * (kv ? cost->units->attn_flop * cost->kv_prefill : 2 * unit->elems),
+        .tokens = tokens,
+        .n_copies = unit->n_ops,
+        .file_part = kv ? 0 : cost->file_part,
+    };
+    *(at ? &sum->gpu_s : &sum->cpu_s) += dispatch_s(cost, at, unit);
+    if (device == 0 && at > 0)
+        add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
+    else
+        *(at ? &sum->gpu_s : &sum->cpu_s) += kv ? cache_s(cost, at, work.bytes, work.flop)
+                                                : compute_s(cost, at, work.bytes, work.flop);
+}
+
+/* A token's experts, part on a GPU and part on the CPU at the same time: the expectation over how
+ * many of them the GPU has not. */
+static void experts_decode(const struct cost *cost, const struct unit *unit, struct choice choice,
+                           struct cost_parts *sum)
+{
+    int g = choice.device, k = unit->n_used;
+    double miss = g ? 1 - cost->hit[choice.resident] : 1, bytes = (double)unit->bytes;
+    miss = choice.resident == unit->n ? 0 : miss;
+    double cpu_one = compute_s(cost, 0, bytes, 2 * unit->elems);
+    double gpu_one = g ? compute_s(cost, g, bytes, 2 * unit->elems) : 0;
+    double hops = g ? 2 * hop_s(cost, g, 0, 1) : 0, chance = pow(1 - miss, k), expected = 0;
+    for (int m = 0; m <= k; m++) { /* chance of m misses: binomial */
+        double gpu = m < k ? (k - m) * gpu_one + dispatch_s(cost, g, unit) : 0;
+        double cpu = m ? m * cpu_one + dispatch_s(cost, 0, unit) + hops : 0;
+        if (miss >= 1)
+            chance = m == k;
+        expected += chance * together(cost, g, gpu, cpu);
+        chance *= miss < 1 ? (k - m) / (m + 1.0) * miss / (1 - miss) : 0;
+    }
+    sum->decode_s += expected;
+    sum->decode_gpu_bytes += (1 - miss) * k * bytes;
+    sum->decode_cpu_bytes += miss * k * bytes;
+    sum->decode_gpu_s += (1 - miss) * k * gpu_one;
+    sum->decode_cpu_s += miss * k * cpu_one;
+}
+
+static void cost_experts(const struct cost *cost, const struct unit *unit, struct choice choice,
+                         struct cost_parts *sum)
+{
+    int g = choice.device, r = choice.resident, at = prefill_device(cost, choice);
+    experts_decode(cost, unit, choice, sum);
+    double bytes = (double)unit->bytes, tokens = cost->turn.n_batch;
+    double flop = 2 * unit->elems * unit->n_used * tokens;
+    double hit = r == unit->n ? 1 : cost->hit[r], have = cost->distinct[r];
+    double rest = cost->distinct[unit->n] - have;
+    double gpu = 0;
+    if (r > 0)
+        gpu = compute_s(cost, g, have * bytes, hit * flop) + dispatch_s(cost, g, unit);
+    struct remote work = {.bytes = rest * bytes,
+                          .flop = (1 - hit) * flop,
+                          .tokens = rest > 0 ? tokens * unit->n_used * (1 - hit) / rest : 0,
+                          .n_copies = rest,
+                          .file_part = cost->file_part};
+    if (r == unit->n) {
+        sum->gpu_s += gpu;
+    } else if (choice.mode == PREFILL_CPU) {
+        double cpu = compute_s(cost, 0, work.bytes, work.flop) + dispatch_s(cost, 0, unit);
+        sum->cpu_s += together(cost, g, gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
+    } else {
+        sum->gpu_s += r > 0 ? gpu : dispatch_s(cost, at, unit);
+        add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
+    }
+}
+
+void cost_unit(const struct cost *cost, const struct unit *unit, struct choice choice,
+               struct cost_state *state, struct cost_parts *sum)
+{
+    int at = prefill_device(cost, choice), there_and_back = unit->kind == UNIT_KV ? 2 : 1;
+    double tokens = unit->kind == UNIT_HEAD ? 0 : cost->turn.n_batch;
+    double hop = there_and_back * hop_s(cost, state->decode, choice.device, 1);
+    if (unit->kind != UNIT_KV) { /* attention's output is computed where its weights are */
+        sum->hop_s += tokens > 0 ? hop_s(cost, state->prefill, at, tokens) : 0;
+        state->decode = choice.device;
+        state->prefill = (int8_t)at;
+    } else {
+        sum->hop_s += 2 * hop_s(cost, state->prefill, at, tokens);
+    }
+    if (unit->kind == UNIT_HEAD && choice.device > 0) /* the logits */
+        hop += rate(cost, choice.device, RATE_HOP) +
+               cost->units->n_vocab * sizeof(float) / rate(cost, choice.device, RATE_COPY);
+    sum->decode_s += hop;
+    sum->decode_hop_s += hop;
+    if (unit->kind == UNIT_EXPERTS)
+        cost_experts(cost, unit, choice, sum);
+    else
+        cost_plain(cost, unit, choice, sum);
+}
+
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* Seconds of a unit when copies are *ahead_s ahead of it, and how far they are after it. Copies run
+ * beside all other work until staging is full. */
+static double overlap_s(const struct cost *cost, const struct cost_parts *unit, double *ahead_s)
+{
+    double others = unit->cpu_s + unit->gpu_s + unit->hop_s;
+    double ahead = smaller(cost->ahead_s, *ahead_s + others);
+    double wait = larger(unit->copy_s - ahead, 0), took = larger(wait, unit->streamed_s);
+    *ahead_s = smaller(cost->ahead_s, larger(ahead - unit->copy_s, 0) + took - wait);
+    return others + unit->direct_s + took;
+}
+
+double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
+                  struct cost_state *state, struct cost_parts *parts)
+{
+    const struct units *units = cost->units;
+    int first = units->layer_first[layer], n = units->layer_first[layer + 1] - first;
+    struct cost_parts sum = {0}, each[UNITS_PER_LAYER] = {{0}};
+    bool alone = state->ahead_s < 0;
+    double ahead_s = alone ? 0 : state->ahead_s;
+    for (int i = 0; i < n; i++) {
+        cost_unit(cost, &units->items[first + i], choices[i], state, &each[i]);
+        cost_parts_add(&sum, &each[i]);
+    }
+    for (int round = 0; round < 1 + alone; round++) { /* alone: the layer before was like it */
+        sum.prefill_s = 0;
+        for (int i = 0; i < n; i++)
+            sum.prefill_s += overlap_s(cost, &each[i], &ahead_s);
+    }
+    state->ahead_s = alone ? -1 : ahead_s;
+    *parts = sum;
+    return cost->turn.n_out * sum.decode_s + cost->turn.n_batches * sum.prefill_s;
+}
+
+void cost_parts_add(struct cost_parts *sum, const struct cost_parts *parts)
+{
+    sum->decode_s += parts->decode_s;
+    sum->decode_gpu_s += parts->decode_gpu_s;
+    sum->decode_cpu_s += parts->decode_cpu_s;
+    sum->decode_hop_s += parts->decode_hop_s;
+    sum->decode_gpu_bytes += parts->decode_gpu_bytes;
+    sum->decode_cpu_bytes += parts->decode_cpu_bytes;
+    sum->cpu_s += parts->cpu_s;
+    sum->gpu_s += parts->gpu_s;
+    sum->hop_s += parts->hop_s;
+    sum->copy_s += parts->copy_s;
+    sum->streamed_s += parts->streamed_s;
+    sum->direct_s += parts->direct_s;
+    sum->prefill_s += parts->prefill_s;
+}

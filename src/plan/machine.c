@@ -1,0 +1,187 @@
+#include "plan/machine.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/attr.h"
+
+static const char *const kind_names[] = {"cpu", "discrete", "integrated"};
+
+/* As keys of a profile and words of a report. */
+static const char *const rate_names[RATE_COUNT] = {
+    "read_gb_per_s", "matrix_tflops", "copy_gb_per_s", "direct_gb_per_s",
+    "dispatch_us",   "hop_us",        "latency_us",
+};
+
+const char *machine_device_name(const struct machine *machine, int device, char out[24])
+{
+    if (device == 0)
+        snprintf(out, 24, "cpu");
+    else
+        snprintf(out, 24, "vulkan:%d", machine->devices[device].number);
+    return out;
+}
+
+const char *machine_kind_name(enum machine_kind kind)
+{
+    return kind_names[kind];
+}
+
+const char *machine_rate_name(enum machine_rate rate)
+{
+    return rate_names[rate];
+}
+
+/* --- estimates -------------------------------------------------------------------------------- */
+
+/* A CPU's two channels of DDR4-3200 give 51 GB/s, of which products reach four fifths; a core with
+ * 256-bit integer dot products some 40 Gflop/s. Half of the cores are enough to read at full rate.
+ */
+static const double CPU_READ = 40e9, CPU_MATRIX_PER_THREAD = 40e9;
+
+/* A card of the middle: 300 GB/s; cooperative matrices or packed dot products reach some 60 flop
+ * per byte that is read. */
+static const double CARD_READ = 300e9, CARD_FLOP_PER_BYTE = 60;
+
+/* PCIe 3 ×16, less its overhead; shaders that read the host's memory reach a little less. */
+static const double BUS = 12e9, DIRECT_PART = 0.8;
+
+static const double FILE_READ = 2e9; /* an NVMe drive, in the order of a model's layers */
+
+static double estimate(const struct machine *machine, const struct machine_device *device,
+                       enum machine_rate rate)
+{
+    const struct machine_device *host = &machine->devices[0];
+    bool cpu = device->kind == MACHINE_CPU, apart = device->kind == MACHINE_DISCRETE;
+    switch (rate) {
+    case RATE_READ: return cpu ? CPU_READ : apart ? CARD_READ : 0.9 * host->rate[RATE_READ];
+    case RATE_MATRIX:
+        return cpu ? CPU_MATRIX_PER_THREAD * machine->n_threads
+                   : CARD_FLOP_PER_BYTE * device->rate[RATE_READ];
+    case RATE_COPY: return apart ? BUS : device->rate[RATE_READ];
+    case RATE_DIRECT:
+        return apart ? DIRECT_PART * device->rate[RATE_COPY] : device->rate[RATE_READ];
+    case RATE_DISPATCH: return cpu ? 2e-6 : 5e-6;
+    case RATE_HOP: return cpu ? 0 : apart ? 40e-6 : 20e-6;
+    case RATE_LATENCY: return apart ? 15e-6 : 0;
+    case RATE_COUNT: break;
+    }
+    return 0;
+}
+
+/* Figures outside of these are mistakes: a clay tablet at one end, all of a data centre at the
+ * other. */
+static bool sensible(enum machine_rate rate, double value)
+{
+    bool seconds = rate >= RATE_DISPATCH;
+    return isfinite(value) && value >= (seconds ? 0 : 1e6) && value <= (seconds ? 1.0 : 1e17);
+}
+
+static uint64_t usual_budget(const struct machine_device *device)
+{
+    uint64_t part = device->memory_bytes / 20;
+    return device->memory_bytes - (device->kind == MACHINE_DISCRETE ? part : 2 * part);
+}
+
+enum hth_status machine_complete(struct machine *machine, const struct log *log)
+{
+    if (machine->n_threads < 1)
+        machine->n_threads = 8;
+    for (int d = 0; d < machine->n_devices; d++) {
+        struct machine_device *device = &machine->devices[d];
+        for (int r = 0; r < RATE_COUNT; r++) {
+            if (device->rate[r] != 0 && !sensible((enum machine_rate)r, device->rate[r]))
+                return log_fail(log, HTH_ERROR_ARGUMENT,
+                                "%s: %s is %g in bytes, flop and seconds, which no machine has",
+                                device->name, rate_names[r], device->rate[r]);
+            if (device->rate[r] != 0)
+                continue;
+            device->rate[r] = estimate(machine, device, (enum machine_rate)r);
+            device->estimated |= 1u << r;
+        }
+        if (device->budget_bytes == 0)
+            device->budget_bytes = usual_budget(device);
+    }
+    struct machine_device *cpu = &machine->devices[0];
+    if (machine->n_threads_used > 0 && machine->n_threads_used < machine->n_threads) {
+        double part = (double)machine->n_threads_used / machine->n_threads;
+        cpu->rate[RATE_MATRIX] *= part;
+        cpu->rate[RATE_READ] *= part < 0.5 ? 2 * part : 1;
+    }
+    if (machine->disk_bytes_per_s == 0) {
+        machine->disk_bytes_per_s = FILE_READ;
+        machine->disk_estimated = true;
+    }
+    return HTH_OK;
+}
+
+/* --- measuring -------------------------------------------------------------------------------- */
+
+enum { RUNS = 9 };
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_s(const struct probe *probe, enum probe_kind kind, int device, uint64_t amount)
+{
+    double times[RUNS];
+    for (int i = 0; i < RUNS; i++)
+        times[i] = probe->time_s(probe->user, kind, device, amount);
+    qsort(times, RUNS, sizeof *times, ascending);
+    return times[RUNS / 2];
+}
+
+static void set_rate(struct machine_device *device, enum machine_rate rate, double value)
+{
+    if (!isfinite(value) || value < 0)
+        return;
+    device->rate[rate] = value;
+    device->estimated &= ~(1u << rate);
+}
+
+/* A line through two sizes: time = fixed + amount / rate. False where nothing was timed. */
+static bool fit_line(const struct probe *probe, enum probe_kind kind, int device,
+                     const uint64_t amounts[2], double *fixed_s, double *rate)
+{
+    double small = median_s(probe, kind, device, amounts[0]);
+    double large = median_s(probe, kind, device, amounts[1]);
+    if (small <= 0 || large <= small)
+        return false;
+    *rate = (double)(amounts[1] - amounts[0]) / (large - small);
+    *fixed_s = small - (double)amounts[0] / *rate;
+    *fixed_s = *fixed_s > 0 ? *fixed_s : 0;
+    return true;
+}
+
+void machine_measure(struct machine *machine, const struct probe *probe)
+{
+    /* sizes of what is timed: matrices of models, below and above the usual */
+    static const uint64_t weights[2] = {8u << 20, 128u << 20}, copies[2] = {8u << 20, 128u << 20};
+    static const uint64_t flop[2] = {UINT64_C(4) << 30, UINT64_C(64) << 30};
+    enum { TOKEN_BYTES = 16 << 10 };
+    for (int d = 0; d < machine->n_devices; d++) {
+        struct machine_device *device = &machine->devices[d];
+        double fixed, rate;
+        if (fit_line(probe, PROBE_READ, d, weights, &fixed, &rate)) {
+            set_rate(device, RATE_READ, rate);
+            set_rate(device, RATE_DISPATCH, fixed);
+        }
+        if (fit_line(probe, PROBE_MATRIX, d, flop, &fixed, &rate))
+            set_rate(device, RATE_MATRIX, rate);
+        if (device->kind == MACHINE_CPU)
+            continue;
+        if (fit_line(probe, PROBE_COPY, d, copies, &fixed, &rate)) {
+            set_rate(device, RATE_COPY, rate);
+            set_rate(device, RATE_LATENCY, fixed);
+        }
+        if (fit_line(probe, PROBE_DIRECT, d, copies, &fixed, &rate))
+            set_rate(device, RATE_DIRECT, rate);
+        double both_ways = median_s(probe, PROBE_HOP, d, TOKEN_BYTES);
+        if (both_ways > 0)
+            set_rate(device, RATE_HOP, both_ways / 2 - TOKEN_BYTES / device->rate[RATE_COPY]);
+    }
+}

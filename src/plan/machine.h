@@ -1,0 +1,85 @@
+/*
+ * machine.h — a machine as the planner sees it: memories, rates and latencies, no device handle.
+ *
+ * Owns nothing but its numbers. They come from measuring (through `struct probe`, which the real
+ * machine and tests' invented ones implement), from a profile, or, where neither knows, from
+ * estimates by kind, which stay marked. Plain values: any thread.
+ */
+#ifndef PLAN_MACHINE_H
+#define PLAN_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+
+enum { MACHINE_MAX_DEVICES = 4 }; /* the CPU among them */
+
+enum machine_kind {
+    MACHINE_CPU,
+    MACHINE_DISCRETE,   /* memory of its own, behind a bus */
+    MACHINE_INTEGRATED, /* the host's memory: nothing is copied */
+};
+
+/* Which figure is meant: an index of machine_device.rate. */
+enum machine_rate {
+    RATE_READ,     /* bytes/s of weights in its own memory, by matrix-vector products */
+    RATE_MATRIX,   /* flop/s of matrix products of many tokens */
+    RATE_COPY,     /* bytes/s from the host's memory into its own */
+    RATE_DIRECT,   /* bytes/s of the host's memory, read by its shaders */
+    RATE_DISPATCH, /* seconds that an op costs beside its work */
+    RATE_HOP,      /* seconds for the activations of a token to come from or go to the host */
+    RATE_LATENCY,  /* seconds that a copy costs beside its bytes */
+    RATE_COUNT,
+};
+
+struct machine_device {
+    char name[64];
+    enum machine_kind kind;
+    int number;              /* of a GPU: N of "vulkan:N" */
+    uint64_t memory_bytes;   /* of the memory that it computes from */
+    uint64_t budget_bytes;   /* what may be used of it; 0: machine_complete takes what is usual */
+    double rate[RATE_COUNT]; /* 0: not known; machine_complete estimates it */
+    unsigned estimated;      /* bit r: rate[r] is an estimate */
+};
+
+/* devices[0] is the CPU, whose memory is the host's; the others are in the order of `vulkan:N`. */
+struct machine {
+    struct machine_device devices[MACHINE_MAX_DEVICES];
+    int n_devices;
+    double disk_bytes_per_s; /* of the model's file, when memory is too small; 0: estimated */
+    bool disk_estimated;
+    int n_threads;      /* of the CPU side */
+    int n_threads_used; /* 0: all of them */
+};
+
+/* "cpu", "vulkan:0"; writes into `out`, which it returns. */
+const char *machine_device_name(const struct machine *machine, int device, char out[24]);
+const char *machine_kind_name(enum machine_kind kind);
+const char *machine_rate_name(enum machine_rate rate);
+
+/* Fills in every figure that is 0, marking it as an estimate, and scales the CPU's to the threads
+ * in use. Errors: HTH_ERROR_ARGUMENT naming device and figure when one is no sensible number. */
+HTH_MUST_CHECK machine_complete(struct machine *machine, const struct log *log);
+
+/* --- measuring -------------------------------------------------------------------------------- */
+
+enum probe_kind {
+    PROBE_READ,   /* one matrix-vector product over `amount` bytes of weights */
+    PROBE_MATRIX, /* one matrix product of `amount` flop, compute-bound */
+    PROBE_COPY,   /* one upload of `amount` bytes */
+    PROBE_DIRECT, /* one matrix product over `amount` bytes of the host's memory */
+    PROBE_HOP,    /* activations of one token, `amount` bytes, to the device and back */
+};
+
+/* What can time single actions. `time_s` returns seconds, or 0 where the device cannot do that. */
+struct probe {
+    void *user;
+    double (*time_s)(void *user, enum probe_kind kind, int device, uint64_t amount);
+};
+
+/* Measures every figure of every device, median of several runs, at two sizes where a figure has a
+ * fixed and a proportional part; what the probe cannot time keeps its value. */
+void machine_measure(struct machine *machine, const struct probe *probe);
+
+#endif

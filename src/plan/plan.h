@@ -1,0 +1,72 @@
+/*
+ * plan.h — the plan: where each unit of a model lives on a machine, and how fast that will be.
+ *
+ * Made from numbers alone: a machine, the units of a model, what is asked for. Owns the lists in
+ * `struct plan`; machine and units are borrowed and must outlive it. Immutable once made: any
+ * thread. docs/placement.md says how it is thought.
+ */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include "base/str.h"
+#include "plan/cost.h"
+
+/* What there is to decide by. Zero: a usual conversation, everything chosen. */
+struct plan_options {
+    int n_in, n_out; /* tokens of prompt and answer of a turn; 0: 1000 and 300 */
+    int n_batch;     /* tokens of a batch at most; 0: chosen */
+    double skew;     /* of the use of experts; see struct turn */
+};
+
+struct plan_unit {
+    struct choice choice;
+    enum weight_layout layout; /* of its bytes where it lives */
+    double decode_s;           /* of a token; hops to it included */
+    double gain_s;             /* of a turn, had it been on the fastest GPU; 0 if it is on one */
+};
+
+/* What is planned for one memory: of the host (0) or of a GPU. */
+struct plan_heap {
+    uint64_t weights, experts_cached, kv, activations, staging;
+    uint64_t planned; /* the sum */
+    uint64_t in_file; /* weights of the host that its memory has no room for */
+    uint64_t budget;
+};
+
+/* What one more GiB on a GPU would bring. */
+struct plan_more {
+    int device; /* 0: there is no GPU */
+    double prompt_tokens_per_s, answer_tokens_per_s;
+};
+
+struct plan {
+    const struct machine *machine;
+    const struct units *units;
+    struct turn turn;        /* with the batch that was chosen */
+    struct plan_unit *items; /* [units->n_units]; mem_free by plan_free */
+    struct plan_heap heaps[MACHINE_MAX_DEVICES];
+    struct cost_parts total; /* of all layers */
+    double turn_s, prompt_tokens_per_s, answer_tokens_per_s;
+    double file_part;  /* of the host's weights, read from the file for every token */
+    double expert_hit; /* expected share of experts that the GPU has, over layers with some */
+    bool estimated;    /* some rate that it rests on is an estimate */
+    struct plan_more more;
+    char bottleneck[256]; /* a sentence */
+};
+
+/* Errors: HTH_ERROR_LIMIT when a context, or units that options bind to a device, fit nowhere,
+ * with what would; HTH_ERROR_MEMORY. On failure *plan is empty. */
+HTH_MUST_CHECK plan_create(struct plan *plan, const struct machine *machine,
+                           const struct units *units, const struct plan_options *options,
+                           const struct log *log);
+void plan_free(struct plan *plan);
+
+const char *plan_mode_name(enum prefill_mode mode);
+const char *plan_layout_name(enum weight_layout layout);
+
+/* The report for people, and the picture as SVG. Appended; out->failed tells when memory ran out.
+ */
+void plan_print(const struct plan *plan, struct strbuf *out);
+void plan_draw(const struct plan *plan, struct strbuf *out);
+
+#endif

@@ -1,0 +1,167 @@
+/* Whole plans of made models on invented machines: against what is set by hand, as memory grows, in
+ * time, and when memory for planning itself runs out. */
+#include "harness/test.h"
+
+#include <stdio.h>
+
+#include "base/os.h"
+#include "engine/plan_part.h"
+
+static const char *const machines[] = {"card-8", "card-12", "card-24", "apu-64"};
+
+static struct plan_request request_for(const char *model, const char *path)
+{
+    return (struct plan_request){
+        .model = model, .profile = path, .n_ctx = 4096, .expert_skew = 0.7, .gpu_layers = -1};
+}
+
+/* Seconds of a turn; 0 where nothing fits. */
+static double turn_s(const struct plan_request *request)
+{
+    struct plan_report *report;
+    if (plan_report_open(&report, request) != HTH_OK)
+        return 0;
+    double seconds = report->plan.turn_s;
+    for (int d = 1; d < report->machine.n_devices; d++)
+        assert_true(report->plan.heaps[d].planned <= report->plan.heaps[d].budget);
+    plan_report_close(report);
+    return seconds;
+}
+
+/* Every number of layers, with and without experts: up to the carrying over of copies from layer to
+ * layer, which the search leaves out. */
+static void hold_against_hand(const char *model)
+{
+    double worst = 0;
+    int n_compared = 0;
+    for (size_t m = 0; m < ARRAY_LEN(machines); m++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", test_data_path("machines/%s.json", machines[m]));
+        struct plan_request request = request_for(model, path);
+        double chosen_s = turn_s(&request);
+        for (int n = 0; n <= 81; n += 4)
+            for (int apart = 0; apart < 2; apart++) {
+                request.gpu_layers = n;
+                request.n_cpu_moe = apart ? 1000 : 0;
+                double by_hand_s = turn_s(&request);
+                n_compared += by_hand_s > 0;
+                double slower = by_hand_s > 0 ? chosen_s / by_hand_s - 1 : 0;
+                worst = slower > worst ? slower : worst;
+            }
+    }
+    print_message("%s: at most %.2f %% slower than %d by hand\n", model, 100 * worst, n_compared);
+    assert_true(n_compared >= 20);
+    assert_true(worst <= 0.01);
+}
+
+TEST(dense_models_are_never_slower_than_by_hand)
+{
+    hold_against_hand("synth:llama-8b:q8_0");
+    hold_against_hand("synth:llama-70b:q4_k_m");
+}
+
+TEST(experts_are_never_slower_than_by_hand)
+{
+    hold_against_hand("synth:mixtral-8x7b:q4_k_m");
+    hold_against_hand("synth:qwen3-30b-a3b:q4_k_m");
+}
+
+TEST(more_vram_is_never_slower)
+{
+    static const char *const models[] = {"synth:llama-70b:q4_k_m", "synth:qwen3-30b-a3b:q4_k_m"};
+    for (size_t m = 0; m < ARRAY_LEN(models); m++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", test_data_path("machines/card-24.json"));
+        struct plan_request request = request_for(models[m], path);
+        double before_s = 1e30;
+        for (uint64_t step = 1; step <= 24; step++) {
+            request.device.vram_bytes = step << 30;
+            double now_s = turn_s(&request);
+            assert_true(now_s > 0);
+            if (now_s > before_s * 1.01) /* carried copies, again */
+                fail_msg("%s: %.4f s with %d GiB, %.4f s with one less", models[m], now_s,
+                         (int)step, before_s);
+            before_s = now_s;
+        }
+    }
+}
+
+TEST(takes_less_than_a_second)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-8.json"));
+    struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
+    uint64_t best_ns = UINT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        uint64_t began = os_time_ns();
+        assert_true(turn_s(&request) > 0);
+        uint64_t took = os_time_ns() - began;
+        best_ns = took < best_ns ? took : best_ns;
+    }
+    assert_true(best_ns < 1000 * 1000 * 1000);
+}
+
+/* A larger batch where the bus is slow, and no larger one than the prompt. */
+TEST(slow_buses_want_large_batches)
+{
+    char path[512];
+    struct plan_report *report;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-8.json"));
+    struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
+    request.turn = PLAN_LONG_PROMPT;
+    request.n_ctx = 16384;
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    assert_true(report->plan.turn.n_batch >= 2000);
+    double chosen = report->plan.prompt_tokens_per_s;
+    plan_report_close(report);
+    request.n_batch = 512;
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    assert_true(report->plan.turn.n_batch <= 512);
+    assert_true(report->plan.prompt_tokens_per_s < 0.7 * chosen);
+    plan_report_close(report);
+}
+
+/* What did not make it would have gained, and nothing that is on the GPU claims so. */
+TEST(gains_are_explained)
+{
+    char path[512];
+    struct plan_report *report;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-12.json"));
+    struct plan_request request = request_for("synth:llama-70b:q4_k_m", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    int n_explained = 0;
+    for (int i = 0; i < report->units.n_units; i++) {
+        const struct plan_unit *item = &report->plan.items[i];
+        if (item->choice.device)
+            assert_true(item->gain_s == 0);
+        n_explained += item->gain_s > 0;
+    }
+    assert_true(n_explained > 50);
+    assert_true(report->plan.more.answer_tokens_per_s > report->plan.answer_tokens_per_s);
+    plan_report_close(report);
+}
+
+static enum hth_status plan_and_print(void *arg)
+{
+    struct plan_report *report;
+    struct strbuf text = {0};
+    enum hth_status status = plan_report_open(&report, arg);
+    if (status == HTH_OK)
+        status = plan_report_write(report, PLAN_TEXT, &text);
+    if (status == HTH_OK)
+        status = plan_report_write(report, PLAN_SVG, &text);
+    if (status == HTH_OK)
+        status = plan_report_write(report, PLAN_JSON, &text);
+    strbuf_free(&text);
+    plan_report_close(report);
+    return status;
+}
+
+TEST(failing_allocations)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s", test_data_path("machines/two-cards.json"));
+    struct plan_request request = request_for("synth:tiny-moe:q4_k", path);
+    request.device.vram_bytes = 70u << 20;
+    test_each_allocation_fails(plan_and_print, &request);
+}
