@@ -42,7 +42,7 @@ struct job {
 
 static bool has_integer(const struct op *op)
 {
-    return op->in[W]->dtype->dot_q8 && op->in[W]->ne[0] % Q8_ACT_ELEMS == 0;
+    return op->in[W]->dtype->to_int && op->in[W]->ne[0] % Q8_ACT_ELEMS == 0;
 }
 
 /* The next part of the scratch at `base`, which may be NULL while only sizes are wanted. */
@@ -122,7 +122,7 @@ static void integer_chunk(const struct job *job, const struct group *group, int6
             const char *bytes = group->matrix + (uint64_t)row * row_bytes;
             for (int c = first; c < last; c++) {
                 const struct column *column = &job->columns[group->first + c];
-                put(group, column, row, type->dot_q8(bytes, column->q, k));
+                put(group, column, row, dtype_dot_q8(type, bytes, column->q, k));
             }
         }
     }

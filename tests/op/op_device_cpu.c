@@ -50,7 +50,7 @@ static bool fits(size_t row, const struct op *op)
     const struct cpu_op *kernel = cpu_op_at(row / 2);
     if (kernel->kind != op->kind || (kernel->fits && !kernel->fits(op)))
         return false;
-    return !is_integer(row) || (op->kind == OP_MATMUL && op->in[0]->dtype->dot_q8);
+    return !is_integer(row) || (op->kind == OP_MATMUL && op->in[0]->dtype->to_int);
 }
 
 static enum op_precision precision(size_t row, const struct op *op)
