@@ -50,7 +50,9 @@ struct dtype {
     bool has_min;
 };
 
-extern const struct dtype dtype_f32, dtype_f16, dtype_i32, dtype_q8_0;
+/* Those that code names; all others are found by name or number. */
+extern const struct dtype dtype_f32, dtype_f16, dtype_bf16, dtype_i32, dtype_q4_0, dtype_q4_1,
+    dtype_q8_0, dtype_q4_k, dtype_q5_k, dtype_q6_k;
 
 /* By GGUF number, or by name without regard to case; NULL if unknown. */
 const struct dtype *dtype_by_id(uint32_t gguf_id);

@@ -48,7 +48,8 @@ static const char *row_name(size_t row)
 static bool fits(size_t row, const struct op *op)
 {
     const struct cpu_op *kernel = cpu_op_at(row / 2);
-    if (kernel->kind != op->kind || (kernel->fits && !kernel->fits(op)))
+    if (kernel->kind != op->kind || !cpu_level_runs(kernel->level) ||
+        (kernel->fits && !kernel->fits(op)))
         return false;
     return !is_integer(row) || (op->kind == OP_MATMUL && op->in[0]->dtype->to_int);
 }

@@ -1,0 +1,253 @@
+#include "cpu/row_dots_avx512.h"
+
+#include <immintrin.h>
+
+#include "quant/block.h"
+
+/* Four rows at a time share the activations and what is derived from them; a row's own numbers are
+ * in lanes, and only its end sums them up. Memory is asked for some KB ahead: a thread reads rows
+ * one after the other, but the processor's own prefetching stops at each page. */
+
+enum { ROWS = 4, AHEAD = 4096 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void prefetch(const uint8_t *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+}
+
+INLINE float sum_of_16(__m512 x)
+{
+    return _mm512_reduce_add_ps(x);
+}
+
+/* Calls `kernel` for four rows at a time, then for those left one by one. */
+#define ROW_DOTS(name, kernel)                                                                     \
+    static void name(const struct row_dots *dots)                                                  \
+    {                                                                                              \
+        struct row_dots part = *dots;                                                              \
+        for (part.n = ROWS; part.y + ROWS <= dots->y + dots->n; part.y += ROWS) {                  \
+            kernel(&part, ROWS);                                                                   \
+            part.rows += ROWS * part.row_bytes;                                                    \
+        }                                                                                          \
+        for (part.n = 1; part.y < dots->y + dots->n; part.y++) {                                   \
+            kernel(&part, 1);                                                                      \
+            part.rows += part.row_bytes;                                                           \
+        }                                                                                          \
+    }
+
+/* --- Q8_0 ------------------------------------------------------------------------------------- */
+
+INLINE __m512i two_of_32(const uint8_t *first, const uint8_t *second)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)first)),
+                              _mm256_loadu_si256((const void *)second), 1);
+}
+
+/* Lanes 0–7 hold a, lanes 8–15 b. */
+INLINE __m512 halves_of(float a, float b)
+{
+    return _mm512_insertf32x8(_mm512_set1_ps(a), _mm256_set1_ps(b), 1);
+}
+
+INLINE void q8_0_rows(const struct row_dots *dots, int n)
+{
+    enum { BYTES = 34 };
+    const __m512i flip = _mm512_set1_epi8((char)0x80), zero = _mm512_setzero_si512();
+    __m512 sums[ROWS];
+    for (int r = 0; r < n; r++)
+        sums[r] = _mm512_setzero_ps();
+    int64_t blocks = dots->k / 32, b = 0;
+    for (; b < blocks; b += 2) {
+        bool two = b + 1 < blocks;
+        int64_t next = two ? b + 1 : b;
+        __m512i x = _mm512_maskz_loadu_epi64(two ? 0xff : 0x0f, dots->x.q + b * 32);
+        __m512i start = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, flip, x));
+        __m512 d = halves_of(dots->x.d[b], two ? dots->x.d[next] : 0);
+        for (int r = 0; r < n; r++) {
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
+            const uint8_t *p0 = p + b * BYTES, *p1 = p + next * BYTES;
+            prefetch(p0, 68);
+            __m512i w = _mm512_xor_si512(two_of_32(p0 + 2, p1 + 2), flip);
+            __m512 dot = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, w, x));
+            __m512 scale =
+                _mm512_mul_ps(d, halves_of(_cvtsh_ss(load_u16(p0)), _cvtsh_ss(load_u16(p1))));
+            sums[r] = _mm512_fmadd_ps(dot, scale, sums[r]);
+        }
+    }
+    for (int r = 0; r < n; r++)
+        dots->y[r] = sum_of_16(sums[r]);
+}
+
+ROW_DOTS(q8_0, q8_0_rows)
+
+/* --- Q4_1 ------------------------------------------------------------------------------------- */
+
+/* Four blocks are 20 words: words 0, 5, 10, 15 hold d and m, those between them the quants. */
+INLINE void q4_1_four(const uint8_t *p, __m512i *quants, __m128 *d, __m128 *m)
+{
+    const __m512i at = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19);
+    const __m512i heads = _mm512_setr_epi32(0, 5, 10, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    __m512i low = _mm512_loadu_si512(p);
+    __m512i high = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + 64)));
+    *quants = _mm512_permutex2var_epi32(low, at, high);
+    __m128i words = _mm512_castsi512_si128(_mm512_permutexvar_epi32(heads, low));
+    __m256 scales = _mm256_cvtph_ps(_mm_shuffle_epi8(words, apart));
+    *d = _mm256_castps256_ps128(scales);
+    *m = _mm256_extractf128_ps(scales, 1);
+}
+
+/* A single value in each of four lanes for each of four blocks. */
+INLINE __m512 lanes_of_blocks(__m128 four)
+{
+    const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(each, _mm512_castps128_ps512(four));
+}
+
+/* The 16 first (last) activations of each of four blocks. */
+INLINE void halves_of_blocks(const int8_t *q, __m512i *first, __m512i *last)
+{
+    const __m512i evens = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
+    const __m512i odds = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
+    __m512i x0 = _mm512_loadu_si512(q), x1 = _mm512_loadu_si512(q + 64);
+    *first = _mm512_permutex2var_epi64(x0, evens, x1);
+    *last = _mm512_permutex2var_epi64(x0, odds, x1);
+}
+
+INLINE float dot_16_bytes(const uint8_t *codes, const struct act *x, int64_t b)
+{
+    const __m128i mask = _mm_set1_epi8(15);
+    __m128i q = _mm_loadu_si128((const void *)codes);
+    __m128i low = _mm_and_si128(q, mask), high = _mm_and_si128(_mm_srli_epi16(q, 4), mask);
+    const int8_t *a = x->q + b * 32;
+    __m128i dot = _mm_dpbusd_epi32(_mm_setzero_si128(), low, _mm_loadu_si128((const void *)a));
+    dot = _mm_dpbusd_epi32(dot, high, _mm_loadu_si128((const void *)(a + 16)));
+    dot = _mm_add_epi32(dot, _mm_unpackhi_epi64(dot, dot));
+    return (float)(_mm_cvtsi128_si32(dot) + _mm_extract_epi32(dot, 1));
+}
+
+INLINE void q4_1_rows(const struct row_dots *dots, int n)
+{
+    enum { BYTES = 20 };
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512 sums[ROWS];
+    __m128 mins[ROWS];
+    for (int r = 0; r < n; r++) {
+        sums[r] = _mm512_setzero_ps();
+        mins[r] = _mm_setzero_ps();
+    }
+    int64_t blocks = dots->k / 32, b = 0;
+    for (; b + 4 <= blocks; b += 4) {
+        __m512i first, last;
+        halves_of_blocks(dots->x.q + b * 32, &first, &last);
+        __m128 xd = _mm_loadu_ps(dots->x.d + b), xsum = _mm_loadu_ps(dots->x.sum + b);
+        for (int r = 0; r < n; r++) {
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
+            __m512i quants;
+            __m128 d, m;
+            prefetch(p, 80);
+            q4_1_four(p, &quants, &d, &m);
+            __m512i dot =
+                _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
+            dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask),
+                                      last);
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)),
+                                      sums[r]);
+            mins[r] = _mm_fmadd_ps(m, xsum, mins[r]);
+        }
+    }
+    for (int r = 0; r < n; r++) {
+        float y = sum_of_16(_mm512_add_ps(sums[r], _mm512_zextps128_ps512(mins[r])));
+        const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
+        for (int64_t left = b; left < blocks; left++) {
+            const uint8_t *block = p + left * BYTES;
+            y += dots->x.d[left] * _cvtsh_ss(load_u16(block)) *
+                 dot_16_bytes(block + 4, &dots->x, left);
+            y += dots->x.sum[left] * _cvtsh_ss(load_u16(block + 2));
+        }
+        dots->y[r] = y;
+    }
+}
+
+ROW_DOTS(q4_1, q4_1_rows)
+
+/* --- Q4_K ------------------------------------------------------------------------------------- */
+
+/* The six-bit scales and minima of a superblock (quant/k_scales.h), in word arithmetic. */
+INLINE void k_scales(const uint8_t *p, __m256 *scale, __m256 *min)
+{
+    uint32_t a = load_u32(p), b = load_u32(p + 4), c = load_u32(p + 8);
+    uint64_t s = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32;
+    uint64_t m = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32;
+    *scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)s)));
+    *min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)m)));
+}
+
+/* Lanes 0–7 hold value i of eight, lanes 8–15 value i + 2. */
+INLINE __m512 lanes_of_subs(__m512 eight, int i)
+{
+    __m512i at = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(at, _mm512_set1_epi32(i)), eight);
+}
+
+/* The activations of a superblock as nibbles meet them: x[2 i + h] those of sub-blocks 4 i + h and
+ * 4 i + h + 2. */
+INLINE void acts_of_nibbles(const int8_t *q, __m512i x[4])
+{
+    for (int i = 0; i < 2; i++) {
+        __m512i x0 = _mm512_loadu_si512(q + i * 128), x1 = _mm512_loadu_si512(q + i * 128 + 64);
+        x[2 * i] = _mm512_shuffle_i64x2(x0, x1, 0x44);
+        x[2 * i + 1] = _mm512_shuffle_i64x2(x0, x1, 0xee);
+    }
+}
+
+INLINE void q4_k_rows(const struct row_dots *dots, int n)
+{
+    enum { BYTES = 144, QUANTS = 16 };
+    const __m512i mask = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    __m512 sums[ROWS];
+    __m256 mins[ROWS];
+    for (int r = 0; r < n; r++) {
+        sums[r] = _mm512_setzero_ps();
+        mins[r] = _mm256_setzero_ps();
+    }
+    for (int64_t b = 0; b < dots->k / 256; b++) {
+        __m512i x[4];
+        acts_of_nibbles(dots->x.q + b * 256, x);
+        __m256 xd = _mm256_loadu_ps(dots->x.d + b * 8), xsum = _mm256_loadu_ps(dots->x.sum + b * 8);
+        for (int r = 0; r < n; r++) {
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
+            __m256 scale, min;
+            prefetch(p, BYTES);
+            k_scales(p + 4, &scale, &min);
+            __m256 d = _mm256_set1_ps(_cvtsh_ss(load_u16(p)));
+            __m256 dmin = _mm256_set1_ps(_cvtsh_ss(load_u16(p + 2)));
+            mins[r] = _mm256_fmadd_ps(_mm256_mul_ps(min, dmin), xsum, mins[r]);
+            __m512 scales = _mm512_castps256_ps512(_mm256_mul_ps(_mm256_mul_ps(scale, d), xd));
+            for (int i = 0; i < 2; i++) {
+                __m512i q = _mm512_loadu_si512(p + QUANTS + i * 64);
+                __m512i low = _mm512_dpbusd_epi32(zero, _mm512_and_si512(q, mask), x[2 * i]);
+                __m512i high = _mm512_dpbusd_epi32(
+                    zero, _mm512_and_si512(_mm512_srli_epi16(q, 4), mask), x[2 * i + 1]);
+                sums[r] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), lanes_of_subs(scales, 4 * i), sums[r]);
+                sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high),
+                                          lanes_of_subs(scales, 4 * i + 1), sums[r]);
+            }
+        }
+    }
+    for (int r = 0; r < n; r++)
+        dots->y[r] = sum_of_16(_mm512_sub_ps(sums[r], _mm512_zextps256_ps512(mins[r])));
+}
+
+ROW_DOTS(q4_k, q4_k_rows)
+
+const struct row_dots_kernel row_dots_avx512[] = {
+    {&dtype_q8_0, q8_0},
+    {&dtype_q4_1, q4_1},
+    {&dtype_q4_k, q4_k},
+    {NULL, NULL},
+};
