@@ -1,5 +1,7 @@
 #include "base/cpu_features.h"
 
+#include "base/os.h"
+
 #if defined(__x86_64__)
 
 bool cpu_has_avx2(void)
@@ -31,27 +33,7 @@ bool cpu_has_avx512(void)
 
 #endif
 
-#if defined(__aarch64__) && defined(__linux__)
-
-#include <sys/auxv.h>
-
-enum { HWCAP_DOT = 1 << 20 }; /* HWCAP_ASIMDDP of the Linux ABI */
-
 bool cpu_has_neon_dot(void)
 {
-    return getauxval(AT_HWCAP) & HWCAP_DOT;
+    return os_cpu_has_arm_dot();
 }
-
-#else
-
-/* Windows on ARM and macOS: Apple's processors have them all; nothing else was tried. */
-bool cpu_has_neon_dot(void)
-{
-#if defined(__aarch64__) && defined(__APPLE__)
-    return true;
-#else
-    return false;
-#endif
-}
-
-#endif

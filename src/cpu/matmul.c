@@ -290,13 +290,7 @@ static void int_rows(const struct job *job, const struct chunk *chunk, const str
 
 static void decode(const struct job *job, const char *bytes, float *out, int64_t n)
 {
-    const struct dtype *type = job->w->dtype;
-    if (type == &dtype_f16 && job->kernels->decode_f16)
-        job->kernels->decode_f16(bytes, out, (size_t)n);
-    else if (type == &dtype_bf16 && job->kernels->decode_bf16)
-        job->kernels->decode_bf16(bytes, out, (size_t)n);
-    else
-        type->decode(bytes, out, (size_t)n);
+    float_decode(job->kernels->floats, job->w->dtype, bytes, out, (size_t)n);
 }
 
 static void float_rows(const struct job *job, const struct chunk *chunk, const struct local *local)
@@ -309,7 +303,7 @@ static void float_rows(const struct job *job, const struct chunk *chunk, const s
             row = local->decoded;
         }
         for (int c = 0; c < chunk->n_columns; c++)
-            local->sums[c * chunk->stride + r] = job->kernels->float_dot(
+            local->sums[c * chunk->stride + r] = job->kernels->floats->dot(
                 row, view_row_flat(&job->call->in[X], column_at(job, chunk, c)->x_row), k);
     }
 }
@@ -397,6 +391,7 @@ static void float_panel(const struct job *job, const struct chunk *chunk, const 
     for (int64_t at = 0; at < k; at += PART) {
         const float *a[TILE_MAX];
         struct float_tile tile = {.a = a,
+                                  .a_step = 1,
                                   .b = local->panel_decoded,
                                   .k = k - at < PART ? k - at : PART,
                                   .b_stride = job->kernels->panel,
@@ -411,7 +406,7 @@ static void float_panel(const struct job *job, const struct chunk *chunk, const 
                                                     column_at(job, chunk, c + i)->x_row) +
                        at;
             tile.y = local->sums + c * chunk->stride;
-            job->kernels->float_tile(&tile);
+            job->kernels->floats->tile(&tile);
         }
     }
 }

@@ -1,8 +1,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-#include "cpu/matmul_kernels.h"
-#include "cpu/row_dots_avx512.h"
+#include "cpu/levels_avx512.h"
 
 /* A panel is 32 rows: two vectors of 16 lanes. A tile of six columns keeps 12 sums in integers and
  * 12 in float in the 32 registers; four weights of each lane meet the same four activations, which
@@ -17,7 +16,7 @@ struct lanes {
     __m512 low, high;
 };
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static ATTR_INLINE
 
 /* Products of `k` weights (from 4-weight group `at` on) with each column, in float. */
 INLINE void products(const struct int_tile *t, int at, int k, int sub, struct lanes *out, int n)
@@ -227,89 +226,6 @@ static float int_dot(const struct int_dot *dot)
     return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
-/* --- float ------------------------------------------------------------------------------------ */
-
-INLINE void float_tile_of(const struct float_tile *t, int n, int vectors)
-{
-    __m512 sums[TILE_MAX][2];
-    for (int c = 0; c < n; c++)
-        for (int v = 0; v < vectors; v++)
-            sums[c][v] = t->first ? _mm512_setzero_ps()
-                                  : _mm512_loadu_ps(t->y + c * t->y_stride + v * LANES);
-    const float *b = t->b;
-    for (int64_t l = 0; l < t->k; l++, b += t->b_stride) {
-        __m512 w[2];
-        for (int v = 0; v < vectors; v++)
-            w[v] = _mm512_loadu_ps(b + v * LANES);
-        for (int c = 0; c < n; c++) {
-            __m512 a = _mm512_set1_ps(t->a[c][l]);
-            for (int v = 0; v < vectors; v++)
-                sums[c][v] = _mm512_fmadd_ps(a, w[v], sums[c][v]);
-        }
-    }
-    for (int c = 0; c < n; c++)
-        for (int v = 0; v < vectors; v++)
-            _mm512_storeu_ps(t->y + c * t->y_stride + v * LANES, sums[c][v]);
-}
-
-INLINE void any_float_tile(const struct float_tile *t, int vectors)
-{
-    switch (t->n) {
-    case 1: float_tile_of(t, 1, vectors); break;
-    case 2: float_tile_of(t, 2, vectors); break;
-    case 3: float_tile_of(t, 3, vectors); break;
-    case 4: float_tile_of(t, 4, vectors); break;
-    case 5: float_tile_of(t, 5, vectors); break;
-    default: float_tile_of(t, 6, vectors); break;
-    }
-}
-
-static void float_tile(const struct float_tile *t)
-{
-    if (t->width == PANEL)
-        any_float_tile(t, 2);
-    else
-        any_float_tile(t, 1);
-}
-
-static float float_dot(const float *a, const float *b, int64_t n)
-{
-    __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                      _mm512_setzero_ps()};
-    int64_t i = 0;
-    for (; i + 64 <= n; i += 64)
-        for (int j = 0; j < 4; j++)
-            sums[j] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + j * LANES),
-                                      _mm512_loadu_ps(b + i + j * LANES), sums[j]);
-    for (; i < n; i += LANES) {
-        __mmask16 there = n - i < LANES ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
-        sums[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(there, a + i),
-                                  _mm512_maskz_loadu_ps(there, b + i), sums[0]);
-    }
-    return _mm512_reduce_add_ps(
-        _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
-}
-
-static void decode_f16(const void *in, float *out, size_t n)
-{
-    const uint16_t *halves = in;
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 there = n - i < LANES ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
-        __m256i h = _mm256_maskz_loadu_epi16(there, halves + i);
-        _mm512_mask_storeu_ps(out + i, there, _mm512_cvtph_ps(h));
-    }
-}
-
-static void decode_bf16(const void *in, float *out, size_t n)
-{
-    const uint16_t *halves = in;
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 there = n - i < LANES ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
-        __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, halves + i));
-        _mm512_mask_storeu_epi32(out + i, there, _mm512_slli_epi32(bits, 16));
-    }
-}
-
 static const struct matmul_kernels kernels = {
     .panel = PANEL,
     .offset = 128,
@@ -317,10 +233,7 @@ static const struct matmul_kernels kernels = {
     .pack = pack,
     .int_tile = int_tile,
     .int_dot = int_dot,
-    .float_tile = float_tile,
-    .float_dot = float_dot,
-    .decode_f16 = decode_f16,
-    .decode_bf16 = decode_bf16,
+    .floats = &float_kernels_avx512,
     .row_dots = row_dots_avx512,
 };
 

@@ -12,11 +12,11 @@
 #define CPU_MATMUL_KERNELS_H
 
 #include "cpu/cpu_op.h"
+#include "cpu/float_kernels.h"
 
 enum {
     PART = 256,     /* weights of a row that are unpacked at a time */
     PANEL_MAX = 32, /* rows of a panel */
-    TILE_MAX = 6,   /* columns of a tile */
     SUB_MIN = 16,   /* weights per scale */
     SUBS_MAX = PART / SUB_MIN,
 };
@@ -66,17 +66,6 @@ struct int_tile {
     float *acc; /* [n][panel] */
 };
 
-/* y[i][j] (+)= Σ_l a[i][l] × b[l][j]: n rows of a, each at its own address, `width` (16 or 32)
- * columns of b. */
-struct float_tile {
-    const float *const *a;
-    const float *b;
-    float *y;
-    int64_t k;
-    int b_stride, y_stride, n, width;
-    bool first; /* put, do not add */
-};
-
 struct matmul_kernels {
     int panel;  /* rows of a panel, a multiple of 16 up to PANEL_MAX */
     int offset; /* what `pack` adds to weights: 128 where products take them unsigned, or 0 */
@@ -85,11 +74,7 @@ struct matmul_kernels {
     void (*pack)(const int8_t *rows, int k, int8_t *out);
     void (*int_tile)(const struct int_tile *tile);
     float (*int_dot)(const struct int_dot *dot);
-    void (*float_tile)(const struct float_tile *tile);
-    float (*float_dot)(const float *a, const float *b, int64_t n);
-    /* F16 and BF16 to float, quicker than the format's own decode; NULL: that one. */
-    void (*decode_f16)(const void *in, float *out, size_t n);
-    void (*decode_bf16)(const void *in, float *out, size_t n);
+    const struct float_kernels *floats;     /* their tiles are as wide as a panel */
     const struct row_dots_kernel *row_dots; /* ends with a NULL dtype */
 };
 

@@ -1,7 +1,6 @@
 #include <string.h>
 
 #include "cpu/matmul_kernels.h"
-#include "cpu/rows.h"
 
 /* Plain C. Loops over the rows of a panel, with constant bounds, are what compilers turn into
  * vector code for whatever they compile for. */
@@ -70,21 +69,6 @@ static float int_dot(const struct int_dot *dot)
     return sum;
 }
 
-static void float_tile(const struct float_tile *tile)
-{
-    for (int i = 0; i < tile->n; i++) {
-        float *restrict y = tile->y + i * tile->y_stride;
-        for (int j = 0; j < tile->width && tile->first; j++)
-            y[j] = 0;
-        for (int64_t l = 0; l < tile->k; l++) {
-            const float *restrict b = tile->b + l * tile->b_stride;
-            float a = tile->a[i][l];
-            for (int j = 0; j < tile->width; j++)
-                y[j] += a * b[j];
-        }
-    }
-}
-
 static const struct matmul_kernels kernels = {
     .panel = PANEL,
     .offset = 0,
@@ -92,8 +76,7 @@ static const struct matmul_kernels kernels = {
     .pack = pack,
     .int_tile = int_tile,
     .int_dot = int_dot,
-    .float_tile = float_tile,
-    .float_dot = cpu_dot,
+    .floats = &float_kernels_scalar,
 };
 
 static void run(const struct op_call *call, const struct cpu_scratch *scratch)

@@ -1,4 +1,4 @@
-#include "cpu/row_dots_avx512.h"
+#include "cpu/levels_avx512.h"
 
 #include <immintrin.h>
 
@@ -10,7 +10,7 @@
 
 enum { ROWS = 4, AHEAD = 4096 };
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static ATTR_INLINE
 
 INLINE void prefetch(const uint8_t *p, int bytes)
 {
