@@ -66,25 +66,37 @@ static ATTR_INLINE vec exp_of(vec x)
 
 /* --- tiles ------------------------------------------------------------------------------------ */
 
-/* n and the vectors of a row are constants where this is called: all but the loop over k unrolls.
- */
+/* n and the vectors of a row are constants where this is called: all but the loop over k unrolls,
+ * and the sums stay in registers (no pointer to them may exist, or gcc keeps them in memory). */
 #define TILE_BODY(name, type, vectors)                                                             \
+    static ATTR_INLINE type name##_load(const float *p)                                            \
+    {                                                                                              \
+        type v;                                                                                    \
+        memcpy(&v, p, sizeof v);                                                                   \
+        return v;                                                                                  \
+    }                                                                                              \
     static ATTR_INLINE void name(const struct float_tile *t, int n)                                \
     {                                                                                              \
-        type sums[TILE_MAX][vectors];                                                              \
-        memset(sums, 0, sizeof sums);                                                              \
-        for (int i = 0; i < n && !t->first; i++)                                                   \
-            memcpy(sums[i], t->y + i * t->y_stride, sizeof sums[i]);                               \
-        const float *b = t->b;                                                                     \
-        for (int64_t l = 0; l < t->k; l++, b += t->b_stride) {                                     \
+        enum { STEP = (int)(sizeof(type) / sizeof(float)) };                                       \
+        const float *a[TILE_MAX], *b = t->b;                                                       \
+        int64_t k = t->k, a_step = t->a_step, b_stride = t->b_stride;                              \
+        type sums[TILE_MAX][vectors], zero = {0};                                                  \
+        for (int i = 0; i < n; i++) {                                                              \
+            a[i] = t->a[i];                                                                        \
+            for (int v = 0; v < (vectors); v++)                                                    \
+                sums[i][v] = t->first ? zero : name##_load(t->y + i * t->y_stride + v * STEP);     \
+        }                                                                                          \
+        for (int64_t l = 0; l < k; l++, b += b_stride) {                                           \
             type w[vectors];                                                                       \
-            memcpy(w, b, sizeof w);                                                                \
+            for (int v = 0; v < (vectors); v++)                                                    \
+                w[v] = name##_load(b + v * STEP);                                                  \
             for (int i = 0; i < n; i++)                                                            \
                 for (int v = 0; v < (vectors); v++)                                                \
-                    sums[i][v] += t->a[i][l * t->a_step] * w[v];                                   \
+                    sums[i][v] += a[i][l * a_step] * w[v];                                         \
         }                                                                                          \
         for (int i = 0; i < n; i++)                                                                \
-            memcpy(t->y + i * t->y_stride, sums[i], sizeof sums[i]);                               \
+            for (int v = 0; v < (vectors); v++)                                                    \
+                memcpy(t->y + i * t->y_stride + v * STEP, &sums[i][v], sizeof sums[i][v]);         \
     }                                                                                              \
     static void name##_any(const struct float_tile *t)                                             \
     {                                                                                              \
