@@ -174,7 +174,62 @@ INLINE void q4_1_rows(const struct row_dots *dots, int n)
 
 ROW_DOTS(q4_1, q4_1_rows)
 
-/* --- Q4_K ------------------------------------------------------------------------------------- */
+/* --- Q4_0 ------------------------------------------------------------------------------------- */
+
+/* Four blocks are 36 half words: 0, 9, 18, 27 hold d, those between them the quants. */
+INLINE __m512i q4_0_four(const uint8_t *p, __m128 *d)
+{
+    const __m512i at = _mm512_set_epi16(35, 34, 33, 32, 31, 30, 29, 28, 26, 25, 24, 23, 22, 21, 20,
+                                        19, 17, 16, 15, 14, 13, 12, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1);
+    const __m512i heads = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 0, 0, 0, 0));
+    __m512i low = _mm512_loadu_si512(p);
+    __m512i high = _mm512_castsi128_si512(_mm_loadl_epi64((const void *)(p + 64)));
+    *d = _mm_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi16(heads, low)));
+    return _mm512_permutex2var_epi16(low, at, high);
+}
+
+INLINE void q4_0_rows(const struct row_dots *dots, int n)
+{
+    enum { BYTES = 18 };
+    const __m512i mask = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
+    const __m512i zero = _mm512_setzero_si512();
+    __m512 sums[ROWS];
+    for (int r = 0; r < n; r++)
+        sums[r] = _mm512_setzero_ps();
+    int64_t blocks = dots->k / 32, b = 0;
+    for (; b + 4 <= blocks; b += 4) {
+        __m512i first, last;
+        halves_of_blocks(dots->x.q + b * 32, &first, &last);
+        __m512i start = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, eight, first), eight, last);
+        start = _mm512_sub_epi32(zero, start);
+        __m128 xd = _mm_loadu_ps(dots->x.d + b);
+        for (int r = 0; r < n; r++) {
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
+            __m128 d;
+            prefetch(p, 72);
+            __m512i quants = q4_0_four(p, &d);
+            __m512i dot = _mm512_dpbusd_epi32(start, _mm512_and_si512(quants, mask), first);
+            dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask),
+                                      last);
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)),
+                                      sums[r]);
+        }
+    }
+    for (int r = 0; r < n; r++) {
+        float y = sum_of_16(sums[r]);
+        const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
+        for (int64_t left = b; left < blocks; left++) {
+            float d = _cvtsh_ss(load_u16(p + left * BYTES));
+            y += d * dots->x.d[left] * dot_16_bytes(p + left * BYTES + 2, &dots->x, left);
+            y -= d * dots->x.sum[left] * 8;
+        }
+        dots->y[r] = y;
+    }
+}
+
+ROW_DOTS(q4_0, q4_0_rows)
+
+/* --- Q4_K, Q5_K ------------------------------------------------------------------------------- */
 
 /* The six-bit scales and minima of a superblock (quant/k_scales.h), in word arithmetic. */
 INLINE void k_scales(const uint8_t *p, __m256 *scale, __m256 *min)
@@ -204,10 +259,29 @@ INLINE void acts_of_nibbles(const int8_t *q, __m512i x[4])
     }
 }
 
-INLINE void q4_k_rows(const struct row_dots *dots, int n)
+/* The quants of half a superblock, sub-blocks 4 i + {0, 2} and {1, 3}; of Q5_K with their fifth
+ * bits: bit j of byte w is that of weight w of sub-block j. */
+INLINE void k_nibbles(const uint8_t *quants, const uint8_t *fifth, int i, __m512i out[2])
 {
-    enum { BYTES = 144, QUANTS = 16 };
-    const __m512i mask = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    const __m512i mask = _mm512_set1_epi8(15), bit = _mm512_set1_epi8(16);
+    __m512i q = _mm512_loadu_si512(quants + i * 64);
+    out[0] = _mm512_and_si512(q, mask);
+    out[1] = _mm512_and_si512(_mm512_srli_epi16(q, 4), mask);
+    if (!fifth)
+        return;
+    __m512i bits = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)fifth));
+    for (int h = 0; h < 2; h++) {
+        __m512i by = _mm512_add_epi64(_mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2),
+                                      _mm512_set1_epi64(4 * i + h));
+        __m512i own = _mm512_slli_epi16(_mm512_srlv_epi64(bits, by), 4);
+        out[h] = _mm512_or_si512(out[h], _mm512_and_si512(own, bit));
+    }
+}
+
+INLINE void k_rows(const struct row_dots *dots, int n, bool five)
+{
+    const int bytes = five ? 176 : 144, quants = five ? 48 : 16;
+    const __m512i zero = _mm512_setzero_si512();
     __m512 sums[ROWS];
     __m256 mins[ROWS];
     for (int r = 0; r < n; r++) {
@@ -219,23 +293,22 @@ INLINE void q4_k_rows(const struct row_dots *dots, int n)
         acts_of_nibbles(dots->x.q + b * 256, x);
         __m256 xd = _mm256_loadu_ps(dots->x.d + b * 8), xsum = _mm256_loadu_ps(dots->x.sum + b * 8);
         for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * bytes;
             __m256 scale, min;
-            prefetch(p, BYTES);
+            prefetch(p, bytes);
             k_scales(p + 4, &scale, &min);
             __m256 d = _mm256_set1_ps(_cvtsh_ss(load_u16(p)));
             __m256 dmin = _mm256_set1_ps(_cvtsh_ss(load_u16(p + 2)));
             mins[r] = _mm256_fmadd_ps(_mm256_mul_ps(min, dmin), xsum, mins[r]);
             __m512 scales = _mm512_castps256_ps512(_mm256_mul_ps(_mm256_mul_ps(scale, d), xd));
             for (int i = 0; i < 2; i++) {
-                __m512i q = _mm512_loadu_si512(p + QUANTS + i * 64);
-                __m512i low = _mm512_dpbusd_epi32(zero, _mm512_and_si512(q, mask), x[2 * i]);
-                __m512i high = _mm512_dpbusd_epi32(
-                    zero, _mm512_and_si512(_mm512_srli_epi16(q, 4), mask), x[2 * i + 1]);
-                sums[r] =
-                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), lanes_of_subs(scales, 4 * i), sums[r]);
-                sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high),
-                                          lanes_of_subs(scales, 4 * i + 1), sums[r]);
+                __m512i q[2];
+                k_nibbles(p + quants, five ? p + 16 : NULL, i, q);
+                for (int h = 0; h < 2; h++) {
+                    __m512i dot = _mm512_dpbusd_epi32(zero, q[h], x[2 * i + h]);
+                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                              lanes_of_subs(scales, 4 * i + h), sums[r]);
+                }
             }
         }
     }
@@ -243,11 +316,82 @@ INLINE void q4_k_rows(const struct row_dots *dots, int n)
         dots->y[r] = sum_of_16(_mm512_sub_ps(sums[r], _mm512_zextps256_ps512(mins[r])));
 }
 
+INLINE void q4_k_rows(const struct row_dots *dots, int n)
+{
+    k_rows(dots, n, false);
+}
+
+INLINE void q5_k_rows(const struct row_dots *dots, int n)
+{
+    k_rows(dots, n, true);
+}
+
 ROW_DOTS(q4_k, q4_k_rows)
+ROW_DOTS(q5_k, q5_k_rows)
+
+/* --- Q6_K ------------------------------------------------------------------------------------- */
+
+/* Four values from `first` on, each in four lanes. */
+INLINE __m512 lanes_of_four(__m512 values, int first)
+{
+    const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(each, _mm512_set1_epi32(first)), values);
+}
+
+/* A half of a superblock: weights 0–63 and 64–127 of it, from 0 to 63. */
+INLINE void q6_k_half(const uint8_t *p, int half, __m512i out[2])
+{
+    const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(0x30);
+    __m512i q = _mm512_loadu_si512(p + half * 64);
+    __m512i bits = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + 128 + half * 32)));
+    bits = _mm512_srlv_epi64(bits, _mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2));
+    out[0] = _mm512_or_si512(_mm512_and_si512(q, low),
+                             _mm512_and_si512(_mm512_slli_epi16(bits, 4), high));
+    out[1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(q, 4), low),
+                             _mm512_and_si512(bits, high));
+}
+
+INLINE void q6_k_rows(const struct row_dots *dots, int n)
+{
+    enum { BYTES = 210, SCALES = 192, D = 208 };
+    const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8(32);
+    const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    __m512 sums[ROWS];
+    for (int r = 0; r < n; r++)
+        sums[r] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < dots->k / 256; b++) {
+        __m512i x[4], start[4];
+        for (int i = 0; i < 4; i++) {
+            x[i] = _mm512_loadu_si512(dots->x.q + b * 256 + i * 64);
+            start[i] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, offset, x[i]));
+        }
+        __m512 xd = _mm512_castps256_ps512(_mm256_loadu_ps(dots->x.d + b * 8));
+        xd = _mm512_permutexvar_ps(pairs, xd);
+        for (int r = 0; r < n; r++) {
+            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
+            prefetch(p, BYTES);
+            __m512i whole = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(p + SCALES)));
+            __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(whole),
+                                          _mm512_set1_ps(_cvtsh_ss(load_u16(p + D))));
+            scales = _mm512_mul_ps(scales, xd);
+            for (int i = 0; i < 4; i += 2) {
+                __m512i q[2];
+                q6_k_half(p, i / 2, q);
+                for (int h = 0; h < 2; h++) {
+                    __m512i dot = _mm512_dpbusd_epi32(start[i + h], q[h], x[i + h]);
+                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                              lanes_of_four(scales, 4 * (i + h)), sums[r]);
+                }
+            }
+        }
+    }
+    for (int r = 0; r < n; r++)
+        dots->y[r] = sum_of_16(sums[r]);
+}
+
+ROW_DOTS(q6_k, q6_k_rows)
 
 const struct row_dots_kernel row_dots_avx512[] = {
-    {&dtype_q8_0, q8_0},
-    {&dtype_q4_1, q4_1},
-    {&dtype_q4_k, q4_k},
-    {NULL, NULL},
+    {&dtype_q8_0, q8_0}, {&dtype_q4_0, q4_0}, {&dtype_q4_1, q4_1}, {&dtype_q4_k, q4_k},
+    {&dtype_q5_k, q5_k}, {&dtype_q6_k, q6_k}, {NULL, NULL},
 };
