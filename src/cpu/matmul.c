@@ -411,6 +411,13 @@ static void float_panel(const struct job *job, const struct chunk *chunk, const 
     }
 }
 
+void matmul_pack_16(const int8_t *rows, int k, int8_t *out)
+{
+    for (int i = 0; i < k; i += 4)
+        for (int r = 0; r < 16; r++)
+            memcpy(out + (i * 16 + r * 4), rows + r * PART + i, 4);
+}
+
 /* --- chunks ----------------------------------------------------------------------------------- */
 
 /* Sums to their places, with bias and residual. */

@@ -1,134 +1,19 @@
 #include <immintrin.h>
-#include <math.h>
 
 #include "cpu/levels_avx512.h"
 
-/* A panel is 32 rows: two vectors of 16 lanes. A tile of six columns keeps 12 sums in integers and
- * 12 in float in the 32 registers; four weights of each lane meet the same four activations, which
- * are broadcast. Weights are the unsigned operand (128 more than they are), so that sums begin at
+/* A panel is 32 rows, two vectors of 16 lanes. Six columns keep 12 sums in integers and 12 in float
+ * in the 32 registers; four weights of each lane meet the same four activations, which are
+ * broadcast. Weights are the unsigned operand (128 more than they are), so that sums begin at
  * −128 × Σ of the activations. */
+#define PANEL   32
+#define LANES   16
+#define COLUMNS 6
+#include "cpu/int_body.h"
 
-enum { PANEL = 32, LANES = 16 };
-
-/* --- tiles ------------------------------------------------------------------------------------ */
-
-struct lanes {
-    __m512 low, high;
-};
-
-#define INLINE static ATTR_INLINE
-
-/* Products of `k` weights (from 4-weight group `at` on) with each column, in float. */
-INLINE void products(const struct int_tile *t, int at, int k, int sub, struct lanes *out, int n)
+static ATTR_INLINE ivec dot4(ivec acc, ivec w, ivec x)
 {
-    __m512i low[TILE_MAX], high[TILE_MAX];
-    for (int c = 0; c < n; c++)
-        low[c] = high[c] = _mm512_set1_epi32(t->start[sub * TILE_MAX + c]);
-    const int8_t *w = t->w + at * PANEL, *q = t->q + at * TILE_MAX;
-#pragma GCC unroll 8
-    for (int i = 0; i < k / 4; i++) {
-        __m512i w0 = _mm512_load_si512(w + i * PANEL * 4);
-        __m512i w1 = _mm512_load_si512(w + i * PANEL * 4 + 64);
-        for (int c = 0; c < n; c++) {
-            int32_t four;
-            __builtin_memcpy(&four, q + (i * TILE_MAX + c) * 4, 4);
-            __m512i x = _mm512_set1_epi32(four);
-            low[c] = _mm512_dpbusd_epi32(low[c], w0, x);
-            high[c] = _mm512_dpbusd_epi32(high[c], w1, x);
-        }
-    }
-    for (int c = 0; c < n; c++)
-        out[c] = (struct lanes){_mm512_cvtepi32_ps(low[c]), _mm512_cvtepi32_ps(high[c])};
-}
-
-INLINE void add_mins(const struct int_tile *t, int sub, struct lanes *sums, int n)
-{
-    __m512 m0 = _mm512_load_ps(t->min + sub * PANEL),
-           m1 = _mm512_load_ps(t->min + sub * PANEL + LANES);
-    for (int c = 0; c < n; c++) {
-        __m512 x = _mm512_set1_ps(t->sum[sub * TILE_MAX + c]);
-        sums[c].low = _mm512_fmadd_ps(m0, x, sums[c].low);
-        sums[c].high = _mm512_fmadd_ps(m1, x, sums[c].high);
-    }
-}
-
-/* One block of 32 activations: its products, scaled. */
-INLINE void add_block(const struct int_tile *t, int block, bool halves, struct lanes *sums, int n)
-{
-    struct lanes dots[TILE_MAX], more[TILE_MAX];
-    int sub = halves ? 2 * block : block;
-    const float *scale = t->scale + sub * PANEL;
-    products(t, block * 32, halves ? 16 : 32, sub, dots, n);
-    __m512 s0 = _mm512_load_ps(scale), s1 = _mm512_load_ps(scale + LANES);
-    for (int c = 0; c < n; c++) {
-        dots[c].low = _mm512_mul_ps(dots[c].low, s0);
-        dots[c].high = _mm512_mul_ps(dots[c].high, s1);
-    }
-    if (halves) {
-        products(t, block * 32 + 16, 16, sub + 1, more, n);
-        s0 = _mm512_load_ps(scale + PANEL);
-        s1 = _mm512_load_ps(scale + PANEL + LANES);
-        for (int c = 0; c < n; c++) {
-            dots[c].low = _mm512_fmadd_ps(more[c].low, s0, dots[c].low);
-            dots[c].high = _mm512_fmadd_ps(more[c].high, s1, dots[c].high);
-        }
-    }
-    for (int c = 0; c < n; c++) {
-        __m512 d = _mm512_set1_ps(t->d[block * TILE_MAX + c]);
-        sums[c].low = _mm512_fmadd_ps(dots[c].low, d, sums[c].low);
-        sums[c].high = _mm512_fmadd_ps(dots[c].high, d, sums[c].high);
-    }
-    if (t->min)
-        add_mins(t, sub, sums, n);
-    if (t->min && halves)
-        add_mins(t, sub + 1, sums, n);
-}
-
-INLINE void tile_of(const struct int_tile *t, bool halves, int n)
-{
-    struct lanes sums[TILE_MAX];
-    for (int c = 0; c < n; c++) {
-        const float *acc = t->acc + c * PANEL;
-        sums[c].low = t->first ? _mm512_setzero_ps() : _mm512_load_ps(acc);
-        sums[c].high = t->first ? _mm512_setzero_ps() : _mm512_load_ps(acc + LANES);
-    }
-    for (int block = 0; block < t->k / 32; block++)
-        add_block(t, block, halves, sums, n);
-    for (int c = 0; c < n; c++) {
-        _mm512_store_ps(t->acc + c * PANEL, sums[c].low);
-        _mm512_store_ps(t->acc + c * PANEL + LANES, sums[c].high);
-    }
-}
-
-/* Its own code for each number of columns, so that all loops over columns are unrolled. */
-INLINE void any_tile(const struct int_tile *t, bool halves)
-{
-    switch (t->n) {
-    case 1: tile_of(t, halves, 1); break;
-    case 2: tile_of(t, halves, 2); break;
-    case 3: tile_of(t, halves, 3); break;
-    case 4: tile_of(t, halves, 4); break;
-    case 5: tile_of(t, halves, 5); break;
-    default: tile_of(t, halves, 6); break;
-    }
-}
-
-static void tile_subs_of_32(const struct int_tile *t)
-{
-    any_tile(t, false);
-}
-
-static void tile_subs_of_16(const struct int_tile *t)
-{
-    any_tile(t, true);
-}
-
-static void int_tile(const struct int_tile *t)
-{
-    if (t->sub_elems == 16)
-        tile_subs_of_16(t);
-    else
-        tile_subs_of_32(t);
+    return (ivec)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)x);
 }
 
 /* 16 rows of 16 groups of four bytes: columns become rows. */
@@ -167,31 +52,6 @@ static void pack(const int8_t *rows, int k, int8_t *out)
     for (int i = 0; i < k; i += 64)
         for (int half = 0; half < 2; half++)
             transpose(rows + half * LANES * PART + i, out + i * PANEL + half * LANES * 4);
-}
-
-/* --- activations ------------------------------------------------------------------------------ */
-
-/* As q8_act_quantize has it, but that ties go to the even neighbour. */
-static void quantize(const float *x, int64_t k, const struct act *out)
-{
-    const __m512 largest = _mm512_set1_ps(0x1.fffffep127f);
-    for (int64_t b = 0; b < k / Q8_ACT_ELEMS; b++) {
-        __m512 x0 = _mm512_loadu_ps(x + b * 32), x1 = _mm512_loadu_ps(x + b * 32 + 16);
-        __m512 a0 = _mm512_abs_ps(x0), a1 = _mm512_abs_ps(x1);
-        bool finite = (_mm512_cmp_ps_mask(a0, largest, _CMP_LE_OQ) &
-                       _mm512_cmp_ps_mask(a1, largest, _CMP_LE_OQ)) == 0xffff;
-        float d = _mm512_reduce_max_ps(_mm512_max_ps(a0, a1)) / 127.0f;
-        __m512 inverse = _mm512_set1_ps(finite && d >= 0x1p-126f ? 1.0f / d : 0);
-        if (!finite)
-            x0 = x1 = _mm512_setzero_ps();
-        __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse));
-        __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse));
-        _mm_storeu_si128((void *)(out->q + b * 32), _mm512_cvtepi32_epi8(q0));
-        _mm_storeu_si128((void *)(out->q + b * 32 + 16), _mm512_cvtepi32_epi8(q1));
-        d = !finite ? NAN : d >= 0x1p-126f ? d : 0;
-        out->d[b] = d;
-        out->sum[b] = d * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
-    }
 }
 
 /* --- a row that was unpacked, times a vector -------------------------------------------------- */

@@ -78,6 +78,9 @@ struct matmul_kernels {
     const struct row_dots_kernel *row_dots; /* ends with a NULL dtype */
 };
 
+/* `pack` of levels whose panels have 16 rows and whose products take signed weights. */
+void matmul_pack_16(const int8_t *rows, int k, int8_t *out);
+
 /* What rows of the matmul family have as scratch_bytes and, with their level's kernels, as run. */
 size_t matmul_scratch_bytes(const struct op *op, int n_threads);
 void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,

@@ -18,13 +18,6 @@ static void quantize(const float *x, int64_t k, const struct act *out)
     }
 }
 
-static void pack(const int8_t *rows, int k, int8_t *out)
-{
-    for (int i = 0; i < k; i += 4)
-        for (int r = 0; r < PANEL; r++)
-            memcpy(out + i * PANEL + r * 4, rows + r * PART + i, 4);
-}
-
 static void int_tile(const struct int_tile *tile)
 {
     int subs_per_d = Q8_ACT_ELEMS / tile->sub_elems;
@@ -73,7 +66,7 @@ static const struct matmul_kernels kernels = {
     .panel = PANEL,
     .offset = 0,
     .quantize = quantize,
-    .pack = pack,
+    .pack = matmul_pack_16,
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_scalar,
