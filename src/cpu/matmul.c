@@ -7,7 +7,15 @@
  * per expert that some token uses); threads take chunks of rows of a group and do all its columns
  * with them, so that a weight is read from memory once. */
 
-enum { W, X, BIAS, RESIDUAL, IDS };
+/* Where an op of the family has its tensors. One that is never there stands at a place that is
+ * always empty. */
+static const struct places {
+    int n, x, residual, ids; /* n matrices */
+    int w[3], bias[3], out[3];
+} plain = {1, 1, 3, 4, {0}, {2}, {0}}, glu = {2, 1, 3, 4, {0, 5}, {2, 6}, {0, 0}},
+  qkv = {3, 0, 7, 7, {1, 3, 5}, {2, 4, 6}, {0, 1, 2}};
+
+enum { MATRICES_MAX = 3 };
 enum { TILED_FROM = 4 };               /* columns of a group */
 enum { COLUMN_BLOCK = 86 * TILE_MAX }; /* columns whose sums of a panel are at hand at a time */
 enum { ROWS_MIN = 16, ROWS_MAX = 128, CHUNKS_PER_THREAD = 8 };
@@ -17,16 +25,23 @@ struct column {
     int64_t row, x_row; /* of the output, of the input */
 };
 
+/* What an op multiplies with: a matrix, or one per expert. */
+struct matrix {
+    const struct view *w, *bias, *out;      /* no bias: NULL */
+    const struct row_dots_kernel *row_dots; /* of its format; NULL: none */
+    bool integer;
+};
+
 struct group {
-    const char *matrix;
-    const float *bias;
+    const struct matrix *matrix; /* of a gated pair the first */
+    int64_t expert;
     int first, n;   /* its columns */
     int first_tile; /* of those in integers; -1: not tiled */
 };
 
 /* What a thread works with. */
 struct local {
-    float *sums;        /* [columns][rows of a chunk] */
+    float *sums[2];     /* [columns][rows of a chunk], of a gated pair both */
     int8_t *rows;       /* [PANEL_MAX][PART] in integer form, with */
     float *scale, *min; /* [PANEL_MAX][subs]; as `pack` has them: */
     int8_t *panel;
@@ -39,8 +54,10 @@ struct local {
 struct job {
     const struct op_call *call;
     const struct matmul_kernels *kernels;
-    const struct row_dots_kernel *row_dots; /* of the matrix's format; NULL: none */
-    const struct view *w;
+    const struct places *at;
+    struct matrix matrices[MATRICES_MAX];
+    const struct view *x;
+    int64_t k; /* length of a column */
     struct column *columns;
     struct group *groups;
     int *next;                           /* where the next column of each expert goes */
@@ -49,14 +66,25 @@ struct job {
     int *tile_group;                     /* whose tile it is */
     char *local_bytes;                   /* of the first thread */
     int n_groups, n_tiles, rows, chunks; /* rows of a chunk, chunks of a group */
-    bool integer, any_rows;
+    bool any_rows;
 };
 
 /* --- scratch ---------------------------------------------------------------------------------- */
 
-static bool has_integer(const struct op *op)
+static const struct places *places_of(const struct op *op)
 {
-    return op->in[W]->dtype->to_int && op->in[W]->ne[0] % Q8_ACT_ELEMS == 0;
+    return op->kind == OP_MATMUL_QKV ? &qkv : op->kind == OP_MATMUL_GLU ? &glu : &plain;
+}
+
+/* A model's second and third matrix of one input may be missing. */
+static const struct tensor *weight_of(const struct op *op, int i)
+{
+    return i < places_of(op)->n ? op->in[places_of(op)->w[i]] : NULL;
+}
+
+static bool has_integer(const struct dtype *type, int64_t k)
+{
+    return type->to_int && k % Q8_ACT_ELEMS == 0;
 }
 
 /* The next part of the scratch at `base`, which may be NULL while only sizes are wanted. */
@@ -97,12 +125,13 @@ static uint64_t tile_layout(char *base, int64_t k, struct tile_acts *out)
 
 static uint64_t local_layout(char *base, const struct op *op, struct local *out)
 {
-    int64_t k = op->in[W]->ne[0], n = tensor_rows(op->out[0]);
+    int64_t k = weight_of(op, 0)->ne[0], n = tensor_rows(op->out[0]);
     uint64_t at = 0, part = PANEL_MAX * PART, subs = PANEL_MAX * SUBS_MAX * sizeof(float);
     uint64_t columns = (uint64_t)(n < COLUMN_BLOCK ? n : COLUMN_BLOCK);
     uint64_t tiled = columns * PANEL_MAX, few = TILED_FROM * ROWS_MAX;
     uint64_t row = (uint64_t)k > part ? (uint64_t)k : part;
-    out->sums = take(base, &at, (tiled > few ? tiled : few) * sizeof(float));
+    for (int i = 0; i < (op->kind == OP_MATMUL_GLU ? 2 : 1); i++)
+        out->sums[i] = take(base, &at, (tiled > few ? tiled : few) * sizeof(float));
     out->rows = take(base, &at, part);
     out->scale = take(base, &at, subs);
     out->min = take(base, &at, subs);
@@ -118,21 +147,24 @@ static uint64_t local_layout(char *base, const struct op *op, struct local *out)
 /* Lays the scratch out; returns its size. */
 static uint64_t lay_out(struct job *job, const struct op *op, int n_threads, char *base)
 {
+    const struct tensor *w = weight_of(op, 0), *x = op->in[places_of(op)->x];
     uint64_t at = 0, n_columns = (uint64_t)tensor_rows(op->out[0]);
-    uint64_t n_experts = (uint64_t)op->in[W]->ne[2];
+    uint64_t n_experts = (uint64_t)w->ne[2];
     uint64_t n_groups = n_experts < n_columns ? n_experts : n_columns;
     uint64_t n_tiles = n_columns / TILE_MAX + n_groups;
-    int64_t k = op->in[W]->ne[0];
     struct act act;
     struct tile_acts tile;
     struct local local;
+    bool integer = false;
+    for (int i = 0; i < MATRICES_MAX; i++)
+        integer |= weight_of(op, i) && has_integer(weight_of(op, i)->dtype, w->ne[0]);
     job->columns = take(base, &at, n_columns * sizeof *job->columns);
-    job->groups = take(base, &at, n_groups * sizeof *job->groups);
+    job->groups = take(base, &at, (n_groups + MATRICES_MAX) * sizeof *job->groups);
     job->next = take(base, &at, n_experts * sizeof *job->next);
     job->tile_group = take(base, &at, n_tiles * sizeof *job->tile_group);
-    if (has_integer(op)) {
-        job->acts = take(base, &at, (uint64_t)tensor_rows(op->in[X]) * act_layout(NULL, k, &act));
-        job->tiles = take(base, &at, n_tiles * tile_layout(NULL, k, &tile));
+    if (integer) {
+        job->acts = take(base, &at, (uint64_t)tensor_rows(x) * act_layout(NULL, w->ne[0], &act));
+        job->tiles = take(base, &at, n_tiles * tile_layout(NULL, w->ne[0], &tile));
     }
     job->local_bytes = take(base, &at, (uint64_t)n_threads * local_layout(NULL, op, &local));
     return at;
@@ -152,14 +184,14 @@ static void local_of(const struct job *job, int thread, struct local *local)
 
 static void tile_of(const struct job *job, int index, struct tile_acts *tile)
 {
-    uint64_t bytes = tile_layout(NULL, job->w->ne[0], tile);
-    tile_layout(job->tiles + (uint64_t)index * bytes, job->w->ne[0], tile);
+    uint64_t bytes = tile_layout(NULL, job->k, tile);
+    tile_layout(job->tiles + (uint64_t)index * bytes, job->k, tile);
 }
 
 static void act_of(const struct job *job, int64_t x_row, struct act *act)
 {
-    uint64_t bytes = act_layout(NULL, job->w->ne[0], act);
-    act_layout(job->acts + (uint64_t)x_row * bytes, job->w->ne[0], act);
+    uint64_t bytes = act_layout(NULL, job->k, act);
+    act_layout(job->acts + (uint64_t)x_row * bytes, job->k, act);
 }
 
 /* --- activations in signed bytes -------------------------------------------------------------- */
@@ -170,14 +202,14 @@ static void quantize_row(void *arg, int row, int thread)
     const struct job *job = arg;
     struct act act;
     act_of(job, row, &act);
-    job->kernels->quantize(view_row_flat(&job->call->in[X], row), job->w->ne[0], &act);
+    job->kernels->quantize(view_row_flat(job->x, row), job->k, &act);
 }
 
 /* Column c of a tile, from its own bytes to their places among the others'. */
 static void put_column(const struct job *job, const struct act *act, int c,
                        const struct tile_acts *tile)
 {
-    int64_t k = job->w->ne[0];
+    int64_t k = job->k;
     for (int64_t i = 0; i < k / 4; i++)
         memcpy(tile->q + (i * TILE_MAX + c) * 4, act->q + i * 4, 4);
     for (int64_t b = 0; b < k / Q8_ACT_ELEMS; b++) {
@@ -210,14 +242,14 @@ static void quantize_tile(void *arg, int index, int thread)
     tile_of(job, index, &tile);
     for (int c = 0; c < n; c++) {
         int64_t x_row = job->columns[group->first + first + c].x_row;
-        job->kernels->quantize(view_row_flat(&job->call->in[X], x_row), job->w->ne[0], &local.act);
+        job->kernels->quantize(view_row_flat(job->x, x_row), job->k, &local.act);
         put_column(job, &local.act, c, &tile);
     }
 }
 
 static void quantize(const struct cpu_scratch *scratch, struct job *job)
 {
-    int rows = (int)batch_rows_flat(job->call->batch, job->call->op->in[X]);
+    int rows = (int)batch_rows_flat(job->call->batch, job->call->op->in[job->at->x]);
     if (job->any_rows)
         pool_run(rows >= 8 ? scratch->pool : NULL, quantize_row, job, rows);
     pool_run(scratch->pool, quantize_tile, job, job->n_tiles);
@@ -230,12 +262,15 @@ struct chunk {
     const struct group *group;
     int64_t begin;
     int n, first, n_columns, stride; /* stride of the sums */
+    const struct matrix *matrix;
+    float *sums;
 };
 
 static const char *row_at(const struct job *job, const struct chunk *chunk, int row)
 {
-    return chunk->group->matrix +
-           (uint64_t)(chunk->begin + row) * dtype_row_bytes(job->w->dtype, (uint64_t)job->w->ne[0]);
+    const struct view *w = chunk->matrix->w;
+    return (const char *)view_expert(w, chunk->group->expert) +
+           (uint64_t)(chunk->begin + row) * dtype_row_bytes(w->dtype, (uint64_t)job->k);
 }
 
 static const struct column *column_at(const struct job *job, const struct chunk *chunk, int c)
@@ -247,9 +282,9 @@ static const struct column *column_at(const struct job *job, const struct chunk 
 static void unpacked_rows(const struct job *job, const struct chunk *chunk,
                           const struct local *local)
 {
-    const struct dtype *type = job->w->dtype;
+    const struct dtype *type = chunk->matrix->w->dtype;
     const struct int_form form = {local->rows, local->scale, local->min};
-    int64_t k = job->w->ne[0];
+    int64_t k = job->k;
     for (int r = 0; r < chunk->n; r++) {
         float sums[TILED_FROM] = {0};
         for (int64_t at = 0; at < k; at += PART) {
@@ -267,44 +302,40 @@ static void unpacked_rows(const struct job *job, const struct chunk *chunk,
             }
         }
         for (int c = 0; c < chunk->n_columns; c++)
-            local->sums[c * chunk->stride + r] = sums[c];
+            chunk->sums[c * chunk->stride + r] = sums[c];
     }
 }
 
 static void int_rows(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
-    if (!job->row_dots) {
+    if (!chunk->matrix->row_dots) {
         unpacked_rows(job, chunk, local);
         return;
     }
     struct row_dots dots = {.rows = (const uint8_t *)row_at(job, chunk, 0),
-                            .row_bytes = dtype_row_bytes(job->w->dtype, (uint64_t)job->w->ne[0]),
+                            .row_bytes = dtype_row_bytes(chunk->matrix->w->dtype, (uint64_t)job->k),
                             .n = chunk->n,
-                            .k = job->w->ne[0]};
+                            .k = job->k};
     for (int c = 0; c < chunk->n_columns; c++) {
         act_of(job, column_at(job, chunk, c)->x_row, &dots.x);
-        dots.y = local->sums + c * chunk->stride;
-        job->row_dots->run(&dots);
+        dots.y = chunk->sums + c * chunk->stride;
+        chunk->matrix->row_dots->run(&dots);
     }
-}
-
-static void decode(const struct job *job, const char *bytes, float *out, int64_t n)
-{
-    float_decode(job->kernels->floats, job->w->dtype, bytes, out, (size_t)n);
 }
 
 static void float_rows(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
-    int64_t k = job->w->ne[0];
+    int64_t k = job->k;
     for (int r = 0; r < chunk->n; r++) {
         const float *row = (const float *)(const void *)row_at(job, chunk, r);
-        if (job->w->dtype != &dtype_f32) {
-            decode(job, row_at(job, chunk, r), local->decoded, k);
+        if (chunk->matrix->w->dtype != &dtype_f32) {
+            float_decode(job->kernels->floats, chunk->matrix->w->dtype, row_at(job, chunk, r),
+                         local->decoded, (size_t)k);
             row = local->decoded;
         }
         for (int c = 0; c < chunk->n_columns; c++)
-            local->sums[c * chunk->stride + r] = job->kernels->floats->dot(
-                row, view_row_flat(&job->call->in[X], column_at(job, chunk, c)->x_row), k);
+            chunk->sums[c * chunk->stride + r] = job->kernels->floats->dot(
+                row, view_row_flat(job->x, column_at(job, chunk, c)->x_row), k);
     }
 }
 
@@ -314,9 +345,9 @@ static void float_rows(const struct job *job, const struct chunk *chunk, const s
 static void pack_part(const struct job *job, const struct chunk *chunk, int64_t at,
                       const struct local *local)
 {
-    const struct dtype *type = job->w->dtype;
+    const struct dtype *type = chunk->matrix->w->dtype;
     int panel = job->kernels->panel;
-    int64_t left = job->w->ne[0] - at;
+    int64_t left = job->k - at;
     int part = left < PART ? (int)left : PART, subs = part / (int)type->sub_elems;
     for (int r = 0; r < panel; r++) {
         const struct int_form form = {local->rows + r * PART, local->scale + r * SUBS_MAX,
@@ -341,8 +372,8 @@ static void pack_part(const struct job *job, const struct chunk *chunk, int64_t 
 
 static void int_panel(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
-    const struct dtype *type = job->w->dtype;
-    int64_t k = job->w->ne[0];
+    const struct dtype *type = chunk->matrix->w->dtype;
+    int64_t k = job->k;
     int form = type->sub_elems == SUB_MIN, sub = (int)type->sub_elems;
     for (int64_t at = 0; at < k; at += PART) {
         pack_part(job, chunk, at, local);
@@ -360,7 +391,7 @@ static void int_panel(const struct job *job, const struct chunk *chunk, const st
             tile.sum = acts.sum[form] + at / sub * TILE_MAX;
             tile.start = acts.start[form] + at / sub * TILE_MAX;
             tile.n = chunk->n_columns - c < TILE_MAX ? chunk->n_columns - c : TILE_MAX;
-            tile.acc = local->sums + c * chunk->stride;
+            tile.acc = chunk->sums + c * chunk->stride;
             job->kernels->int_tile(&tile);
         }
     }
@@ -369,14 +400,16 @@ static void int_panel(const struct job *job, const struct chunk *chunk, const st
 static void decode_part(const struct job *job, const struct chunk *chunk, int64_t at,
                         const struct local *local)
 {
-    const struct dtype *type = job->w->dtype;
+    const struct dtype *type = chunk->matrix->w->dtype;
     int panel = job->kernels->panel, left = PART;
-    if (job->w->ne[0] - at < PART)
-        left = (int)(job->w->ne[0] - at);
+    if (job->k - at < PART)
+        left = (int)(job->k - at);
     for (int r = 0; r < panel; r++) {
         float *row = local->decoded + r * PART;
         if (r < chunk->n)
-            decode(job, row_at(job, chunk, r) + dtype_row_bytes(type, (uint64_t)at), row, left);
+            float_decode(job->kernels->floats, type,
+                         row_at(job, chunk, r) + dtype_row_bytes(type, (uint64_t)at), row,
+                         (size_t)left);
         else
             memset(row, 0, (size_t)left * sizeof *row);
     }
@@ -387,7 +420,7 @@ static void decode_part(const struct job *job, const struct chunk *chunk, int64_
 
 static void float_panel(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
-    int64_t k = job->w->ne[0];
+    int64_t k = job->k;
     for (int64_t at = 0; at < k; at += PART) {
         const float *a[TILE_MAX];
         struct float_tile tile = {.a = a,
@@ -402,10 +435,9 @@ static void float_panel(const struct job *job, const struct chunk *chunk, const 
         for (int c = 0; c < chunk->n_columns; c += TILE_MAX) {
             tile.n = chunk->n_columns - c < TILE_MAX ? chunk->n_columns - c : TILE_MAX;
             for (int i = 0; i < tile.n; i++)
-                a[i] = (const float *)view_row_flat(&job->call->in[X],
-                                                    column_at(job, chunk, c + i)->x_row) +
-                       at;
-            tile.y = local->sums + c * chunk->stride;
+                a[i] =
+                    (const float *)view_row_flat(job->x, column_at(job, chunk, c + i)->x_row) + at;
+            tile.y = chunk->sums + c * chunk->stride;
             job->kernels->floats->tile(&tile);
         }
     }
@@ -420,73 +452,85 @@ void matmul_pack_16(const int8_t *rows, int k, int8_t *out)
 
 /* --- chunks ----------------------------------------------------------------------------------- */
 
-/* Sums to their places, with bias and residual. */
+/* Products of a chunk's rows of one matrix with its columns, and the bias. */
+static void sum_rows(const struct job *job, struct chunk *chunk, const struct matrix *matrix,
+                     const struct local *local)
+{
+    chunk->matrix = matrix;
+    chunk->sums = local->sums[matrix - chunk->group->matrix];
+    bool tiled = chunk->group->first_tile >= 0;
+    if (matrix->integer && tiled)
+        int_panel(job, chunk, local);
+    else if (matrix->integer)
+        int_rows(job, chunk, local);
+    else if (tiled)
+        float_panel(job, chunk, local);
+    else
+        float_rows(job, chunk, local);
+    if (!matrix->bias)
+        return;
+    const float *bias = (const float *)view_row(matrix->bias, chunk->group->expert, 0);
+    for (int c = 0; c < chunk->n_columns; c++)
+        for (int r = 0; r < chunk->n; r++)
+            chunk->sums[c * chunk->stride + r] += bias[chunk->begin + r];
+}
+
+/* Sums to their places, through the gate or with the residual. */
 static void finish(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
     const struct op_call *call = job->call;
+    const struct group *group = chunk->group;
     for (int c = 0; c < chunk->n_columns; c++) {
         int64_t row = column_at(job, chunk, c)->row;
-        float *sums = local->sums + c * chunk->stride;
-        if (chunk->group->bias)
-            for (int r = 0; r < chunk->n; r++)
-                sums[r] += chunk->group->bias[chunk->begin + r];
-        if (call->op->in[RESIDUAL]) {
-            const float *residual = view_row_flat(&call->in[RESIDUAL], row);
+        float *y = (float *)view_row_flat(group->matrix->out, row) + chunk->begin;
+        float *sums = local->sums[0] + c * chunk->stride;
+        if (job->at == &glu) {
+            const float *gate_up[2] = {sums, local->sums[1] + c * chunk->stride};
+            job->kernels->floats->glu(call->op->p.glu.kind, gate_up, y, chunk->n);
+            continue;
+        }
+        if (call->op->in[job->at->residual]) {
+            const float *residual = view_row_flat(&call->in[job->at->residual], row);
             for (int r = 0; r < chunk->n; r++)
                 sums[r] += residual[chunk->begin + r];
         }
-        memcpy((float *)view_row_flat(&call->out[0], row) + chunk->begin, sums,
-               (size_t)chunk->n * sizeof *sums);
+        memcpy(y, sums, (size_t)chunk->n * sizeof *y);
     }
 }
 
-static void tiled_rows(const struct job *job, struct chunk *chunk, const struct local *local)
-{
-    for (; chunk->first < chunk->group->n; chunk->first += COLUMN_BLOCK) {
-        int left = chunk->group->n - chunk->first;
-        chunk->n_columns = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;
-        if (job->integer)
-            int_panel(job, chunk, local);
-        else
-            float_panel(job, chunk, local);
-        finish(job, chunk, local);
-    }
-}
-
+/* A chunk of a tiled group is a panel. */
 static void run_chunk(void *arg, int index, int thread)
 {
     const struct job *job = arg;
-    int64_t begin = (int64_t)(index % job->chunks) * job->rows, left = job->w->ne[1] - begin;
-    struct chunk chunk = {.group = &job->groups[index / job->chunks],
+    const struct group *group = &job->groups[index / job->chunks];
+    int64_t begin = (int64_t)(index % job->chunks) * job->rows,
+            left = group->matrix->w->ne[1] - begin;
+    if (left <= 0)
+        return; /* another matrix has more rows */
+    bool tiled = group->first_tile >= 0;
+    struct chunk chunk = {.group = group,
                           .begin = begin,
-                          .n = left < job->rows ? (int)left : job->rows};
+                          .n = left < job->rows ? (int)left : job->rows,
+                          .stride = tiled ? job->kernels->panel : ROWS_MAX};
     struct local local;
     local_of(job, thread, &local);
-    if (chunk.group->first_tile < 0) {
-        chunk.stride = ROWS_MAX;
-        chunk.n_columns = chunk.group->n;
-        if (job->integer)
-            int_rows(job, &chunk, &local);
-        else
-            float_rows(job, &chunk, &local);
+    for (; chunk.first < group->n; chunk.first += COLUMN_BLOCK) {
+        int columns = group->n - chunk.first;
+        chunk.n_columns = columns < COLUMN_BLOCK ? columns : COLUMN_BLOCK;
+        sum_rows(job, &chunk, group->matrix, &local);
+        if (job->at == &glu)
+            sum_rows(job, &chunk, group->matrix + 1, &local);
         finish(job, &chunk, &local);
-        return;
-    }
-    chunk.stride = job->kernels->panel;
-    for (int end = chunk.n, at = 0; at < end; at += chunk.stride) {
-        chunk.begin = begin + at;
-        chunk.n = end - at < chunk.stride ? end - at : chunk.stride;
-        chunk.first = 0;
-        tiled_rows(job, &chunk, &local);
     }
 }
 
 /* --- columns and groups ----------------------------------------------------------------------- */
 
-static struct column column_of(const struct op_call *call, int64_t i)
+static struct column column_of(const struct job *job, int64_t i)
 {
-    const struct view *x = &call->in[X], *out = &call->out[0];
-    bool per_token = call->op->in[IDS] && !(x->ne[1] == out->ne[1] && x->ne[2] == out->ne[2]);
+    const struct view *x = job->x, *out = job->matrices[0].out;
+    bool per_token =
+        job->call->op->in[job->at->ids] && !(x->ne[1] == out->ne[1] && x->ne[2] == out->ne[2]);
     return (struct column){i, per_token ? i / out->ne[1] : i};
 }
 
@@ -505,78 +549,102 @@ static void add_group(struct job *job, const struct group *group)
     job->n_groups++;
 }
 
-static void one_group(const struct op_call *call, struct job *job, int n_columns)
+/* All columns go through each of the matrices (a gated pair counts as one). */
+static void group_all(struct job *job, int n_columns)
 {
     for (int i = 0; i < n_columns; i++)
-        job->columns[i] = column_of(call, i);
-    const struct group group = {.matrix = job->w->data,
-                                .bias = call->op->in[BIAS] ? call->in[BIAS].data : NULL,
-                                .n = n_columns};
-    add_group(job, &group);
+        job->columns[i] = column_of(job, i);
+    add_group(job, &(struct group){.matrix = &job->matrices[0], .n = n_columns});
+    for (int i = 1; job->at == &qkv && i < MATRICES_MAX && job->matrices[i].w; i++) {
+        job->groups[i] = job->groups[0];
+        job->groups[i].matrix = &job->matrices[i];
+        job->n_groups++;
+    }
 }
 
-static int32_t expert_of(const struct op_call *call, int64_t i)
+static int32_t expert_of(const struct job *job, int64_t i)
 {
-    const struct view *ids = &call->in[IDS];
+    const struct view *ids = &job->call->in[job->at->ids];
     return ((const int32_t *)view_row(ids, i / ids->ne[0], 0))[i % ids->ne[0]];
 }
 
 /* Counting sort of the columns by expert; experts that are not here keep their columns out. */
-static void group_by_expert(const struct op_call *call, struct job *job, int n_columns)
+static void group_by_expert(struct job *job, int n_columns)
 {
-    int *next = job->next;
-    memset(next, 0, (size_t)job->w->ne[2] * sizeof *next);
+    int *next = job->next, first = 0;
+    const struct view *w = job->matrices[0].w;
+    memset(next, 0, (size_t)w->ne[2] * sizeof *next);
     for (int i = 0; i < n_columns; i++)
-        next[expert_of(call, i)]++;
-    int first = 0;
-    for (int64_t e = 0; e < job->w->ne[2]; e++) {
+        next[expert_of(job, i)]++;
+    for (int64_t e = 0; e < w->ne[2]; e++) {
         int n = next[e];
         next[e] = first;
-        if (n > 0 && view_expert(job->w, e)) {
-            struct group group = {.matrix = view_expert(job->w, e), .first = first, .n = n};
-            if (call->op->in[BIAS])
-                group.bias = view_row(&call->in[BIAS], e, 0);
-            add_group(job, &group);
-        }
+        bool here = view_expert(w, e) && (job->at != &glu || view_expert(job->matrices[1].w, e));
+        if (n > 0 && here)
+            add_group(job, &(struct group){job->matrices, e, first, n, -1});
         first += n;
     }
     for (int i = 0; i < n_columns; i++)
-        job->columns[next[expert_of(call, i)]++] = column_of(call, i);
+        job->columns[next[expert_of(job, i)]++] = column_of(job, i);
 }
 
-/* Chunks are whole panels; few, so that streams are long, but enough to share them out evenly. */
+/* Chunks of a tiled op are panels; else they are long, so that streams are, but enough to share
+ * them out evenly. */
 static void cut_rows(struct job *job, int n_threads)
 {
-    int64_t rows = job->w->ne[1], panel = job->kernels->panel, unit = ROWS_MIN;
-    int64_t most = ROWS_MAX;
+    int64_t rows = 0, unit = ROWS_MIN, most = ROWS_MAX;
+    for (int i = 0; i < job->n_groups; i++) {
+        int64_t own = job->groups[i].matrix->w->ne[1];
+        rows = own > rows ? own : rows;
+    }
     if (job->n_tiles > 0)
-        unit = most = panel;
+        unit = most = job->kernels->panel;
     int64_t chunk = rows * job->n_groups / (n_threads * CHUNKS_PER_THREAD) / unit * unit;
     chunk = chunk < unit ? unit : chunk > most ? most : chunk;
     job->rows = (int)chunk;
     job->chunks = (int)((rows + chunk - 1) / chunk);
 }
 
+/* Returns whether any of the matrices is multiplied in integers. */
+static bool find_matrices(struct job *job, bool float_only)
+{
+    const struct op_call *call = job->call;
+    bool any = false;
+    for (int i = 0; i < MATRICES_MAX && weight_of(call->op, i); i++) {
+        struct matrix *matrix = &job->matrices[i];
+        int bias = job->at->bias[i];
+        matrix->w = &call->in[job->at->w[i]];
+        matrix->bias = call->op->in[bias] ? &call->in[bias] : NULL;
+        matrix->out = &call->out[job->at->out[i]];
+        matrix->integer = !float_only && has_integer(matrix->w->dtype, job->k);
+        any |= matrix->integer;
+        const struct row_dots_kernel *row = job->kernels->row_dots;
+        for (; row && row->dtype; row++)
+            if (row->dtype == matrix->w->dtype)
+                matrix->row_dots = row;
+    }
+    return any;
+}
+
 void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
                 const struct matmul_kernels *kernels)
 {
-    struct job job = {.call = call, .kernels = kernels, .w = &call->in[W]};
+    struct job job = {.call = call, .kernels = kernels, .at = places_of(call->op)};
     int n_threads = pool_threads(scratch->pool);
     int n_columns = (int)batch_rows_flat(call->batch, call->op->out[0]);
     if (n_columns == 0)
         return;
+    job.x = &call->in[job.at->x];
+    job.k = job.x->ne[0];
     lay_out(&job, call->op, n_threads, scratch->bytes);
-    job.integer = !scratch->float_only && has_integer(call->op);
-    for (const struct row_dots_kernel *row = kernels->row_dots; row && row->dtype; row++)
-        if (row->dtype == job.w->dtype)
-            job.row_dots = row;
-    if (call->op->in[IDS])
-        group_by_expert(call, &job, n_columns);
+    bool integer = find_matrices(&job, scratch->float_only);
+    if (call->op->in[job.at->ids])
+        group_by_expert(&job, n_columns);
     else
-        one_group(call, &job, n_columns);
-    if (job.integer)
+        group_all(&job, n_columns);
+    if (integer)
         quantize(scratch, &job);
     cut_rows(&job, n_threads);
-    bool alone = job.w->ne[0] * job.w->ne[1] * n_columns < ALONE_BELOW;
+    bool alone = job.k * job.rows * job.chunks * n_columns < ALONE_BELOW;
     pool_run(alone ? NULL : scratch->pool, run_chunk, &job, job.n_groups * job.chunks);
 }

@@ -74,3 +74,19 @@ const struct cpu_op cpu_op_matmul_avx2 = {
     .scratch_bytes = matmul_scratch_bytes,
     .run = run,
 };
+
+const struct cpu_op cpu_op_matmul_glu_avx2 = {
+    .name = "matmul_glu_avx2",
+    .kind = OP_MATMUL_GLU,
+    .level = CPU_AVX2,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};
+
+const struct cpu_op cpu_op_matmul_qkv_avx2 = {
+    .name = "matmul_qkv_avx2",
+    .kind = OP_MATMUL_QKV,
+    .level = CPU_AVX2,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};

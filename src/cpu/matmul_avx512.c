@@ -109,3 +109,19 @@ const struct cpu_op cpu_op_matmul_avx512 = {
     .scratch_bytes = matmul_scratch_bytes,
     .run = run,
 };
+
+const struct cpu_op cpu_op_matmul_glu_avx512 = {
+    .name = "matmul_glu_avx512",
+    .kind = OP_MATMUL_GLU,
+    .level = CPU_AVX512,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};
+
+const struct cpu_op cpu_op_matmul_qkv_avx512 = {
+    .name = "matmul_qkv_avx512",
+    .kind = OP_MATMUL_QKV,
+    .level = CPU_AVX512,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};

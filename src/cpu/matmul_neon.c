@@ -58,3 +58,19 @@ const struct cpu_op cpu_op_matmul_neon = {
     .scratch_bytes = matmul_scratch_bytes,
     .run = run,
 };
+
+const struct cpu_op cpu_op_matmul_glu_neon = {
+    .name = "matmul_glu_neon",
+    .kind = OP_MATMUL_GLU,
+    .level = CPU_NEON,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};
+
+const struct cpu_op cpu_op_matmul_qkv_neon = {
+    .name = "matmul_qkv_neon",
+    .kind = OP_MATMUL_QKV,
+    .level = CPU_NEON,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};

@@ -84,3 +84,19 @@ const struct cpu_op cpu_op_matmul_scalar = {
     .scratch_bytes = matmul_scratch_bytes,
     .run = run,
 };
+
+const struct cpu_op cpu_op_matmul_glu_scalar = {
+    .name = "matmul_glu_scalar",
+    .kind = OP_MATMUL_GLU,
+    .level = CPU_SCALAR,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};
+
+const struct cpu_op cpu_op_matmul_qkv_scalar = {
+    .name = "matmul_qkv_scalar",
+    .kind = OP_MATMUL_QKV,
+    .level = CPU_SCALAR,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = run,
+};
