@@ -23,6 +23,9 @@
 #define ATTR_VECTOR(bytes) __attribute__((vector_size(bytes)))
 #define ATTR_INLINE        inline __attribute__((always_inline))
 
+/* Asks for the cache line at an address, which need not be there. */
+#define ATTR_PREFETCH(p) __builtin_prefetch(p)
+
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

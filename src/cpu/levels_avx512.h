@@ -10,6 +10,6 @@
 #include "cpu/matmul_kernels.h"
 
 extern const struct float_kernels float_kernels_avx512;
-extern const struct row_dots_kernel row_dots_avx512[]; /* ends with a NULL dtype */
+extern const struct format_kernel formats_avx512[]; /* ends with a NULL dtype */
 
 #endif

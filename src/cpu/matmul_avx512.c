@@ -94,7 +94,7 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx512,
-    .row_dots = row_dots_avx512,
+    .formats = formats_avx512,
 };
 
 static void run(const struct op_call *call, const struct cpu_scratch *scratch)

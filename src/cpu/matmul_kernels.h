@@ -37,11 +37,12 @@ struct row_dots {
     float *y; /* [n] */
 };
 
-/* Rows of one format at one level; the file of a level lists those that have a kernel of their own.
- * Others are unpacked by the format's to_int first. */
-struct row_dots_kernel {
+/* What a level has for one format; others are unpacked by the format's own to_int. */
+struct format_kernel {
     const struct dtype *dtype;
-    void (*run)(const struct row_dots *dots);
+    void (*row_dots)(const struct row_dots *dots); /* NULL: rows are unpacked */
+    /* As dtype.to_int. NULL: that one. */
+    void (*to_int)(const void *blocks, const struct int_form *out, size_t n);
 };
 
 /* Part of a row, in integer form, times the same part of a vector. */
@@ -74,8 +75,8 @@ struct matmul_kernels {
     void (*pack)(const int8_t *rows, int k, int8_t *out);
     void (*int_tile)(const struct int_tile *tile);
     float (*int_dot)(const struct int_dot *dot);
-    const struct float_kernels *floats;     /* their tiles are as wide as a panel */
-    const struct row_dots_kernel *row_dots; /* ends with a NULL dtype */
+    const struct float_kernels *floats;  /* their tiles are as wide as a panel */
+    const struct format_kernel *formats; /* ends with a NULL dtype; NULL: none */
 };
 
 /* `pack` of levels whose panels have 16 rows and whose products take signed weights. */

@@ -329,6 +329,36 @@ INLINE void q5_k_rows(const struct row_dots *dots, int n)
 ROW_DOTS(q4_k, q4_k_rows)
 ROW_DOTS(q5_k, q5_k_rows)
 
+INLINE void k_to_int(const uint8_t *p, const struct int_form *out, size_t n, bool five)
+{
+    const int bytes = five ? 176 : 144, quants = five ? 48 : 16;
+    for (size_t b = 0; b < n / 256; b++, p += bytes) {
+        __m256 scale, min;
+        k_scales(p + 4, &scale, &min);
+        __m256 d = _mm256_set1_ps(_cvtsh_ss(load_u16(p)));
+        __m256 dmin = _mm256_set1_ps(-_cvtsh_ss(load_u16(p + 2)));
+        _mm256_storeu_ps(out->scale + b * 8, _mm256_mul_ps(scale, d));
+        _mm256_storeu_ps(out->min + b * 8, _mm256_mul_ps(min, dmin));
+        for (int i = 0; i < 2; i++) {
+            __m512i q[2];
+            int8_t *to = out->q + b * 256 + i * 128;
+            k_nibbles(p + quants, five ? p + 16 : NULL, i, q);
+            _mm512_storeu_si512(to, _mm512_shuffle_i64x2(q[0], q[1], 0x44));
+            _mm512_storeu_si512(to + 64, _mm512_shuffle_i64x2(q[0], q[1], 0xee));
+        }
+    }
+}
+
+static void q4_k_to_int(const void *blocks, const struct int_form *out, size_t n)
+{
+    k_to_int(blocks, out, n, false);
+}
+
+static void q5_k_to_int(const void *blocks, const struct int_form *out, size_t n)
+{
+    k_to_int(blocks, out, n, true);
+}
+
 /* --- Q6_K ------------------------------------------------------------------------------------- */
 
 /* Four values from `first` on, each in four lanes. */
@@ -391,7 +421,30 @@ INLINE void q6_k_rows(const struct row_dots *dots, int n)
 
 ROW_DOTS(q6_k, q6_k_rows)
 
-const struct row_dots_kernel row_dots_avx512[] = {
-    {&dtype_q8_0, q8_0}, {&dtype_q4_0, q4_0}, {&dtype_q4_1, q4_1}, {&dtype_q4_k, q4_k},
-    {&dtype_q5_k, q5_k}, {&dtype_q6_k, q6_k}, {NULL, NULL},
+static void q6_k_to_int(const void *blocks, const struct int_form *out, size_t n)
+{
+    enum { BYTES = 210, SCALES = 192, D = 208 };
+    const uint8_t *p = blocks;
+    for (size_t b = 0; b < n / 256; b++, p += BYTES) {
+        __m512i whole = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(p + SCALES)));
+        __m512 d = _mm512_set1_ps(_cvtsh_ss(load_u16(p + D)));
+        _mm512_storeu_ps(out->scale + b * 16, _mm512_mul_ps(_mm512_cvtepi32_ps(whole), d));
+        for (int half = 0; half < 2; half++) {
+            __m512i q[2];
+            q6_k_half(p, half, q);
+            for (int h = 0; h < 2; h++)
+                _mm512_storeu_si512(out->q + b * 256 + half * 128 + h * 64,
+                                    _mm512_sub_epi8(q[h], _mm512_set1_epi8(32)));
+        }
+    }
+}
+
+const struct format_kernel formats_avx512[] = {
+    {&dtype_q8_0, q8_0, NULL},
+    {&dtype_q4_0, q4_0, NULL},
+    {&dtype_q4_1, q4_1, NULL},
+    {&dtype_q4_k, q4_k, q4_k_to_int},
+    {&dtype_q5_k, q5_k, q5_k_to_int},
+    {&dtype_q6_k, q6_k, q6_k_to_int},
+    {NULL, NULL, NULL},
 };
