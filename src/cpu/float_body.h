@@ -14,6 +14,11 @@
 #include "base/attr.h"
 #include "cpu/float_kernels.h"
 
+#ifndef LANES /* compiled alone, by what looks at headers */
+#define LANES 4
+#define WIDTH 16
+#endif
+
 typedef float vec ATTR_VECTOR(LANES * 4);
 typedef int32_t ivec ATTR_VECTOR(LANES * 4);
 typedef float vec8 ATTR_VECTOR(32);

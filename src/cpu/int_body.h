@@ -2,9 +2,9 @@
  * int_body.h — the integer tile of a level: a panel of PANEL rows, in vectors of LANES, times up to
  * COLUMNS columns at a time.
  *
- * The file of each level defines the three, and `dot4`, which adds to each lane the products of its
- * four weights with four activations; and includes this once. How many sums fit into registers is
- * what COLUMNS says. Owns nothing. Any thread.
+ * The file of each level defines the three, and DOT4(acc, w, x), which adds to each lane the
+ * products of its four weights with four activations; and includes this once. How many sums fit
+ * into registers is what COLUMNS says. Owns nothing. Any thread.
  */
 #ifndef CPU_INT_BODY_H
 #define CPU_INT_BODY_H
@@ -15,13 +15,17 @@
 #include "base/attr.h"
 #include "cpu/matmul_kernels.h"
 
+#ifndef LANES /* compiled alone, by what looks at headers */
+#define PANEL           16
+#define LANES           4
+#define COLUMNS         3
+#define DOT4(acc, w, x) ((acc) + (w) * (x))
+#endif
+
 enum { VECTORS = PANEL / LANES };
 
 typedef float vec ATTR_VECTOR(LANES * 4);
 typedef int32_t ivec ATTR_VECTOR(LANES * 4);
-
-/* acc + w[0] × x[0] + … + w[3] × x[3] in each lane, of bytes. */
-static ATTR_INLINE ivec dot4(ivec acc, ivec w, ivec x);
 
 static ATTR_INLINE vec load(const float *p)
 {
@@ -67,7 +71,7 @@ static ATTR_INLINE struct sums products(const struct int_tile *t, int at, int k,
         for (int c = 0; c < n; c++) {
             ivec x = splat(q + (i * TILE_MAX + c) * 4);
             for (int v = 0; v < VECTORS; v++)
-                dots[c][v] = dot4(dots[c][v], weights[v], x);
+                dots[c][v] = DOT4(dots[c][v], weights[v], x);
         }
     }
     for (int c = 0; c < n; c++)

@@ -5,17 +5,18 @@
 /* A panel is 16 rows, two vectors of 8 lanes. There are 16 registers: three columns at a time.
  * Products of bytes are of unsigned by signed ones and meet in 16 bits: weights give their size,
  * and their sign to the activations, so that no pair exceeds 2 × 128 × 127. */
-#define PANEL   16
-#define LANES   8
-#define COLUMNS 3
-#include "cpu/int_body.h"
+#define PANEL           16
+#define LANES           8
+#define COLUMNS         3
+#define DOT4(acc, w, x) ((acc) + (ivec)dots_of_4((__m256i)(w), (__m256i)(x)))
 
-static ATTR_INLINE ivec dot4(ivec acc, ivec w, ivec x)
+static inline __m256i dots_of_4(__m256i w, __m256i x)
 {
-    __m256i pairs =
-        _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), _mm256_sign_epi8((__m256i)x, (__m256i)w));
-    return acc + (ivec)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
+
+#include "cpu/int_body.h"
 
 static float sum_of_8(__m256 x)
 {
@@ -40,10 +41,10 @@ static float int_dot(const struct int_dot *dot)
     for (int b = 0; b < dot->k / 32; b++) {
         __m256i x = _mm256_loadu_si256((const void *)(dot->x.q + b * 32));
         __m256i w = _mm256_loadu_si256((const void *)(dot->w->q + b * 32));
-        __m256 dots = (__m256) __builtin_convertvector(dot4((ivec){0}, (ivec)w, (ivec)x), vec);
+        __m256 dots = (__m256) __builtin_convertvector(DOT4((ivec){0}, (ivec)w, (ivec)x), vec);
         dots = _mm256_mul_ps(dots, per_half(dot->w->scale, b, halves));
         if (dot->has_min) {
-            ivec total = dot4((ivec){0}, (ivec)one_bytes, (ivec)x);
+            ivec total = DOT4((ivec){0}, (ivec)one_bytes, (ivec)x);
             dots = _mm256_fmadd_ps(per_half(dot->w->min, b, halves),
                                    (__m256) __builtin_convertvector(total, vec), dots);
         }

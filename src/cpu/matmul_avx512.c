@@ -6,15 +6,11 @@
  * in the 32 registers; four weights of each lane meet the same four activations, which are
  * broadcast. Weights are the unsigned operand (128 more than they are), so that sums begin at
  * −128 × Σ of the activations. */
-#define PANEL   32
-#define LANES   16
-#define COLUMNS 6
+#define PANEL           32
+#define LANES           16
+#define COLUMNS         6
+#define DOT4(acc, w, x) ((ivec)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(w), (__m512i)(x)))
 #include "cpu/int_body.h"
-
-static ATTR_INLINE ivec dot4(ivec acc, ivec w, ivec x)
-{
-    return (ivec)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)x);
-}
 
 /* 16 rows of 16 groups of four bytes: columns become rows. */
 static void transpose(const int8_t *rows, int8_t *out)

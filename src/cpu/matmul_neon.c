@@ -3,15 +3,11 @@
 #include "cpu/levels_neon.h"
 
 /* A panel is 16 rows, four vectors of 4 lanes; six columns keep 24 sums in the 32 registers. */
-#define PANEL   16
-#define LANES   4
-#define COLUMNS 6
+#define PANEL           16
+#define LANES           4
+#define COLUMNS         6
+#define DOT4(acc, w, x) ((ivec)vdotq_s32((int32x4_t)(acc), (int8x16_t)(w), (int8x16_t)(x)))
 #include "cpu/int_body.h"
-
-static ATTR_INLINE ivec dot4(ivec acc, ivec w, ivec x)
-{
-    return (ivec)vdotq_s32((int32x4_t)acc, (int8x16_t)w, (int8x16_t)x);
-}
 
 static float int_dot(const struct int_dot *dot)
 {
