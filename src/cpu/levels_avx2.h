@@ -10,5 +10,6 @@
 #include "cpu/matmul_kernels.h"
 
 extern const struct float_kernels float_kernels_avx2;
+extern const struct format_kernel formats_avx2[]; /* ends with a NULL dtype */
 
 #endif

@@ -61,6 +61,7 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx2,
+    .formats = formats_avx2,
 };
 
 static void run(const struct op_call *call, const struct cpu_scratch *scratch)
