@@ -8,7 +8,7 @@
  * in lanes, and only its end sums them up. Memory is asked for some KB ahead: a thread reads rows
  * one after the other, but the processor's own prefetching stops at each page. */
 
-enum { ROWS = 4, AHEAD = 4096 };
+enum { ROWS = 1, AHEAD = 4096 };
 
 #define INLINE static ATTR_INLINE
 
