@@ -4,11 +4,11 @@
 
 #include "quant/block.h"
 
-/* Four rows at a time share the activations and what is derived from them; a row's own numbers are
- * in lanes, and only its end sums them up. Memory is asked for some KB ahead: a thread reads rows
- * one after the other, but the processor's own prefetching stops at each page. */
+/* One row after the other, so that a thread reads one stream of memory: four rows at a time share
+ * what comes of the activations, and were slower by half. Numbers stay in lanes until a row's end.
+ * Memory is asked for some KB ahead: the processor's own prefetching stops at each page. */
 
-enum { ROWS = 1, AHEAD = 4096 };
+enum { AHEAD = 4096 };
 
 #define INLINE static ATTR_INLINE
 
@@ -23,19 +23,12 @@ INLINE float sum_of_16(__m512 x)
     return _mm512_reduce_add_ps(x);
 }
 
-/* Calls `kernel` for four rows at a time, then for those left one by one. */
-#define ROW_DOTS(name, kernel)                                                                     \
+/* Rows of a format, by what does one. */
+#define ROW_DOTS(name)                                                                             \
     static void name(const struct row_dots *dots)                                                  \
     {                                                                                              \
-        struct row_dots part = *dots;                                                              \
-        for (part.n = ROWS; part.y + ROWS <= dots->y + dots->n; part.y += ROWS) {                  \
-            kernel(&part, ROWS);                                                                   \
-            part.rows += ROWS * part.row_bytes;                                                    \
-        }                                                                                          \
-        for (part.n = 1; part.y < dots->y + dots->n; part.y++) {                                   \
-            kernel(&part, 1);                                                                      \
-            part.rows += part.row_bytes;                                                           \
-        }                                                                                          \
+        for (int r = 0; r < dots->n; r++)                                                          \
+            dots->y[r] = name##_row(dots->rows + (uint64_t)r * dots->row_bytes, dots);             \
     }
 
 /* --- Q8_0 ------------------------------------------------------------------------------------- */
@@ -52,13 +45,11 @@ INLINE __m512 halves_of(float a, float b)
     return _mm512_insertf32x8(_mm512_set1_ps(a), _mm256_set1_ps(b), 1);
 }
 
-INLINE void q8_0_rows(const struct row_dots *dots, int n)
+INLINE float q8_0_row(const uint8_t *row, const struct row_dots *dots)
 {
     enum { BYTES = 34 };
     const __m512i flip = _mm512_set1_epi8((char)0x80), zero = _mm512_setzero_si512();
-    __m512 sums[ROWS];
-    for (int r = 0; r < n; r++)
-        sums[r] = _mm512_setzero_ps();
+    __m512 sum = _mm512_setzero_ps();
     int64_t blocks = dots->k / 32, b = 0;
     for (; b < blocks; b += 2) {
         bool two = b + 1 < blocks;
@@ -66,22 +57,19 @@ INLINE void q8_0_rows(const struct row_dots *dots, int n)
         __m512i x = _mm512_maskz_loadu_epi64(two ? 0xff : 0x0f, dots->x.q + b * 32);
         __m512i start = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, flip, x));
         __m512 d = halves_of(dots->x.d[b], two ? dots->x.d[next] : 0);
-        for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
-            const uint8_t *p0 = p + b * BYTES, *p1 = p + next * BYTES;
-            prefetch(p0, 68);
-            __m512i w = _mm512_xor_si512(two_of_32(p0 + 2, p1 + 2), flip);
-            __m512 dot = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, w, x));
-            __m512 scale =
-                _mm512_mul_ps(d, halves_of(_cvtsh_ss(load_u16(p0)), _cvtsh_ss(load_u16(p1))));
-            sums[r] = _mm512_fmadd_ps(dot, scale, sums[r]);
-        }
+        const uint8_t *p = row;
+        const uint8_t *p0 = p + b * BYTES, *p1 = p + next * BYTES;
+        prefetch(p0, 68);
+        __m512i w = _mm512_xor_si512(two_of_32(p0 + 2, p1 + 2), flip);
+        __m512 dot = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, w, x));
+        __m512 scale =
+            _mm512_mul_ps(d, halves_of(_cvtsh_ss(load_u16(p0)), _cvtsh_ss(load_u16(p1))));
+        sum = _mm512_fmadd_ps(dot, scale, sum);
     }
-    for (int r = 0; r < n; r++)
-        dots->y[r] = sum_of_16(sums[r]);
+    return sum_of_16(sum);
 }
 
-ROW_DOTS(q8_0, q8_0_rows)
+ROW_DOTS(q8_0)
 
 /* --- Q4_1 ------------------------------------------------------------------------------------- */
 
@@ -129,50 +117,39 @@ INLINE float dot_16_bytes(const uint8_t *codes, const struct act *x, int64_t b)
     return (float)(_mm_cvtsi128_si32(dot) + _mm_extract_epi32(dot, 1));
 }
 
-INLINE void q4_1_rows(const struct row_dots *dots, int n)
+INLINE float q4_1_row(const uint8_t *row, const struct row_dots *dots)
 {
     enum { BYTES = 20 };
     const __m512i mask = _mm512_set1_epi8(15);
-    __m512 sums[ROWS];
-    __m128 mins[ROWS];
-    for (int r = 0; r < n; r++) {
-        sums[r] = _mm512_setzero_ps();
-        mins[r] = _mm_setzero_ps();
-    }
+    __m512 sum = _mm512_setzero_ps();
+    __m128 mins = _mm_setzero_ps();
     int64_t blocks = dots->k / 32, b = 0;
     for (; b + 4 <= blocks; b += 4) {
         __m512i first, last;
         halves_of_blocks(dots->x.q + b * 32, &first, &last);
         __m128 xd = _mm_loadu_ps(dots->x.d + b), xsum = _mm_loadu_ps(dots->x.sum + b);
-        for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
-            __m512i quants;
-            __m128 d, m;
-            prefetch(p, 80);
-            q4_1_four(p, &quants, &d, &m);
-            __m512i dot =
-                _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
-            dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask),
-                                      last);
-            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)),
-                                      sums[r]);
-            mins[r] = _mm_fmadd_ps(m, xsum, mins[r]);
-        }
+        const uint8_t *p = row + b * BYTES;
+        __m512i quants;
+        __m128 d, m;
+        prefetch(p, 80);
+        q4_1_four(p, &quants, &d, &m);
+        __m512i dot =
+            _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
+        dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)), sum);
+        mins = _mm_fmadd_ps(m, xsum, mins);
     }
-    for (int r = 0; r < n; r++) {
-        float y = sum_of_16(_mm512_add_ps(sums[r], _mm512_zextps128_ps512(mins[r])));
-        const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
-        for (int64_t left = b; left < blocks; left++) {
-            const uint8_t *block = p + left * BYTES;
-            y += dots->x.d[left] * _cvtsh_ss(load_u16(block)) *
-                 dot_16_bytes(block + 4, &dots->x, left);
-            y += dots->x.sum[left] * _cvtsh_ss(load_u16(block + 2));
-        }
-        dots->y[r] = y;
+    float y = sum_of_16(_mm512_add_ps(sum, _mm512_zextps128_ps512(mins)));
+    const uint8_t *p = row;
+    for (int64_t left = b; left < blocks; left++) {
+        const uint8_t *block = p + left * BYTES;
+        y += dots->x.d[left] * _cvtsh_ss(load_u16(block)) * dot_16_bytes(block + 4, &dots->x, left);
+        y += dots->x.sum[left] * _cvtsh_ss(load_u16(block + 2));
     }
+    return y;
 }
 
-ROW_DOTS(q4_1, q4_1_rows)
+ROW_DOTS(q4_1)
 
 /* --- Q4_0 ------------------------------------------------------------------------------------- */
 
@@ -188,14 +165,12 @@ INLINE __m512i q4_0_four(const uint8_t *p, __m128 *d)
     return _mm512_permutex2var_epi16(low, at, high);
 }
 
-INLINE void q4_0_rows(const struct row_dots *dots, int n)
+INLINE float q4_0_row(const uint8_t *row, const struct row_dots *dots)
 {
     enum { BYTES = 18 };
     const __m512i mask = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
     const __m512i zero = _mm512_setzero_si512();
-    __m512 sums[ROWS];
-    for (int r = 0; r < n; r++)
-        sums[r] = _mm512_setzero_ps();
+    __m512 sum = _mm512_setzero_ps();
     int64_t blocks = dots->k / 32, b = 0;
     for (; b + 4 <= blocks; b += 4) {
         __m512i first, last;
@@ -203,31 +178,25 @@ INLINE void q4_0_rows(const struct row_dots *dots, int n)
         __m512i start = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, eight, first), eight, last);
         start = _mm512_sub_epi32(zero, start);
         __m128 xd = _mm_loadu_ps(dots->x.d + b);
-        for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
-            __m128 d;
-            prefetch(p, 72);
-            __m512i quants = q4_0_four(p, &d);
-            __m512i dot = _mm512_dpbusd_epi32(start, _mm512_and_si512(quants, mask), first);
-            dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask),
-                                      last);
-            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)),
-                                      sums[r]);
-        }
+        const uint8_t *p = row + b * BYTES;
+        __m128 d;
+        prefetch(p, 72);
+        __m512i quants = q4_0_four(p, &d);
+        __m512i dot = _mm512_dpbusd_epi32(start, _mm512_and_si512(quants, mask), first);
+        dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)), sum);
     }
-    for (int r = 0; r < n; r++) {
-        float y = sum_of_16(sums[r]);
-        const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes;
-        for (int64_t left = b; left < blocks; left++) {
-            float d = _cvtsh_ss(load_u16(p + left * BYTES));
-            y += d * dots->x.d[left] * dot_16_bytes(p + left * BYTES + 2, &dots->x, left);
-            y -= d * dots->x.sum[left] * 8;
-        }
-        dots->y[r] = y;
+    float y = sum_of_16(sum);
+    const uint8_t *p = row;
+    for (int64_t left = b; left < blocks; left++) {
+        float d = _cvtsh_ss(load_u16(p + left * BYTES));
+        y += d * dots->x.d[left] * dot_16_bytes(p + left * BYTES + 2, &dots->x, left);
+        y -= d * dots->x.sum[left] * 8;
     }
+    return y;
 }
 
-ROW_DOTS(q4_0, q4_0_rows)
+ROW_DOTS(q4_0)
 
 /* --- Q4_K, Q5_K ------------------------------------------------------------------------------- */
 
@@ -278,56 +247,49 @@ INLINE void k_nibbles(const uint8_t *quants, const uint8_t *fifth, int i, __m512
     }
 }
 
-INLINE void k_rows(const struct row_dots *dots, int n, bool five)
+INLINE float k_row(const uint8_t *row, const struct row_dots *dots, bool five)
 {
     const int bytes = five ? 176 : 144, quants = five ? 48 : 16;
     const __m512i zero = _mm512_setzero_si512();
-    __m512 sums[ROWS];
-    __m256 mins[ROWS];
-    for (int r = 0; r < n; r++) {
-        sums[r] = _mm512_setzero_ps();
-        mins[r] = _mm256_setzero_ps();
-    }
+    __m512 sum = _mm512_setzero_ps();
+    __m256 mins = _mm256_setzero_ps();
     for (int64_t b = 0; b < dots->k / 256; b++) {
         __m512i x[4];
         acts_of_nibbles(dots->x.q + b * 256, x);
         __m256 xd = _mm256_loadu_ps(dots->x.d + b * 8), xsum = _mm256_loadu_ps(dots->x.sum + b * 8);
-        for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * bytes;
-            __m256 scale, min;
-            prefetch(p, bytes);
-            k_scales(p + 4, &scale, &min);
-            __m256 d = _mm256_set1_ps(_cvtsh_ss(load_u16(p)));
-            __m256 dmin = _mm256_set1_ps(_cvtsh_ss(load_u16(p + 2)));
-            mins[r] = _mm256_fmadd_ps(_mm256_mul_ps(min, dmin), xsum, mins[r]);
-            __m512 scales = _mm512_castps256_ps512(_mm256_mul_ps(_mm256_mul_ps(scale, d), xd));
-            for (int i = 0; i < 2; i++) {
-                __m512i q[2];
-                k_nibbles(p + quants, five ? p + 16 : NULL, i, q);
-                for (int h = 0; h < 2; h++) {
-                    __m512i dot = _mm512_dpbusd_epi32(zero, q[h], x[2 * i + h]);
-                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                              lanes_of_subs(scales, 4 * i + h), sums[r]);
-                }
+        const uint8_t *p = row + b * bytes;
+        __m256 scale, min;
+        prefetch(p, bytes);
+        k_scales(p + 4, &scale, &min);
+        __m256 d = _mm256_set1_ps(_cvtsh_ss(load_u16(p)));
+        __m256 dmin = _mm256_set1_ps(_cvtsh_ss(load_u16(p + 2)));
+        mins = _mm256_fmadd_ps(_mm256_mul_ps(min, dmin), xsum, mins);
+        __m512 scales = _mm512_castps256_ps512(_mm256_mul_ps(_mm256_mul_ps(scale, d), xd));
+        for (int i = 0; i < 2; i++) {
+            __m512i q[2];
+            k_nibbles(p + quants, five ? p + 16 : NULL, i, q);
+            for (int h = 0; h < 2; h++) {
+                __m512i dot = _mm512_dpbusd_epi32(zero, q[h], x[2 * i + h]);
+                sum =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_subs(scales, 4 * i + h), sum);
             }
         }
     }
-    for (int r = 0; r < n; r++)
-        dots->y[r] = sum_of_16(_mm512_sub_ps(sums[r], _mm512_zextps256_ps512(mins[r])));
+    return sum_of_16(_mm512_sub_ps(sum, _mm512_zextps256_ps512(mins)));
 }
 
-INLINE void q4_k_rows(const struct row_dots *dots, int n)
+INLINE float q4_k_row(const uint8_t *row, const struct row_dots *dots)
 {
-    k_rows(dots, n, false);
+    return k_row(row, dots, false);
 }
 
-INLINE void q5_k_rows(const struct row_dots *dots, int n)
+INLINE float q5_k_row(const uint8_t *row, const struct row_dots *dots)
 {
-    k_rows(dots, n, true);
+    return k_row(row, dots, true);
 }
 
-ROW_DOTS(q4_k, q4_k_rows)
-ROW_DOTS(q5_k, q5_k_rows)
+ROW_DOTS(q4_k)
+ROW_DOTS(q5_k)
 
 INLINE void k_to_int(const uint8_t *p, const struct int_form *out, size_t n, bool five)
 {
@@ -381,14 +343,12 @@ INLINE void q6_k_half(const uint8_t *p, int half, __m512i out[2])
                              _mm512_and_si512(bits, high));
 }
 
-INLINE void q6_k_rows(const struct row_dots *dots, int n)
+INLINE float q6_k_row(const uint8_t *row, const struct row_dots *dots)
 {
     enum { BYTES = 210, SCALES = 192, D = 208 };
     const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8(32);
     const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    __m512 sums[ROWS];
-    for (int r = 0; r < n; r++)
-        sums[r] = _mm512_setzero_ps();
+    __m512 sum = _mm512_setzero_ps();
     for (int64_t b = 0; b < dots->k / 256; b++) {
         __m512i x[4], start[4];
         for (int i = 0; i < 4; i++) {
@@ -397,29 +357,26 @@ INLINE void q6_k_rows(const struct row_dots *dots, int n)
         }
         __m512 xd = _mm512_castps256_ps512(_mm256_loadu_ps(dots->x.d + b * 8));
         xd = _mm512_permutexvar_ps(pairs, xd);
-        for (int r = 0; r < n; r++) {
-            const uint8_t *p = dots->rows + (uint64_t)r * dots->row_bytes + b * BYTES;
-            prefetch(p, BYTES);
-            __m512i whole = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(p + SCALES)));
-            __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(whole),
-                                          _mm512_set1_ps(_cvtsh_ss(load_u16(p + D))));
-            scales = _mm512_mul_ps(scales, xd);
-            for (int i = 0; i < 4; i += 2) {
-                __m512i q[2];
-                q6_k_half(p, i / 2, q);
-                for (int h = 0; h < 2; h++) {
-                    __m512i dot = _mm512_dpbusd_epi32(start[i + h], q[h], x[i + h]);
-                    sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                              lanes_of_four(scales, 4 * (i + h)), sums[r]);
-                }
+        const uint8_t *p = row + b * BYTES;
+        prefetch(p, BYTES);
+        __m512i whole = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(p + SCALES)));
+        __m512 scales =
+            _mm512_mul_ps(_mm512_cvtepi32_ps(whole), _mm512_set1_ps(_cvtsh_ss(load_u16(p + D))));
+        scales = _mm512_mul_ps(scales, xd);
+        for (int i = 0; i < 4; i += 2) {
+            __m512i q[2];
+            q6_k_half(p, i / 2, q);
+            for (int h = 0; h < 2; h++) {
+                __m512i dot = _mm512_dpbusd_epi32(start[i + h], q[h], x[i + h]);
+                sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_four(scales, 4 * (i + h)),
+                                      sum);
             }
         }
     }
-    for (int r = 0; r < n; r++)
-        dots->y[r] = sum_of_16(sums[r]);
+    return sum_of_16(sum);
 }
 
-ROW_DOTS(q6_k, q6_k_rows)
+ROW_DOTS(q6_k)
 
 static void q6_k_to_int(const void *blocks, const struct int_form *out, size_t n)
 {
