@@ -67,7 +67,7 @@ struct job {
     int *tile_group;                     /* whose tile it is */
     char *local_bytes;                   /* of the first thread */
     int n_groups, n_tiles, rows, chunks; /* rows of a chunk, chunks of a group */
-    bool any_rows;
+    bool any_rows, float_only;
 };
 
 /* --- scratch ---------------------------------------------------------------------------------- */
@@ -472,7 +472,9 @@ void matmul_pack_16(const int8_t *rows, int k, int8_t *out)
 
 /* --- chunks ----------------------------------------------------------------------------------- */
 
-/* Products of a chunk's rows of one matrix with its columns, and the bias. */
+/* Products of a chunk's rows of one matrix with its columns, and the bias. Under `float_only` every
+ * column is summed up in one order, whatever goes beside it: batches of every size have the same
+ * logits, bit for bit. */
 static void sum_rows(const struct job *job, struct chunk *chunk, const struct matrix *matrix,
                      const struct local *local)
 {
@@ -483,7 +485,7 @@ static void sum_rows(const struct job *job, struct chunk *chunk, const struct ma
         int_panel(job, chunk, local);
     else if (matrix->integer)
         int_rows(job, chunk, local);
-    else if (tiled)
+    else if (tiled && !job->float_only)
         float_panel(job, chunk, local);
     else
         float_rows(job, chunk, local);
@@ -626,7 +628,7 @@ static void cut_rows(struct job *job, int n_threads)
 }
 
 /* Returns whether any of the matrices is multiplied in integers. */
-static bool find_matrices(struct job *job, bool float_only)
+static bool find_matrices(struct job *job)
 {
     const struct op_call *call = job->call;
     bool any = false;
@@ -636,7 +638,7 @@ static bool find_matrices(struct job *job, bool float_only)
         matrix->w = &call->in[job->at->w[i]];
         matrix->bias = call->op->in[bias] ? &call->in[bias] : NULL;
         matrix->out = &call->out[job->at->out[i]];
-        matrix->integer = !float_only && has_integer(matrix->w->dtype, job->k);
+        matrix->integer = !job->float_only && has_integer(matrix->w->dtype, job->k);
         any |= matrix->integer;
         matrix->to_int = matrix->w->dtype->to_int;
         const struct format_kernel *format = job->kernels->formats;
@@ -661,7 +663,8 @@ void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
     job.x = &call->in[job.at->x];
     job.k = job.x->ne[0];
     lay_out(&job, call->op, n_threads, scratch->bytes);
-    bool integer = find_matrices(&job, scratch->float_only);
+    job.float_only = scratch->float_only;
+    bool integer = find_matrices(&job);
     if (call->op->in[job.at->ids])
         group_by_expert(&job, n_columns);
     else
