@@ -142,7 +142,7 @@ class Peer(Fakes):
         with self.assertRaisesRegex(machine.Failed, "did not print JSON"):
             self.peer("--device", "cpu")
         self.program("hearth", "print('[]')")
-        with self.assertRaisesRegex(machine.Failed, "did not measure tg16"):
+        with self.assertRaisesRegex(machine.Failed, "did not measure pp512"):
             self.peer("--device", "cpu")
         os.remove(os.path.join(self.folder, "peer"))
         with self.assertRaisesRegex(machine.Failed, "no executable `peer`"):

@@ -1,9 +1,12 @@
 # hearth_list(NAME HEADER h FOLDER f TYPE t): a table of all constants `const t NAME_x = {` in
 # src/f/*.c, written to gen/NAME_list.c as `const t *const NAME_list[]` (NULL at its end), so that
-# adding a file adds its row. Appends the file to HEARTH_LIST_SOURCES.
+# adding a file adds its row. Sources that match EXCLUDE are left out. Appends the file to HEARTH_LIST_SOURCES.
 function(hearth_list name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "HEADER;FOLDER;TYPE" "")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "HEADER;FOLDER;TYPE;EXCLUDE" "")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${arg_FOLDER}/*.c)
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   list(SORT sources)
   set(declarations "")
   set(rows "")

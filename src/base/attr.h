@@ -19,6 +19,13 @@
 /* Declares a function whose status may not be dropped. */
 #define HTH_MUST_CHECK ATTR_WARN_UNUSED enum hth_status
 
+/* A vector type of so many bytes; operators work on it lane by lane. */
+#define ATTR_VECTOR(bytes) __attribute__((vector_size(bytes)))
+#define ATTR_INLINE        inline __attribute__((always_inline))
+
+/* Asks for the cache line at an address, which need not be there. */
+#define ATTR_PREFETCH(p) __builtin_prefetch(p)
+
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

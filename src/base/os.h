@@ -157,6 +157,9 @@ void os_program_start(void);
 /* Calls `fn` (from another thread or a signal handler: set an atomic flag, no more) on Ctrl-C. */
 void os_on_interrupt(void (*fn)(void));
 
+/* Has this processor ARM's dot products of signed bytes? The system is who knows. */
+bool os_cpu_has_arm_dot(void);
+
 /* Opens a shared library; NULL if it is not there. */
 ATTR_WARN_UNUSED void *os_library_open(const char *name);
 void *os_library_symbol(void *library, const char *name);

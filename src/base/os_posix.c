@@ -16,6 +16,9 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include "base/cgroup.h"
 #include "base/mem.h"
@@ -436,4 +439,15 @@ void os_library_close(void *library)
 const char *os_error_text(void)
 {
     return errno == ERROR_OF_LIBRARY ? library_error : strerror(errno);
+}
+
+bool os_cpu_has_arm_dot(void)
+{
+#if defined(__linux__) && defined(__aarch64__)
+    return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
+#elif defined(__APPLE__) && defined(__aarch64__)
+    return true; /* all of Apple's have it */
+#else
+    return false;
+#endif
 }

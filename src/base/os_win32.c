@@ -528,3 +528,8 @@ const char *os_error_text(void)
         snprintf(text, sizeof text, "error %lu", error);
     return text;
 }
+
+bool os_cpu_has_arm_dot(void)
+{
+    return IsProcessorFeaturePresent(43); /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+}

@@ -1,191 +1,422 @@
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
-#include "cpu/rows.h"
+#include "cpu/cpu_op.h"
+#include "cpu/float_kernels.h"
 
-/* One piece of work is a head of the cache and a few tokens that stand together: each page's keys
- * and values are decoded once and used by all their query heads. Online softmax over pages (Milakov
- * & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). */
+/* One piece of work is a head of the cache, some tokens that stand together, and, where there would
+ * be too few pieces for the threads, a part of the positions. A query is a (token, query head) of
+ * the piece: each page's keys and values are read once for all of them. Scores lie with queries in
+ * lanes, scores[position][query], so that softmax needs no sums across lanes, and both products are
+ * the same tile: keys × queriesᵀ, then weightsᵀ × values. Online softmax over pages (Milakov &
+ * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). */
 
-enum { TOKENS_AT_ONCE = 8 };
-
-/* Of a query head: the largest score, Σ exp(score − max), Σ exp(score − max) × value. */
-struct state {
-    float max, total;
-    float *sum;
-};
+enum { QUERIES = 64, TOKENS_MAX = 32, LANES_MAX = 16, PIECES_PER_THREAD = 4 };
 
 struct job {
     const struct op_call *call;
     const struct attention_params *params;
     const struct kv_geom *kv;
-    int group;  /* query heads per head of the cache */
-    int blocks; /* of tokens */
-    char *bytes;
-    uint64_t thread_bytes;
+    const struct float_kernels *kernels;
+    int group;   /* query heads per head of the cache */
+    int tokens;  /* of a block */
+    int blocks;  /* of tokens */
+    int splits;  /* of positions */
+    char *bytes; /* of the first thread's local */
+    char *parts; /* results of pieces, where positions are split */
 };
 
-/* A thread's part of the scratch. */
+/* What a query has come to: the largest score, Σ exp(score − max), Σ exp(score − max) × value. */
+struct state {
+    float *max, *total, *shrink; /* [queries] */
+    float *sums;                 /* [queries][v_stride] */
+};
+
 struct local {
-    float *k, *v; /* a page's, decoded */
-    struct state *states;
-    float *sums;
+    float *k, *v;       /* a page's, decoded */
+    float *queries;     /* [k_dim][n] */
+    float *scores;      /* [KV_PAGE][n] */
+    int32_t *from, *to; /* [n]: of each query, positions it sees */
+    struct state state;
 };
 
-static uint64_t lay_out(const struct op *op, char *base, struct local *local)
+/* A piece: tokens [first, first + n_tokens) of one sequence; n: its queries, padded. */
+struct piece {
+    int head_kv, first, n_tokens, n_queries, n, seq;
+    int64_t begin, end; /* positions */
+    int32_t *from, *to;
+};
+
+/* --- scratch ---------------------------------------------------------------------------------- */
+
+static int tokens_of_block(int group)
+{
+    int tokens = QUERIES / group;
+    return tokens < 1 ? 1 : tokens > TOKENS_MAX ? TOKENS_MAX : tokens;
+}
+
+static uint64_t most_queries(int group)
+{
+    return align_up((uint64_t)(tokens_of_block(group) * group), LANES_MAX);
+}
+
+static int64_t v_stride(const struct kv_geom *kv)
+{
+    return (int64_t)align_up((uint64_t)kv->v_dim, LANES_MAX);
+}
+
+static void *take(char *base, uint64_t *at, uint64_t floats)
+{
+    void *ptr = base ? base + *at : NULL;
+    *at += align_up(floats * sizeof(float), 64);
+    return ptr;
+}
+
+static uint64_t state_layout(const struct kv_geom *kv, uint64_t queries, char *base,
+                             struct state *out)
+{
+    uint64_t at = 0;
+    out->max = take(base, &at, queries);
+    out->total = take(base, &at, queries);
+    out->shrink = take(base, &at, queries);
+    out->sums = take(base, &at, queries * (uint64_t)v_stride(kv));
+    return at;
+}
+
+static uint64_t local_layout(const struct op *op, char *base, struct local *out)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
-    uint64_t k_bytes = (uint64_t)kv->k_dim * KV_PAGE * sizeof(float);
-    uint64_t v_bytes = (uint64_t)kv->v_dim * KV_PAGE * sizeof(float);
-    uint64_t n_states = (uint64_t)(op->p.attention.n_head / kv->n_head_kv) * TOKENS_AT_ONCE;
-    uint64_t v_at = align_up(k_bytes, 64), states_at = v_at + align_up(v_bytes, 64);
-    uint64_t sums_at = states_at + align_up(n_states * sizeof(struct state), 64);
-    if (local)
-        *local = (struct local){(void *)base, (void *)(base + v_at), (void *)(base + states_at),
-                                (void *)(base + sums_at)};
-    return sums_at + align_up(n_states * (uint64_t)kv->v_dim * sizeof(float), 64);
+    uint64_t at = 0, queries = most_queries(op->p.attention.n_head / kv->n_head_kv);
+    out->k = take(base, &at, (uint64_t)kv->k_dim * KV_PAGE);
+    out->v = take(base, &at, (uint64_t)v_stride(kv) * KV_PAGE);
+    out->queries = take(base, &at, queries * (uint64_t)kv->k_dim);
+    out->scores = take(base, &at, queries * KV_PAGE);
+    out->from = take(base, &at, queries);
+    out->to = take(base, &at, queries);
+    at += state_layout(kv, queries, base ? base + at : NULL, &out->state);
+    return at;
 }
 
-static size_t scratch_bytes(const struct op *op, int n_threads)
+size_t attention_scratch_bytes(const struct op *op, int n_threads)
 {
-    return (size_t)(lay_out(op, NULL, NULL) * (uint64_t)n_threads);
+    const struct kv_geom *kv = &op->in[1]->kv;
+    struct local local;
+    struct state state;
+    uint64_t bytes = local_layout(op, NULL, &local) * (uint64_t)n_threads;
+    uint64_t queries = most_queries(op->p.attention.n_head / kv->n_head_kv);
+    uint64_t parts = (uint64_t)n_threads * PIECES_PER_THREAD;
+    return (size_t)(bytes + parts * state_layout(kv, queries, NULL, &state));
 }
 
-static int64_t first_seen(const struct job *job, int64_t pos)
-{
-    return job->params->window > 0 && pos >= job->params->window ? pos - job->params->window + 1
-                                                                 : 0;
-}
+/* --- a page ----------------------------------------------------------------------------------- */
 
-/* Adds positions [begin, end) of the page at hand, counted from its beginning, to one query head.
- */
-static void add_positions(const struct job *job, const struct local *local, const float *q,
-                          struct state *state, int begin, int end)
+/* Keys and values of n positions from `pos` on, as floats: where they are, or decoded. */
+static void read_page(const struct job *job, const struct piece *piece, int64_t pos, int n,
+                      const struct local *local)
 {
     const struct kv_geom *kv = job->kv;
-    float scores[KV_PAGE], max = state->max;
-    for (int s = begin; s < end; s++) {
-        float score = cpu_dot(q, local->k + (int64_t)s * kv->k_dim, kv->k_dim) * job->params->scale;
-        if (job->params->softcap > 0)
-            score = job->params->softcap * tanhf(score / job->params->softcap);
-        scores[s] = score;
-        max = score > max ? score : max;
+    int64_t stride = v_stride(kv);
+    float_decode(job->kernels, kv->k_type,
+                 call_k_row(job->call, kv, pos, piece->seq, piece->head_kv), local->k,
+                 (size_t)n * (size_t)kv->k_dim);
+    const char *v = call_v_row(job->call, kv, pos, piece->seq, piece->head_kv);
+    if (stride == kv->v_dim) {
+        float_decode(job->kernels, kv->v_type, v, local->v, (size_t)n * (size_t)kv->v_dim);
+        return;
     }
-    float *restrict sum = state->sum;
-    if (max > state->max) {
-        float shrink = expf(state->max - max);
-        state->total *= shrink;
-        for (int i = 0; i < kv->v_dim; i++)
-            sum[i] *= shrink;
-        state->max = max;
-    }
-    for (int s = begin; s < end; s++) {
-        const float *restrict v = local->v + (int64_t)s * kv->v_dim;
-        float weight = expf(scores[s] - max);
-        state->total += weight;
-        for (int i = 0; i < kv->v_dim; i++)
-            sum[i] += weight * v[i];
+    for (int i = 0; i < n; i++) {
+        float_decode(job->kernels, kv->v_type,
+                     v + (uint64_t)i * dtype_row_bytes(kv->v_type, (uint64_t)kv->v_dim),
+                     local->v + i * stride, (size_t)kv->v_dim);
+        for (int64_t k = kv->v_dim; k < stride; k++)
+            local->v[i * stride + k] = 0;
     }
 }
 
-/* Tokens [first, last) of one sequence, with all query heads of a head of the cache. */
-static void begin_states(const struct job *job, const struct local *local, int head_kv,
-                         int n_tokens)
+/* How many of `left` columns the next tile takes. */
+static int tile_width(const struct float_kernels *kernels, int64_t left)
+{
+    return left >= kernels->width ? kernels->width : left >= 16 ? 16 : 8;
+}
+
+static void score_page(const struct job *job, const struct piece *piece, int n,
+                       const struct local *local)
+{
+    const float *a[TILE_MAX];
+    struct float_tile tile = {.a = a,
+                              .a_step = 1,
+                              .k = job->kv->k_dim,
+                              .b_stride = piece->n,
+                              .y_stride = piece->n,
+                              .first = true};
+    for (int at = 0; at < piece->n; at += tile.width) {
+        tile.width = tile_width(job->kernels, piece->n - at);
+        tile.b = local->queries + at;
+        for (int i = 0; i < n; i += TILE_MAX) {
+            tile.n = n - i < TILE_MAX ? n - i : TILE_MAX;
+            for (int r = 0; r < tile.n; r++)
+                a[r] = local->k + (int64_t)(i + r) * job->kv->k_dim;
+            tile.y = local->scores + (int64_t)i * piece->n + at;
+            job->kernels->tile(&tile);
+        }
+    }
+    float cap = job->params->softcap;
+    for (int i = 0; cap > 0 && i < n * piece->n; i++)
+        local->scores[i] = cap * tanhf(local->scores[i] / cap);
+}
+
+/* Hides what a query does not see; `pos` is the position of the first score. */
+static void mask_page(const struct piece *piece, int64_t pos, int n, float *scores)
+{
+    for (int i = 0; i < n; i++) {
+        int32_t at = (int32_t)(pos + i);
+        for (int q = 0; q < piece->n; q++)
+            if (at < piece->from[q] || at >= piece->to[q])
+                scores[i * piece->n + q] = -INFINITY;
+    }
+}
+
+static bool all_seen(const struct piece *piece, int64_t pos, int n)
+{
+    for (int q = 0; q < piece->n_queries; q++)
+        if (pos < piece->from[q] || pos + n > piece->to[q])
+            return false;
+    return true;
+}
+
+static void add_values(const struct job *job, const struct piece *piece, int n,
+                       const struct local *local)
+{
+    const float *a[TILE_MAX];
+    int64_t stride = v_stride(job->kv);
+    struct float_tile tile = {
+        .a = a, .a_step = piece->n, .k = n, .b_stride = stride, .y_stride = stride};
+    for (int q = 0; q < piece->n_queries; q++) {
+        float *sums = local->state.sums + q * stride, shrink = local->state.shrink[q];
+        for (int64_t k = 0; shrink != 1 && k < stride; k++)
+            sums[k] *= shrink;
+    }
+    for (int q = 0; q < piece->n_queries; q += TILE_MAX) {
+        tile.n = piece->n_queries - q < TILE_MAX ? piece->n_queries - q : TILE_MAX;
+        for (int r = 0; r < tile.n; r++)
+            a[r] = local->scores + q + r;
+        for (int64_t at = 0; at < stride; at += tile.width) {
+            tile.width = tile_width(job->kernels, stride - at);
+            tile.b = local->v + at;
+            tile.y = local->state.sums + q * stride + at;
+            job->kernels->tile(&tile);
+        }
+    }
+}
+
+static void add_page(const struct job *job, const struct piece *piece, int64_t pos, int n,
+                     const struct local *local)
+{
+    read_page(job, piece, pos, n, local);
+    score_page(job, piece, n, local);
+    if (!all_seen(piece, pos, n))
+        mask_page(piece, pos, n, local->scores);
+    const struct softmax_columns columns = {.scores = local->scores,
+                                            .n = n,
+                                            .stride = piece->n,
+                                            .max = local->state.max,
+                                            .total = local->state.total,
+                                            .shrink = local->state.shrink};
+    job->kernels->softmax(&columns);
+    add_values(job, piece, n, local);
+}
+
+/* --- a piece ---------------------------------------------------------------------------------- */
+
+static const float *query_at(const struct job *job, const struct piece *piece, int q)
+{
+    return view_row(&job->call->in[0], piece->head_kv * job->group + q % job->group,
+                    piece->first + q / job->group);
+}
+
+/* Scaled queries, turned on their side; empty states. Queries of the padding are zero and see what
+ * the first one sees: nobody asks for them. */
+static void begin_piece(const struct job *job, const struct piece *piece, const struct local *local)
+{
+    const struct batch *batch = job->call->batch;
+    for (int q = 0; q < piece->n; q++) {
+        bool there = q < piece->n_queries;
+        const float *x = query_at(job, piece, there ? q : 0);
+        for (int i = 0; i < job->kv->k_dim; i++)
+            local->queries[i * piece->n + q] = there ? x[i] * job->params->scale : 0;
+        int32_t pos = batch->pos[piece->first + (there ? q / job->group : 0)];
+        int window = job->params->window;
+        piece->from[q] = window > 0 && pos >= window ? pos - window + 1 : 0;
+        piece->to[q] = pos + 1;
+    }
+    uint64_t queries = align_up((uint64_t)piece->n, LANES_MAX);
+    for (uint64_t q = 0; q < queries; q++) {
+        local->state.max[q] = -INFINITY;
+        local->state.total[q] = 0;
+    }
+    memset(local->state.sums, 0, queries * (uint64_t)v_stride(job->kv) * sizeof(float));
+}
+
+/* Which positions: the split's whole pages of those that some query sees. */
+static void cut_positions(const struct job *job, struct piece *piece, int split)
+{
+    const struct batch *batch = job->call->batch;
+    int64_t seen = piece->from[0], last = batch->pos[piece->first + piece->n_tokens - 1];
+    int64_t pages = last / KV_PAGE - seen / KV_PAGE + 1;
+    int64_t begin = (seen / KV_PAGE + pages * split / job->splits) * KV_PAGE;
+    int64_t end = (seen / KV_PAGE + pages * (split + 1) / job->splits) * KV_PAGE;
+    piece->begin = begin > seen ? begin : seen;
+    piece->end = end < last + 1 ? end : last + 1;
+}
+
+/* The sink is one more score, without a value. */
+static void put_result(const struct job *job, const struct piece *piece, const struct state *state)
 {
     const float *sinks = job->call->op->in[2] ? job->call->in[2].data : NULL;
-    for (int i = 0; i < n_tokens * job->group; i++) {
-        struct state *state = &local->states[i];
-        state->sum = local->sums + (int64_t)i * job->kv->v_dim;
-        state->max = sinks ? sinks[head_kv * job->group + i % job->group] : -INFINITY;
-        state->total = sinks ? 1 : 0;
-        for (int k = 0; k < job->kv->v_dim; k++)
-            state->sum[k] = 0;
-    }
-}
-
-static void end_states(const struct job *job, const struct local *local, int head_kv, int first,
-                       int n_tokens)
-{
-    for (int i = 0; i < n_tokens * job->group; i++) {
-        const struct state *state = &local->states[i];
-        int head = head_kv * job->group + i % job->group;
-        float *y = (float *)view_row(&job->call->out[0], first + i / job->group, 0) +
-                   (int64_t)head * job->kv->v_dim;
-        for (int k = 0; k < job->kv->v_dim; k++)
-            y[k] = state->sum[k] / state->total;
-    }
-}
-
-static void add_page(const struct job *job, const struct local *local, int head_kv, int first,
-                     int n_tokens, int64_t page_pos)
-{
-    const struct batch *batch = job->call->batch;
-    for (int t = 0; t < n_tokens; t++) {
-        int64_t pos = batch->pos[first + t], from = first_seen(job, pos) - page_pos;
-        int begin = from > 0 ? (int)(from < KV_PAGE ? from : KV_PAGE) : 0;
-        int end = pos - page_pos < KV_PAGE ? (int)(pos - page_pos) + 1 : KV_PAGE;
-        for (int g = 0; g < job->group && begin < end; g++)
-            add_positions(job, local,
-                          view_row(&job->call->in[0], head_kv * job->group + g, first + t),
-                          &local->states[t * job->group + g], begin, end);
-    }
-}
-
-static void attend(const struct job *job, const struct local *local, int head_kv, int first,
-                   int n_tokens)
-{
     const struct kv_geom *kv = job->kv;
-    const struct batch *batch = job->call->batch;
-    int seq = batch->seq[first];
-    int64_t seen = first_seen(job, batch->pos[first]), last = batch->pos[first + n_tokens - 1];
-    begin_states(job, local, head_kv, n_tokens);
-    for (int64_t page = seen / KV_PAGE; page <= last / KV_PAGE; page++) {
-        int64_t pos = page * KV_PAGE, from = seen > pos ? seen : pos;
-        int64_t to = last - pos < KV_PAGE ? last + 1 : pos + KV_PAGE;
-        int slot = (int)(from - pos);
-        kv->k_type->decode(call_k_row(job->call, kv, from, seq, head_kv),
-                           local->k + (int64_t)slot * kv->k_dim, (size_t)((to - from) * kv->k_dim));
-        kv->v_type->decode(call_v_row(job->call, kv, from, seq, head_kv),
-                           local->v + (int64_t)slot * kv->v_dim, (size_t)((to - from) * kv->v_dim));
-        add_page(job, local, head_kv, first, n_tokens, pos);
+    for (int q = 0; q < piece->n_queries; q++) {
+        int head = piece->head_kv * job->group + q % job->group;
+        const float *sums = state->sums + q * v_stride(kv);
+        float *y = (float *)view_row(&job->call->out[0], piece->first + q / job->group, 0) +
+                   (int64_t)head * kv->v_dim;
+        float factor = 1 / state->total[q];
+        if (sinks) {
+            float max = sinks[head] > state->max[q] ? sinks[head] : state->max[q];
+            float own = expf(state->max[q] - max);
+            factor = own / (state->total[q] * own + expf(sinks[head] - max));
+        }
+        for (int k = 0; k < kv->v_dim; k++)
+            y[k] = sums[k] * factor;
     }
-    end_states(job, local, head_kv, first, n_tokens);
+}
+
+static void attend(const struct job *job, struct piece *piece, int split, const struct local *local)
+{
+    piece->from = local->from;
+    piece->to = local->to;
+    begin_piece(job, piece, local);
+    cut_positions(job, piece, split);
+    for (int64_t pos = piece->begin; pos < piece->end;) {
+        int64_t next = (pos / KV_PAGE + 1) * KV_PAGE, end = next < piece->end ? next : piece->end;
+        add_page(job, piece, pos, (int)(end - pos), local);
+        pos = end;
+    }
+}
+
+static struct piece piece_of(const struct job *job, int head_kv, int first, int end)
+{
+    const struct batch *batch = job->call->batch;
+    struct piece piece = {.head_kv = head_kv, .first = first, .seq = batch->seq[first]};
+    int last = first + 1;
+    while (last < end && batch->seq[last] == piece.seq && batch->pos[last] > batch->pos[last - 1])
+        last++;
+    piece.n_tokens = last - first;
+    piece.n_queries = piece.n_tokens * job->group;
+    piece.n = piece.n_queries <= 8 ? 8 : (int)align_up((uint64_t)piece.n_queries, LANES_MAX);
+    return piece;
+}
+
+static void local_of(const struct job *job, int thread, struct local *local)
+{
+    uint64_t bytes = local_layout(job->call->op, NULL, local);
+    local_layout(job->call->op, job->bytes + (uint64_t)thread * bytes, local);
+}
+
+static void part_of(const struct job *job, int index, struct state *state)
+{
+    uint64_t queries = most_queries(job->group);
+    uint64_t bytes = state_layout(job->kv, queries, NULL, state);
+    state_layout(job->kv, queries, job->parts + (uint64_t)index * bytes, state);
 }
 
 static void run_piece(void *arg, int index, int thread)
 {
     const struct job *job = arg;
-    const struct batch *batch = job->call->batch;
+    int split = index % job->splits, head = index / job->splits % job->kv->n_head_kv;
+    int block = index / job->splits / job->kv->n_head_kv;
+    int first = block * job->tokens, end = first + job->tokens;
+    end = end < job->call->batch->n_tokens ? end : job->call->batch->n_tokens;
     struct local local;
-    lay_out(job->call->op, job->bytes + job->thread_bytes * (uint64_t)thread, &local);
-    int first = index % job->blocks * TOKENS_AT_ONCE, end = first + TOKENS_AT_ONCE;
-    end = end < batch->n_tokens ? end : batch->n_tokens;
+    local_of(job, thread, &local);
+    if (job->splits > 1)
+        part_of(job, index, &local.state);
     while (first < end) {
-        int last = first + 1;
-        while (last < end && batch->seq[last] == batch->seq[first] &&
-               batch->pos[last] > batch->pos[last - 1])
-            last++;
-        attend(job, &local, index / job->blocks, first, last - first);
-        first = last;
+        struct piece piece = piece_of(job, head, first, end);
+        attend(job, &piece, split, &local);
+        if (job->splits == 1)
+            put_result(job, &piece, &local.state);
+        first += piece.n_tokens;
     }
 }
 
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
+/* --- parts of the positions, put together ------------------------------------------------------*/
+
+static void add_part(const struct job *job, const struct piece *piece, const struct state *part,
+                     const struct state *whole)
+{
+    int64_t stride = v_stride(job->kv);
+    for (int q = 0; q < piece->n_queries; q++) {
+        float max = part->max[q] > whole->max[q] ? part->max[q] : whole->max[q];
+        if (max == -INFINITY)
+            continue;
+        float old = expf(whole->max[q] - max), new = expf(part->max[q] - max);
+        whole->max[q] = max;
+        whole->total[q] = whole->total[q] * old + part->total[q] * new;
+        for (int64_t k = 0; k < stride; k++)
+            whole->sums[q * stride + k] =
+                whole->sums[q * stride + k] * old + part->sums[q * stride + k] * new;
+    }
+}
+
+static void join_parts(const struct job *job)
+{
+    for (int i = 0; i < job->blocks * job->kv->n_head_kv; i++) {
+        struct piece piece = piece_of(job, i % job->kv->n_head_kv, i / job->kv->n_head_kv,
+                                      i / job->kv->n_head_kv + 1);
+        struct state whole, part;
+        part_of(job, i * job->splits, &whole);
+        for (int s = 1; s < job->splits; s++) {
+            part_of(job, i * job->splits + s, &part);
+            add_part(job, &piece, &part, &whole);
+        }
+        put_result(job, &piece, &whole);
+    }
+}
+
+/* Positions are split where blocks are single tokens and the pieces would be few. */
+static void cut(struct job *job, int n_threads)
+{
+    int n_tokens = job->call->batch->n_tokens, longest = 0, pieces;
+    job->tokens = tokens_of_block(job->group);
+    job->splits = 1;
+    for (int t = 0; t < n_tokens; t++)
+        longest = job->call->batch->pos[t] > longest ? job->call->batch->pos[t] : longest;
+    if (n_tokens * job->kv->n_head_kv < n_threads * PIECES_PER_THREAD && longest >= 4 * KV_PAGE) {
+        pieces = n_tokens * job->kv->n_head_kv;
+        job->tokens = 1;
+        job->splits = n_threads * PIECES_PER_THREAD / pieces;
+    }
+    job->blocks = (n_tokens + job->tokens - 1) / job->tokens;
+}
+
+void attention_run(const struct op_call *call, const struct cpu_scratch *scratch,
+                   const struct float_kernels *kernels)
 {
     struct job job = {.call = call,
                       .params = &call->op->p.attention,
                       .kv = &call->op->in[1]->kv,
-                      .bytes = scratch->bytes,
-                      .thread_bytes = lay_out(call->op, NULL, NULL)};
+                      .kernels = kernels,
+                      .bytes = scratch->bytes};
+    struct local local;
+    int n_threads = pool_threads(scratch->pool);
     job.group = job.params->n_head / job.kv->n_head_kv;
-    job.blocks = (call->batch->n_tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
-    pool_run(scratch->pool, run_piece, &job, job.blocks * job.kv->n_head_kv);
+    job.parts = job.bytes + local_layout(call->op, NULL, &local) * (uint64_t)n_threads;
+    cut(&job, n_threads);
+    int64_t work = (int64_t)call->batch->n_tokens * (call->batch->pos[0] + 1) * job.params->n_head *
+                   (job.kv->k_dim + job.kv->v_dim);
+    pool_run(work < 1 << 17 ? NULL : scratch->pool, run_piece, &job,
+             job.blocks * job.kv->n_head_kv * job.splits);
+    if (job.splits > 1)
+        join_parts(&job);
 }
-
-const struct cpu_op cpu_op_attention_scalar = {
-    .name = "attention_scalar",
-    .kind = OP_ATTENTION,
-    .level = CPU_SCALAR,
-    .scratch_bytes = scratch_bytes,
-    .run = run,
-};

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cpu/cpu_check.h"
 #include "cpu/cpu_op.h"
+#include "op/fuse.h"
 #include "plan/memmap.h"
 
 enum { ALIGN = 64 };
@@ -78,6 +79,17 @@ static enum hth_status prepare(struct cpu_exec *exec)
     if (!exec->scratch)
         return log_fail_memory(exec->log, "the scratch memory of a batch", exec->scratch_bytes);
     return HTH_OK;
+}
+
+static bool has_row(void *user, const struct op *op)
+{
+    (void)user;
+    return cpu_op_select(op, NULL) != NULL;
+}
+
+enum hth_status cpu_fuse(struct graph *graph)
+{
+    return fuse_graph(graph, FUSE_ALL, has_row, NULL);
 }
 
 enum hth_status cpu_exec_create(struct cpu_exec **out, const struct graph *graph,

@@ -18,6 +18,9 @@ struct cpu_exec_options {
     bool check;      /* compare every op with its reference; the first that differs is logged */
 };
 
+/* Rewrites a graph with what the CPU does at once (op/fuse.h), for cpu_exec_create. */
+HTH_MUST_CHECK cpu_fuse(struct graph *graph);
+
 /* Prepares to run `graph`, which must outlive the executor. After this, running allocates nothing
  * (but with `check`). */
 HTH_MUST_CHECK cpu_exec_create(struct cpu_exec **out, const struct graph *graph,

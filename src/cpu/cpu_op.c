@@ -17,8 +17,8 @@ const struct cpu_op *cpu_op_select(const struct op *op, const char *forced_name)
     const struct cpu_op *best = NULL;
     for (size_t i = 0; cpu_op_list[i]; i++) {
         const struct cpu_op *row = cpu_op_list[i];
-        if (row->kind != op->kind || !op_has_layout(op, row->layout) ||
-            (row->fits && !row->fits(op)))
+        if (row->kind != op->kind || !cpu_level_wanted(row->level) ||
+            !op_has_layout(op, row->layout) || (row->fits && !row->fits(op)))
             continue;
         if (forced_name ? strcmp(row->name, forced_name) == 0 : !best || row->level > best->level)
             best = row;

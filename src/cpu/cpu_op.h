@@ -2,16 +2,15 @@
  * cpu_op.h — one row per CPU kernel: which op, which level of the instruction set, when it fits.
  *
  * Rows are constants `const struct cpu_op cpu_op_<name> = {` in the files of this folder (the build
- * lists them); the highest level that fits wins. A kernel is called once per op and shares the work
- * out over the pool itself. Constants: any thread.
+ * lists them); the highest level that fits and that the processor has wins. A kernel is called once
+ * per op and shares the work out over the pool itself. Constants: any thread.
  */
 #ifndef CPU_CPU_OP_H
 #define CPU_CPU_OP_H
 
 #include "base/pool.h"
+#include "cpu/level.h"
 #include "op/op_def.h"
-
-enum cpu_level { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_NEON };
 
 /* What a kernel may use while it runs. */
 struct cpu_scratch {
@@ -30,10 +29,11 @@ struct cpu_op {
     void (*run)(const struct op_call *call, const struct cpu_scratch *scratch);
 };
 
-/* The best row for an op, or the one of that name; NULL if none fits. */
+/* The best row for an op, or the one of that name; NULL if none fits. Rows of levels that are not
+ * wanted here (level.h) do not count. */
 const struct cpu_op *cpu_op_select(const struct op *op, const char *forced_name);
 
-/* Row by index for tests and listings; NULL past the end. */
+/* Row by index for tests and listings, rows that cannot run here included; NULL past the end. */
 const struct cpu_op *cpu_op_at(size_t index);
 
 #endif

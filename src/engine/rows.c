@@ -152,8 +152,11 @@ static enum hth_status list_program(struct lister *l, struct graph *graph,
     return status;
 }
 
-static enum hth_status list_cpu(struct lister *l, const struct graph *graph)
+static enum hth_status list_cpu(struct lister *l, struct graph *graph)
 {
+    enum hth_status fused = cpu_fuse(graph);
+    if (fused)
+        return fused;
     for (size_t i = 0; i < graph->n_ops; i++) {
         const struct cpu_op *kernel = cpu_op_select(graph->ops[i], NULL);
         if (!kernel)
@@ -326,6 +329,8 @@ enum hth_status session_step_info(struct hth_session *session, int n_tokens, str
     struct graph graph;
     enum hth_status status =
         model_build(session->model->model, &graph, n_tokens, 1, session->kv_geom);
+    if (status == HTH_OK && !session->gpu)
+        status = cpu_fuse(&graph);
     for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++) {
         const struct op *op = graph.ops[i];
         out->weight_bytes += op_def_of(op->kind)->cost(op, 0).weight_bytes;

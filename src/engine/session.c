@@ -79,6 +79,8 @@ static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int
     if (bucket->exec)
         return HTH_OK;
     enum hth_status status = build_part(session, SPLIT_HOST, &bucket->graph, n_tokens, n_outputs);
+    if (status == HTH_OK)
+        status = cpu_fuse(&bucket->graph);
     struct cpu_exec_options options = {.pool = session->model->pool,
                                        .float_only = session->opt.float_only};
     if (status == HTH_OK)

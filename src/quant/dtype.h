@@ -19,6 +19,13 @@
 #include "base/str.h"
 #include "quant/q8_act.h"
 
+/* Weights as integer products take them: x = scale × q + min, one scale (and min) per sub-block. */
+struct int_form {
+    int8_t *q;    /* as many as weights */
+    float *scale; /* one per sub_elems weights */
+    float *min;   /* likewise; only formats with `has_min` write here */
+};
+
 struct dtype {
     const char *name;     /* "Q4_K", as the field writes it */
     const char *shader;   /* stem of its header in shaders/quant, "q4_k"; NULL: none */
@@ -35,12 +42,17 @@ struct dtype {
      * mean square error low. NULL where hearth cannot write the format. */
     void (*encode)(const float *values, void *blocks, size_t n);
 
-    /* Dot product of `n` weights with activations quantized to Q8 blocks (quant/q8_act.h), integer
-     * inside a block; the definition of the integer form of this format. NULL: float only. */
-    float (*dot_q8)(const void *blocks, const struct q8_act *act, size_t n);
+    /* The integer form of `n` weights (a multiple of block_elems and of 32), for products with
+     * activations in signed bytes (quant/q8_act.h); `decode` gives the same numbers but for
+     * rounding. NULL: float only. */
+    void (*to_int)(const void *blocks, const struct int_form *out, size_t n);
+    uint32_t sub_elems; /* weights per scale of that form, 16 or 32 */
+    bool has_min;
 };
 
-extern const struct dtype dtype_f32, dtype_f16, dtype_i32, dtype_q8_0;
+/* Those that code names; all others are found by name or number. */
+extern const struct dtype dtype_f32, dtype_f16, dtype_bf16, dtype_i32, dtype_q4_0, dtype_q4_1,
+    dtype_q8_0, dtype_q4_k, dtype_q5_k, dtype_q6_k;
 
 /* By GGUF number, or by name without regard to case; NULL if unknown. */
 const struct dtype *dtype_by_id(uint32_t gguf_id);
@@ -54,6 +66,11 @@ static inline uint64_t dtype_row_bytes(const struct dtype *type, uint64_t n)
 {
     return n / type->block_elems * type->block_bytes;
 }
+
+/* Dot product of `n` weights (a multiple of block_elems and of 32) of a type that has an integer
+ * form with activations in signed bytes, integer inside a sub-block: the definition. */
+float dtype_dot_q8(const struct dtype *type, const void *blocks, const struct q8_act *act,
+                   size_t n);
 
 static inline bool dtype_is_block(const struct dtype *type)
 {

@@ -32,9 +32,9 @@ static void decode(const void *blocks, float *out, size_t n)
     super_decode(&format, blocks, out, n);
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
-    return super_dot(&format, blocks, act, n);
+    super_to_int(&format, blocks, out, n);
 }
 
 const struct dtype dtype_iq3_xxs = {
@@ -44,5 +44,6 @@ const struct dtype dtype_iq3_xxs = {
     .block_elems = SUPER_ELEMS,
     .block_bytes = BYTES,
     .decode = decode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .to_int = to_int,
 };

@@ -62,24 +62,22 @@ static void encode(const float *values, void *blocks, size_t n)
         encode_block(values + b * ELEMS, (uint8_t *)blocks + b * BYTES);
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0;
-        for (int j = 0; j < SUBS; j++, act++) {
+    int8_t *restrict q = out->q;
+    float *scale = out->scale;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in);
+        for (int j = 0; j < SUBS; j++) {
             const uint8_t *codes = in + QUANTS + j * 16;
-            int dot = 0;
+            *scale++ = d * (float)scale_at(in, j);
             for (int i = 0; i < 16; i++) {
-                dot += codebook_iq4[codes[i] & 15] * act->q[i];
-                dot += codebook_iq4[codes[i] >> 4] * act->q[i + 16];
+                q[j * SUB + i] = codebook_iq4[codes[i] & 15];
+                q[j * SUB + i + 16] = codebook_iq4[codes[i] >> 4];
             }
-            scaled += act->d * (float)(scale_at(in, j) * dot);
         }
-        sum += load_f16(in) * scaled;
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_iq4_xs = {
@@ -90,5 +88,6 @@ const struct dtype dtype_iq4_xs = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .to_int = to_int,
 };

@@ -80,19 +80,17 @@ static void encode(const float *values, void *blocks, size_t n)
         encode_block(values + b * ELEMS, (uint8_t *)blocks + b * BYTES);
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        int dot = 0;
+    int8_t *restrict q = out->q;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        out->scale[b] = half_scale(in[0]);
         for (int i = 0; i < 16; i++) {
-            dot += codebook_e2m1[in[1 + i] & 15] * act[b].q[i];
-            dot += codebook_e2m1[in[1 + i] >> 4] * act[b].q[i + 16];
+            q[i] = codebook_e2m1[in[1 + i] & 15];
+            q[i + 16] = codebook_e2m1[in[1 + i] >> 4];
         }
-        sum += half_scale(in[0]) * (act[b].d * (float)dot);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_mxfp4 = {
@@ -103,5 +101,6 @@ const struct dtype dtype_mxfp4 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .to_int = to_int,
 };

@@ -36,23 +36,20 @@ static void decode(const void *blocks, float *out, size_t n)
         }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES)
+    int8_t *restrict q = out->q;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
         for (int j = 0; j < SUBS; j++) {
             const uint8_t *codes = in + SUBS + j * 8;
-            const struct q8_act *a = &act[b * 2 + (size_t)j / 2];
-            const int8_t *q = a->q + j % 2 * SUB;
-            int dot = 0;
+            out->scale[b * SUBS + (size_t)j] = half_scale(in[j]);
             for (int i = 0; i < 8; i++) {
-                dot += codebook_e2m1[codes[i] & 15] * q[i];
-                dot += codebook_e2m1[codes[i] >> 4] * q[i + 8];
+                q[j * SUB + i] = codebook_e2m1[codes[i] & 15];
+                q[j * SUB + i + 8] = codebook_e2m1[codes[i] >> 4];
             }
-            sum += half_scale(in[j]) * (a->d * (float)dot);
         }
-    return (float)sum;
+    }
 }
 
 const struct dtype dtype_nvfp4 = {
@@ -62,5 +59,6 @@ const struct dtype dtype_nvfp4 = {
     .block_elems = ELEMS,
     .block_bytes = BYTES,
     .decode = decode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .to_int = to_int,
 };

@@ -53,28 +53,20 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0, offset = 0;
-        for (int r = 0; r < 8; r++, act++) {
-            uint8_t q[32];
-            int dot[2] = {0}, total[2] = {0};
-            unpack_run(in, r, q);
-            for (int half = 0; half < 2; half++)
-                for (int i = half * SUB; i < half * SUB + SUB; i++) {
-                    dot[half] += q[i] * act->q[i];
-                    total[half] += act->q[i];
-                }
-            int low = in[2 * r], high = in[2 * r + 1];
-            scaled += act->d * (float)((low & 15) * dot[0] + (high & 15) * dot[1]);
-            offset += act->d * (float)((low >> 4) * total[0] + (high >> 4) * total[1]);
+    int8_t *restrict q = out->q;
+    float *scale = out->scale, *min = out->min;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in + D), dmin = load_f16(in + D + 2);
+        for (int j = 0; j < ELEMS / SUB; j++) {
+            *scale++ = d * (float)(in[j] & 15);
+            *min++ = -(dmin * (float)(in[j] >> 4));
         }
-        sum += load_f16(in + D) * scaled - load_f16(in + D + 2) * offset;
+        for (int r = 0; r < 8; r++)
+            unpack_run(in, r, (uint8_t *)q + r * 32);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q2_k = {
@@ -85,5 +77,7 @@ const struct dtype dtype_q2_k = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .has_min = true,
+    .to_int = to_int,
 };

@@ -86,27 +86,20 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0;
-        int8_t scale[SUBS];
-        unpack_scales(in + SCALES, scale);
-        for (int r = 0; r < 8; r++, act++) {
-            int8_t q[32];
-            int low = 0, high = 0;
-            unpack_run(in, r, q);
-            for (int i = 0; i < SUB; i++) {
-                low += q[i] * act->q[i];
-                high += q[i + SUB] * act->q[i + SUB];
-            }
-            scaled += act->d * (float)(scale[2 * r] * low + scale[2 * r + 1] * high);
-        }
-        sum += load_f16(in + D) * scaled;
+    int8_t *restrict q = out->q;
+    float *scale = out->scale;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in + D);
+        int8_t scales[SUBS];
+        unpack_scales(in + SCALES, scales);
+        for (int j = 0; j < SUBS; j++)
+            *scale++ = d * (float)scales[j];
+        for (int r = 0; r < 8; r++)
+            unpack_run(in, r, q + r * 32);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q3_k = {
@@ -117,5 +110,6 @@ const struct dtype dtype_q3_k = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .to_int = to_int,
 };

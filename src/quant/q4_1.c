@@ -35,20 +35,18 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        const int8_t *q = act[b].q;
-        int dot = 0;
+    int8_t *restrict q = out->q;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        out->scale[b] = load_f16(in);
+        out->min[b] = load_f16(in + 2);
         for (int i = 0; i < 16; i++) {
-            dot += (in[4 + i] & 15) * q[i];
-            dot += (in[4 + i] >> 4) * q[i + 16];
+            q[i] = (int8_t)(in[4 + i] & 15);
+            q[i + 16] = (int8_t)(in[4 + i] >> 4);
         }
-        sum += load_f16(in) * act[b].d * (float)dot + load_f16(in + 2) * act[b].sum;
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q4_1 = {
@@ -59,5 +57,7 @@ const struct dtype dtype_q4_1 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .has_min = true,
+    .to_int = to_int,
 };

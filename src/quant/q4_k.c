@@ -43,28 +43,25 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, act += 8) {
-        uint8_t scale[8], min[8];
-        k_scales_unpack(in + 4, scale, min);
-        float scaled = 0, offset = 0;
-        for (int j = 0; j < 8; j += 2) {
-            const uint8_t *quants = in + QUANTS + j * 16;
-            int dot0 = 0, dot1 = 0;
-            for (int i = 0; i < 32; i++) {
-                dot0 += (quants[i] & 15) * act[j].q[i];
-                dot1 += (quants[i] >> 4) * act[j + 1].q[i];
-            }
-            scaled += act[j].d * (float)(scale[j] * dot0);
-            scaled += act[j + 1].d * (float)(scale[j + 1] * dot1);
-            offset += act[j].sum * (float)min[j] + act[j + 1].sum * (float)min[j + 1];
+    int8_t *restrict q = out->q;
+    float *scale = out->scale, *min = out->min;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in), dmin = load_f16(in + 2);
+        uint8_t scales[8], mins[8];
+        k_scales_unpack(in + 4, scales, mins);
+        for (int j = 0; j < 8; j++) {
+            *scale++ = d * (float)scales[j];
+            *min++ = -(dmin * (float)mins[j]);
         }
-        sum += load_f16(in) * scaled - load_f16(in + 2) * offset;
+        for (int j = 0; j < 4; j++)
+            for (int i = 0; i < 32; i++) {
+                q[j * 64 + i] = (int8_t)(in[QUANTS + j * 32 + i] & 15);
+                q[j * 64 + i + 32] = (int8_t)(in[QUANTS + j * 32 + i] >> 4);
+            }
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q4_k = {
@@ -75,5 +72,7 @@ const struct dtype dtype_q4_k = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .has_min = true,
+    .to_int = to_int,
 };

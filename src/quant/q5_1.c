@@ -49,19 +49,15 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        int8_t q[ELEMS];
-        int dot = 0;
+    int8_t *restrict q = out->q;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        out->scale[b] = load_f16(in);
+        out->min[b] = load_f16(in + 2);
         unpack(in, q);
-        for (int i = 0; i < ELEMS; i++)
-            dot += q[i] * act[b].q[i];
-        sum += load_f16(in) * act[b].d * (float)dot + load_f16(in + 2) * act[b].sum;
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q5_1 = {
@@ -72,5 +68,7 @@ const struct dtype dtype_q5_1 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .has_min = true,
+    .to_int = to_int,
 };

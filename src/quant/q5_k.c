@@ -59,28 +59,22 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, act += 8) {
-        uint8_t scale[8], min[8], q[64];
-        k_scales_unpack(in + 4, scale, min);
-        float scaled = 0, offset = 0;
-        for (int j = 0; j < 8; j += 2) {
-            int dot0 = 0, dot1 = 0;
-            unpack_pair(in, j, q);
-            for (int i = 0; i < 32; i++) {
-                dot0 += q[i] * act[j].q[i];
-                dot1 += q[i + 32] * act[j + 1].q[i];
-            }
-            scaled += act[j].d * (float)(scale[j] * dot0);
-            scaled += act[j + 1].d * (float)(scale[j + 1] * dot1);
-            offset += act[j].sum * (float)min[j] + act[j + 1].sum * (float)min[j + 1];
+    int8_t *restrict q = out->q;
+    float *scale = out->scale, *min = out->min;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in), dmin = load_f16(in + 2);
+        uint8_t scales[8], mins[8];
+        k_scales_unpack(in + 4, scales, mins);
+        for (int j = 0; j < 8; j++) {
+            *scale++ = d * (float)scales[j];
+            *min++ = -(dmin * (float)mins[j]);
         }
-        sum += load_f16(in) * scaled - load_f16(in + 2) * offset;
+        for (int j = 0; j < 8; j += 2)
+            unpack_pair(in, j, (uint8_t *)q + j * 32);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q5_k = {
@@ -91,5 +85,7 @@ const struct dtype dtype_q5_k = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .has_min = true,
+    .to_int = to_int,
 };

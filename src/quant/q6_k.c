@@ -77,28 +77,18 @@ static void encode(const float *values, void *blocks, size_t n)
         encode_block(values + b * ELEMS, (uint8_t *)blocks + b * BYTES);
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        float scaled = 0;
-        for (int half = 0; half < 2; half++) {
-            const int8_t *scale = (const int8_t *)in + SCALES + half * 8;
-            int8_t q[128];
-            unpack_half(in, half, q);
-            for (int j = 0; j < 4; j++, act++) {
-                int dot0 = 0, dot1 = 0;
-                for (int i = 0; i < SUB; i++) {
-                    dot0 += q[j * 32 + i] * act->q[i];
-                    dot1 += q[j * 32 + 16 + i] * act->q[16 + i];
-                }
-                scaled += act->d * (float)(scale[2 * j] * dot0 + scale[2 * j + 1] * dot1);
-            }
-        }
-        sum += load_f16(in + D) * scaled;
+    int8_t *restrict q = out->q;
+    float *scale = out->scale;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        float d = load_f16(in + D);
+        for (int j = 0; j < SUBS; j++)
+            *scale++ = d * (float)(int8_t)in[SCALES + j];
+        unpack_half(in, 0, q);
+        unpack_half(in, 1, q + 128);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q6_k = {
@@ -109,5 +99,6 @@ const struct dtype dtype_q6_k = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .to_int = to_int,
 };

@@ -2,6 +2,7 @@
 #include "quant/dtype.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "quant/block.h"
 #include "quant/fit.h"
@@ -34,21 +35,14 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
     const uint8_t *in = blocks;
-    double sum = 0;
-    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES) {
-        /* A pointer, not a cast of each byte: gcc 12 loses such a cast where it finds VNNI's
-         * unsigned-by-signed product (-O3 -march=native on Zen 4; the tests of this format fail).
-         */
-        const int8_t *q = (const int8_t *)in + 2;
-        int dot = 0;
-        for (int i = 0; i < ELEMS; i++)
-            dot += q[i] * act[b].q[i];
-        sum += load_f16(in) * act[b].d * (float)dot;
+    int8_t *restrict q = out->q;
+    for (size_t b = 0; b < n / ELEMS; b++, in += BYTES, q += ELEMS) {
+        out->scale[b] = load_f16(in);
+        memcpy(q, in + 2, ELEMS);
     }
-    return (float)sum;
 }
 
 const struct dtype dtype_q8_0 = {
@@ -59,5 +53,6 @@ const struct dtype dtype_q8_0 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 32,
+    .to_int = to_int,
 };

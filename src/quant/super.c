@@ -1,5 +1,7 @@
 #include "quant/super.h"
 
+#include <string.h>
+
 void super_decode(const struct super_format *format, const uint8_t *blocks, float *out, size_t n)
 {
     for (size_t b = 0; b < n / SUPER_ELEMS; b++, blocks += format->bytes, out += SUPER_ELEMS) {
@@ -10,24 +12,14 @@ void super_decode(const struct super_format *format, const uint8_t *blocks, floa
     }
 }
 
-float super_dot(const struct super_format *format, const uint8_t *blocks, const struct q8_act *act,
-                size_t n)
+void super_to_int(const struct super_format *format, const uint8_t *blocks,
+                  const struct int_form *out, size_t n)
 {
-    double sum = 0;
     for (size_t b = 0; b < n / SUPER_ELEMS; b++, blocks += format->bytes) {
         struct super s;
-        float scaled = 0;
         format->unpack(blocks, &s);
-        for (int j = 0; j < SUPER_ELEMS / Q8_ACT_ELEMS; j++, act++) {
-            const int8_t *q = s.q + j * Q8_ACT_ELEMS;
-            int low = 0, high = 0;
-            for (int i = 0; i < SUPER_SUB; i++) {
-                low += q[i] * act->q[i];
-                high += q[SUPER_SUB + i] * act->q[SUPER_SUB + i];
-            }
-            scaled += act->d * (float)(s.scale[2 * j] * low + s.scale[2 * j + 1] * high);
-        }
-        sum += s.d * scaled;
+        memcpy(out->q + b * SUPER_ELEMS, s.q, SUPER_ELEMS);
+        for (size_t j = 0; j < SUPER_ELEMS / SUPER_SUB; j++)
+            out->scale[b * (SUPER_ELEMS / SUPER_SUB) + j] = s.d * (float)s.scale[j];
     }
-    return (float)sum;
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant/q8_act.h"
+#include "quant/dtype.h"
 
 enum { SUPER_ELEMS = 256, SUPER_SUB = 16 };
 
@@ -28,8 +28,8 @@ struct super_format {
 /* Decodes n (a multiple of 256) weights. */
 void super_decode(const struct super_format *format, const uint8_t *blocks, float *out, size_t n);
 
-/* Their dot product with activations; integer within each block of those. */
-float super_dot(const struct super_format *format, const uint8_t *blocks, const struct q8_act *act,
-                size_t n);
+/* Their integer form. */
+void super_to_int(const struct super_format *format, const uint8_t *blocks,
+                  const struct int_form *out, size_t n);
 
 #endif

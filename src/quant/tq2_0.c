@@ -42,9 +42,9 @@ static void encode(const float *values, void *blocks, size_t n)
     }
 }
 
-static float dot_q8(const void *blocks, const struct q8_act *act, size_t n)
+static void to_int(const void *blocks, const struct int_form *out, size_t n)
 {
-    return super_dot(&format, blocks, act, n);
+    super_to_int(&format, blocks, out, n);
 }
 
 const struct dtype dtype_tq2_0 = {
@@ -55,5 +55,6 @@ const struct dtype dtype_tq2_0 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
-    .dot_q8 = dot_q8,
+    .sub_elems = 16,
+    .to_int = to_int,
 };

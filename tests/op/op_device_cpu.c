@@ -45,12 +45,21 @@ static const char *row_name(size_t row)
     return name;
 }
 
+/* Rows of the matmul family have an integer form where a matrix has one. */
+static bool takes_integers(const struct op *op)
+{
+    const struct tensor *w = op->in[op->kind == OP_MATMUL_QKV ? 1 : 0];
+    bool matmul = op->kind == OP_MATMUL || op->kind == OP_MATMUL_QKV || op->kind == OP_MATMUL_GLU;
+    return matmul && w->dtype->to_int;
+}
+
 static bool fits(size_t row, const struct op *op)
 {
     const struct cpu_op *kernel = cpu_op_at(row / 2);
-    if (kernel->kind != op->kind || (kernel->fits && !kernel->fits(op)))
+    if (kernel->kind != op->kind || !cpu_level_runs(kernel->level) ||
+        (kernel->fits && !kernel->fits(op)))
         return false;
-    return !is_integer(row) || (op->kind == OP_MATMUL && op->in[0]->dtype->dot_q8);
+    return !is_integer(row) || takes_integers(op);
 }
 
 static enum op_precision precision(size_t row, const struct op *op)

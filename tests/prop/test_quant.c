@@ -256,7 +256,7 @@ static void check_dot(const struct dtype *type, const uint8_t *blocks, const flo
                       size_t n)
 {
     double scale, want = dot_in_double(weights, act, n, &scale);
-    double got = type->dot_q8(blocks, act, n);
+    double got = dtype_dot_q8(type, blocks, act, n);
     if (!(fabs(got - want) <= 3e-7 * scale))
         fail_msg("%s, n = %zu: %.9g, should be %.9g within %.3g", type->name, n, got, want,
                  3e-7 * scale);
@@ -269,7 +269,7 @@ TEST(integer_dot_is_dot_of_decoded)
     for (size_t k = 0; dtype_at(k); k++)
         for (size_t c = 0; c < ARRAY_LEN(lengths); c++) {
             const struct dtype *type = dtype_at(k);
-            if (!type->encode || !type->dot_q8)
+            if (!type->encode || !type->to_int)
                 continue;
             for (size_t i = 0; i < lengths[c]; i++)
                 values[i] = 0.1f * rng_normal(&rng) * (1 + (float)(i % 7)) - 0.05f;
@@ -287,7 +287,7 @@ TEST(integer_dot_of_random_blocks)
     for (size_t k = 0; dtype_at(k); k++)
         for (int repeat = 0; repeat < 200; repeat++) {
             const struct dtype *type = dtype_at(k);
-            if (!type->dot_q8)
+            if (!type->to_int)
                 continue;
             size_t size = dtype_row_bytes(type, 256);
             bool usable = false;

@@ -41,7 +41,7 @@ TEST(facts_of_the_types)
         assert_int_equal(dtype_row_bytes(type, 512), 512 / facts[i].elems * facts[i].bytes);
         assert_int_equal(type->decode == NULL, type->is_integer);
         if (type->is_integer)
-            assert_true(!type->shader && !type->encode && !type->dot_q8);
+            assert_true(!type->shader && !type->encode && !type->to_int);
     }
 }
 
@@ -396,9 +396,9 @@ TEST(integer_dot_by_hand)
         x[i] = 3;
     }
     q8_act_quantize(x, &act, 32);
-    assert_true(fabsf(dtype_q8_0.dot_q8(block, &act, 32) - 2 * 3 * 528.0f) < 1e-3f);
-    assert_true(dtype_q8_0.dot_q8(block, &act, 0) == 0);
+    assert_true(fabsf(dtype_dot_q8(&dtype_q8_0, block, &act, 32) - 2 * 3 * 528.0f) < 1e-3f);
+    assert_true(dtype_dot_q8(&dtype_q8_0, block, &act, 0) == 0);
     x[0] = NAN;
     q8_act_quantize(x, &act, 32);
-    assert_true(isnan(dtype_q8_0.dot_q8(block, &act, 32)));
+    assert_true(isnan(dtype_dot_q8(&dtype_q8_0, block, &act, 32)));
 }

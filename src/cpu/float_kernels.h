@@ -1,0 +1,66 @@
+/*
+ * float_kernels.h — what a level of the instruction set brings to ops in float: a table of small
+ * kernels, all but the reading of halves compiled from one body (float_body.h).
+ *
+ * Owns nothing. Any thread.
+ */
+#ifndef CPU_FLOAT_KERNELS_H
+#define CPU_FLOAT_KERNELS_H
+
+#include "op/op_def.h"
+
+enum { TILE_MAX = 6 }; /* rows of a tile */
+
+/* y[i][j] (+)= Σ_l a[i][l] × b[l][j]: n rows of `width` columns. */
+struct float_tile {
+    const float *const *a;
+    int64_t a_step; /* from l to l + 1 */
+    const float *b;
+    float *y;
+    int64_t k, b_stride, y_stride;
+    int n, width; /* at most TILE_MAX; 8, 16 or the level's `width` */
+    bool first;   /* put, do not add */
+};
+
+/* Online softmax of columns (Milakov & Gimelshein 2018, arXiv:1805.02867): n more scores each. */
+struct softmax_columns {
+    float *scores; /* [n][stride] → exp(score − max) */
+    int n, stride; /* stride: columns, a multiple of 8 */
+    float *max, *total;
+    float *shrink; /* what was summed before is to be multiplied by */
+};
+
+struct float_kernels {
+    int width; /* of the widest tile */
+    void (*tile)(const struct float_tile *tile);
+    float (*dot)(const float *a, const float *b, int64_t n);
+    void (*softmax)(const struct softmax_columns *columns);
+    void (*glu)(enum glu_kind kind, const float *const gate_up[2], float *y, int64_t n);
+    /* F16 and BF16 to float, quicker than the format's own decode; NULL: that one. */
+    void (*decode_f16)(const void *in, float *out, size_t n);
+    void (*decode_bf16)(const void *in, float *out, size_t n);
+};
+
+/* Decodes n elements with the level's kernel, if it has one for the type. */
+static inline void float_decode(const struct float_kernels *kernels, const struct dtype *type,
+                                const void *in, float *out, size_t n)
+{
+    if (type == &dtype_f16 && kernels->decode_f16)
+        kernels->decode_f16(in, out, n);
+    else if (type == &dtype_bf16 && kernels->decode_bf16)
+        kernels->decode_bf16(in, out, n);
+    else
+        type->decode(in, out, n);
+}
+
+extern const struct float_kernels float_kernels_scalar;
+
+/* Attention and GLU with the kernels of a level; what their rows have as scratch_bytes and run. */
+struct cpu_scratch;
+size_t attention_scratch_bytes(const struct op *op, int n_threads);
+void attention_run(const struct op_call *call, const struct cpu_scratch *scratch,
+                   const struct float_kernels *kernels);
+void glu_run(const struct op_call *call, const struct cpu_scratch *scratch,
+             const struct float_kernels *kernels);
+
+#endif
