@@ -190,7 +190,7 @@ static ATTR_INLINE void quantize_block(const float *x, const struct act *out, in
     }
     float max = 0;
     for (int i = 0; i < LANES; i++)
-        max = largest[i] <= max ? max : largest[i]; /* a NaN stays */
+        max = largest[i] <= max || max != max ? max : largest[i]; /* a NaN stays */
     bool finite = max <= 0x1.fffffep127f;
     float d = max / 127.0f, inverse = finite && d >= 0x1p-126f ? 1.0f / d : 0;
     ivec total = {0};
