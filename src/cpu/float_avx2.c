@@ -2,6 +2,7 @@
 
 #define LANES 8
 #define WIDTH 16
+#include "base/half.h"
 #include "cpu/float_body.h"
 #include "cpu/levels_avx2.h"
 
@@ -23,10 +24,8 @@ static void decode_bf16(const void *in, float *out, size_t n)
         __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(halves + i)));
         _mm256_storeu_si256((void *)(out + i), _mm256_slli_epi32(words, 16));
     }
-    for (; i < n; i++) {
-        uint32_t bits = (uint32_t)halves[i] << 16;
-        memcpy(out + i, &bits, sizeof bits);
-    }
+    for (; i < n; i++)
+        out[i] = bf16_to_f32(halves[i]);
 }
 
 const struct float_kernels float_kernels_avx2 = {

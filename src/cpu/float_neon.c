@@ -2,6 +2,7 @@
 
 #define LANES 4
 #define WIDTH 16
+#include "base/half.h"
 #include "cpu/float_body.h"
 #include "cpu/levels_neon.h"
 
@@ -21,10 +22,8 @@ static void decode_bf16(const void *in, float *out, size_t n)
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
         vst1q_f32(out + i, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(halves + i), 16)));
-    for (; i < n; i++) {
-        uint32_t bits = (uint32_t)halves[i] << 16;
-        memcpy(out + i, &bits, sizeof bits);
-    }
+    for (; i < n; i++)
+        out[i] = bf16_to_f32(halves[i]);
 }
 
 const struct float_kernels float_kernels_neon = {

@@ -222,11 +222,6 @@ static uint32_t devices_by_weight(const struct split *split, const struct op *op
     return 0;
 }
 
-static bool is_one(uint32_t devices)
-{
-    return (devices & (devices - 1)) == 0;
-}
-
 /* Where the first reader of what an op makes has its matrix; 0: it has none, or on both. */
 static uint32_t devices_of_reader(const struct split *split, const struct graph *graph,
                                   size_t index)
@@ -236,7 +231,7 @@ static uint32_t devices_of_reader(const struct split *split, const struct graph 
         for (int k = 0; k < OP_MAX_IN; k++)
             if (graph->ops[i]->in[k] && tensor_base(graph->ops[i]->in[k], NULL) == made) {
                 uint32_t devices = devices_by_weight(split, graph->ops[i]);
-                return is_one(devices) ? devices : 0;
+                return partition_is_one(devices) ? devices : 0;
             }
     return 0;
 }
@@ -254,7 +249,7 @@ static uint32_t devices_of_op(const struct split *split, const struct graph *gra
         found = devices_of_reader(split, graph, index);
     for (int i = 0; i < OP_MAX_IN && !found; i++) {
         uint32_t makers = op->in[i] ? makers_of(graph, devices, index, op->in[i]) : 0;
-        found = in_parts || is_one(makers) ? makers : 0;
+        found = in_parts || partition_is_one(makers) ? makers : 0;
     }
     return found ? found : 1u << SPLIT_HOST;
 }

@@ -34,11 +34,6 @@ static int *coming_from(const struct splitter *s, const struct tensor *tensor, i
     return &s->coming[at(s, tensor, device) * (size_t)s->opt->n_devices + (size_t)maker];
 }
 
-static bool is_one(uint32_t devices)
-{
-    return (devices & (devices - 1)) == 0;
-}
-
 static enum hth_status fail_memory(struct splitter *s)
 {
     return log_fail_memory(s->whole->log, "the parts of a graph", s->whole->arena.used_bytes);
@@ -220,7 +215,7 @@ static struct tensor *bring(struct splitter *s, const struct tensor *tensor, int
                             enum meeting how)
 {
     const struct tensor *base = tensor_base(tensor, NULL);
-    bool whole = how == TAKES && !is_one(s->makers[base->id]);
+    bool whole = how == TAKES && !partition_is_one(s->makers[base->id]);
     struct tensor **there = &(whole ? s->sums : s->here)[at(s, tensor, device)];
     struct graph *graph = &s->out->graphs[device];
     if (*there || graph->status != HTH_OK)

@@ -39,6 +39,12 @@ struct partition_options {
     const uint32_t *devices; /* [graph->n_ops]: a bit for each device that runs the op */
 };
 
+/* Of bits of devices: is it one, or none? */
+static inline bool partition_is_one(uint32_t devices)
+{
+    return (devices & (devices - 1)) == 0;
+}
+
 /* Moves the contents of `graph` into graphs per device (also on failure: it is left empty, the
  * struct itself stays the caller's). Errors: HTH_ERROR_MEMORY, HTH_ERROR_UNSUPPORTED where two
  * devices would write one layer's cache, and what building the graph had failed with. */
