@@ -1,26 +1,10 @@
 #include "gpu/row.h"
+#include "harness/invented_gpu.h"
 #include "harness/test.h"
 
 /* Which row is the default, on invented devices: a table. */
 
-static const struct vk_caps plain = {
-    .name = "plain",
-    .kind = VK_KIND_DISCRETE,
-    .subgroup_default = 32,
-    .subgroup_min = 32,
-    .subgroup_max = 32,
-    .subgroup_ops = 0xff,
-    .int8 = true,
-    .int16 = true,
-    .storage8 = true,
-    .storage16 = true,
-    .shared_bytes = 32768,
-    .max_invocations = 1024,
-    .max_group = {1024, 1024, 64},
-    .max_groups = {65535, 65535, 65535},
-    .max_range_bytes = 1u << 30,
-    .max_chunks = VK_MAX_CHUNKS,
-};
+static const struct vk_caps plain = {INVENTED_GPU};
 
 struct device {
     bool fp16, int_dot_any, int_dot;
