@@ -78,11 +78,27 @@ void add_step(uint w, uint row, uint n, uint s, uint x_row[MAX_COLS], inout floa
         add_unit(unit[i], QUANT_STEP_UNIT(s, i), x_row, acc);
 }
 
+// Reads one word of each cache line of the workgroup's rows, in order. Lanes with rows of their own read from
+// many lines at once and then from the same ones for a while: without this they wait for each anew, as what
+// fetches ahead sees no order. The result must go into something that looks needed.
+uint touch_rows(uint w, uint row, uint n)
+{
+    uint row_bytes = a.k / QUANT_ELEMS * QUANT_BYTES, first = row - gl_LocalInvocationIndex, found = 0u;
+    uint lines = (min(ROWS * GROUP, n - first) * row_bytes) >> 6;
+    for (uint i = gl_LocalInvocationIndex; i < lines; i += GROUP)
+        found |= LOAD_U32(w, (first * row_bytes >> 2) + 16u * i);
+    return found;
+}
+
 // Each lane takes every GROUP-th step (one unit of 32 columns, or two that share scales) or, with rows of its
 // own, all; with several columns there are no registers for two units at once.
 void accumulate(uint w, uint row, uint n, uint x_row[MAX_COLS], inout float acc[MAX_ACC])
 {
     uint blocks = a.k / QUANT_ELEMS, units = (a.k + 31u) >> 5;
+    if (LANE_ROWS != 0u) {
+        uint found = touch_rows(w, row, n);
+        acc[0] = a.k == 0u ? float(found) : 0.0;
+    }
     uint first = LANE_ROWS == 0u ? gl_LocalInvocationIndex : 0u, lanes = LANE_ROWS == 0u ? GROUP : 1u;
     if (QUANT_STEP == 1 || COLS > 1u) {
         for (uint u = first; u < units; u += lanes) {

@@ -114,7 +114,8 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
 }
 
 /* Lanes with rows of their own read x once for all of them, and sum up nothing; their reads of
- * weights lie far apart. That is better where reads are not coalesced: on a CPU. */
+ * weights lie far apart. That is better where reads are not coalesced: on a CPU, whose compiler
+ * puts what finds no register on the stack. */
 static bool lanes_read_apart(const struct row_env *env, const struct op *op)
 {
     (void)op;
@@ -128,7 +129,8 @@ static void matvec_lanes_shape(const struct row_env *env, const struct op *op,
     uint32_t cols = matvec_cols(&p);
     choice->subgroup_size = row_subgroup(env->caps, 1);
     choice_set(choice, "GROUP", row_subgroup_actual(env->caps, choice->subgroup_size));
-    choice_set(choice, "ROWS", row_has_many_registers(env->caps) ? 2 : 1);
+    bool heavy = p.w[0]->dtype->block_elems > 32;
+    choice_set(choice, "ROWS", heavy || cols > 4 ? 2 : 4);
     choice_set(choice, "COLS", cols);
     choice_set(choice, "GLU", p.glu);
     choice_set(choice, "LANE_ROWS", 1);
