@@ -18,74 +18,43 @@ INLINE void prefetch(const uint8_t *p, int bytes)
         _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
 }
 
-INLINE float sum_of_16(__m512 x)
+/* Sums over the lanes of each of four vectors. */
+INLINE __m128 sums_of_16(const __m512 v[4])
 {
-    return _mm512_reduce_add_ps(x);
+    __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    __m512 c = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    __m256 d = _mm256_add_ps(_mm512_castps512_ps256(c), _mm512_extractf32x8_ps(c, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1));
 }
 
-/* Rows of a format, by what does one. */
+/* Rows of a format, by what does one and leaves its sum in lanes. */
 #define ROW_DOTS(name)                                                                             \
     static void name(const struct row_dots *dots)                                                  \
     {                                                                                              \
-        for (int r = 0; r < dots->n; r++)                                                          \
-            dots->y[r] = name##_row(dots->rows + (uint64_t)r * dots->row_bytes, dots);             \
+        for (int r = 0; r < dots->n; r += 4) {                                                     \
+            int n = dots->n - r < 4 ? dots->n - r : 4;                                             \
+            const uint8_t *rows = dots->rows + (uint64_t)r * dots->row_bytes;                      \
+            __m512 sums[4] = {0};                                                                  \
+            for (int i = 0; i < n; i++)                                                            \
+                sums[i] = name##_row(rows + (uint64_t)i * dots->row_bytes, dots);                  \
+            _mm_mask_storeu_ps(dots->y + r, (__mmask8)((1u << n) - 1), sums_of_16(sums));          \
+        }                                                                                          \
     }
 
-/* --- Q8_0 ------------------------------------------------------------------------------------- */
+/* --- blocks of 32, four at a time ------------------------------------------------------------- */
 
-INLINE __m512i two_of_32(const uint8_t *first, const uint8_t *second)
+/* A row may end within a step: what is beyond its n bytes is not read and 0. */
+INLINE __m512i load_first(const void *p, int n)
 {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)first)),
-                              _mm256_loadu_si256((const void *)second), 1);
+    if (n >= 64)
+        return _mm512_loadu_si512(p);
+    return _mm512_maskz_loadu_epi8(n > 0 ? (1ull << n) - 1 : 0, p);
 }
 
-/* Lanes 0–7 hold a, lanes 8–15 b. */
-INLINE __m512 halves_of(float a, float b)
+INLINE __m128 load_floats(const float *p, int n)
 {
-    return _mm512_insertf32x8(_mm512_set1_ps(a), _mm256_set1_ps(b), 1);
-}
-
-INLINE float q8_0_row(const uint8_t *row, const struct row_dots *dots)
-{
-    enum { BYTES = 34 };
-    const __m512i flip = _mm512_set1_epi8((char)0x80), zero = _mm512_setzero_si512();
-    __m512 sum = _mm512_setzero_ps();
-    int64_t blocks = dots->k / 32, b = 0;
-    for (; b < blocks; b += 2) {
-        bool two = b + 1 < blocks;
-        int64_t next = two ? b + 1 : b;
-        __m512i x = _mm512_maskz_loadu_epi64(two ? 0xff : 0x0f, dots->x.q + b * 32);
-        __m512i start = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, flip, x));
-        __m512 d = halves_of(dots->x.d[b], two ? dots->x.d[next] : 0);
-        const uint8_t *p = row;
-        const uint8_t *p0 = p + b * BYTES, *p1 = p + next * BYTES;
-        prefetch(p0, 68);
-        __m512i w = _mm512_xor_si512(two_of_32(p0 + 2, p1 + 2), flip);
-        __m512 dot = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, w, x));
-        __m512 scale =
-            _mm512_mul_ps(d, halves_of(_cvtsh_ss(load_u16(p0)), _cvtsh_ss(load_u16(p1))));
-        sum = _mm512_fmadd_ps(dot, scale, sum);
-    }
-    return sum_of_16(sum);
-}
-
-ROW_DOTS(q8_0)
-
-/* --- Q4_1 ------------------------------------------------------------------------------------- */
-
-/* Four blocks are 20 words: words 0, 5, 10, 15 hold d and m, those between them the quants. */
-INLINE void q4_1_four(const uint8_t *p, __m512i *quants, __m128 *d, __m128 *m)
-{
-    const __m512i at = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19);
-    const __m512i heads = _mm512_setr_epi32(0, 5, 10, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-    const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    __m512i low = _mm512_loadu_si512(p);
-    __m512i high = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + 64)));
-    *quants = _mm512_permutex2var_epi32(low, at, high);
-    __m128i words = _mm512_castsi512_si128(_mm512_permutexvar_epi32(heads, low));
-    __m256 scales = _mm256_cvtph_ps(_mm_shuffle_epi8(words, apart));
-    *d = _mm256_castps256_ps128(scales);
-    *m = _mm256_extractf128_ps(scales, 1);
+    return n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1u << n) - 1), p);
 }
 
 /* A single value in each of four lanes for each of four blocks. */
@@ -95,107 +64,146 @@ INLINE __m512 lanes_of_blocks(__m128 four)
     return _mm512_permutexvar_ps(each, _mm512_castps128_ps512(four));
 }
 
-/* The 16 first (last) activations of each of four blocks. */
-INLINE void halves_of_blocks(const int8_t *q, __m512i *first, __m512i *last)
+/* The 16 first (last) activations of each of four blocks, of which n are there. */
+INLINE void halves_of_blocks(const int8_t *q, int n, __m512i *first, __m512i *last)
 {
     const __m512i evens = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
     const __m512i odds = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
-    __m512i x0 = _mm512_loadu_si512(q), x1 = _mm512_loadu_si512(q + 64);
+    __m512i x0 = load_first(q, n * 32), x1 = load_first(q + 64, n * 32 - 64);
     *first = _mm512_permutex2var_epi64(x0, evens, x1);
     *last = _mm512_permutex2var_epi64(x0, odds, x1);
 }
 
-INLINE float dot_16_bytes(const uint8_t *codes, const struct act *x, int64_t b)
+/* What a row comes to: products of quants, and of what stands for whole blocks (minima, or what an
+ * unsigned quant is too large by) with sums of activations. */
+struct row_sums {
+    __m512 dots;
+    __m128 blocks;
+};
+
+INLINE __m512 lanes_of_row(const struct row_sums *sums)
 {
-    const __m128i mask = _mm_set1_epi8(15);
-    __m128i q = _mm_loadu_si128((const void *)codes);
-    __m128i low = _mm_and_si128(q, mask), high = _mm_and_si128(_mm_srli_epi16(q, 4), mask);
-    const int8_t *a = x->q + b * 32;
-    __m128i dot = _mm_dpbusd_epi32(_mm_setzero_si128(), low, _mm_loadu_si128((const void *)a));
-    dot = _mm_dpbusd_epi32(dot, high, _mm_loadu_si128((const void *)(a + 16)));
-    dot = _mm_add_epi32(dot, _mm_unpackhi_epi64(dot, dot));
-    return (float)(_mm_cvtsi128_si32(dot) + _mm_extract_epi32(dot, 1));
+    return _mm512_add_ps(sums->dots, _mm512_zextps128_ps512(sums->blocks));
 }
 
-INLINE float q4_1_row(const uint8_t *row, const struct row_dots *dots)
+/* A row by steps of four blocks, n of them in the last. */
+#define ROW_OF_FOURS(name, bytes)                                                                  \
+    INLINE __m512 name##_row(const uint8_t *row, const struct row_dots *dots)                      \
+    {                                                                                              \
+        struct row_sums sums = {_mm512_setzero_ps(), _mm_setzero_ps()};                            \
+        int64_t blocks = dots->k / 32, b = 0;                                                      \
+        for (; b + 4 <= blocks; b += 4)                                                            \
+            name##_step(row + b * (bytes), &dots->x, b, 4, &sums);                                 \
+        if (b < blocks)                                                                            \
+            name##_step(row + b * (bytes), &dots->x, b, (int)(blocks - b), &sums);                 \
+        return lanes_of_row(&sums);                                                                \
+    }
+
+/* Nibbles of four blocks times their activations. */
+INLINE void add_nibbles(__m512i quants, __m512 scales, const int8_t *x, int n,
+                        struct row_sums *sums)
 {
-    enum { BYTES = 20 };
     const __m512i mask = _mm512_set1_epi8(15);
-    __m512 sum = _mm512_setzero_ps();
-    __m128 mins = _mm_setzero_ps();
-    int64_t blocks = dots->k / 32, b = 0;
-    for (; b + 4 <= blocks; b += 4) {
-        __m512i first, last;
-        halves_of_blocks(dots->x.q + b * 32, &first, &last);
-        __m128 xd = _mm_loadu_ps(dots->x.d + b), xsum = _mm_loadu_ps(dots->x.sum + b);
-        const uint8_t *p = row + b * BYTES;
-        __m512i quants;
-        __m128 d, m;
-        prefetch(p, 80);
-        q4_1_four(p, &quants, &d, &m);
-        __m512i dot =
-            _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
-        dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
-        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)), sum);
-        mins = _mm_fmadd_ps(m, xsum, mins);
-    }
-    float y = sum_of_16(_mm512_add_ps(sum, _mm512_zextps128_ps512(mins)));
-    const uint8_t *p = row;
-    for (int64_t left = b; left < blocks; left++) {
-        const uint8_t *block = p + left * BYTES;
-        y += dots->x.d[left] * _cvtsh_ss(load_u16(block)) * dot_16_bytes(block + 4, &dots->x, left);
-        y += dots->x.sum[left] * _cvtsh_ss(load_u16(block + 2));
-    }
-    return y;
+    __m512i first, last;
+    halves_of_blocks(x, n, &first, &last);
+    __m512i dot =
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
+    dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
+    sums->dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scales, sums->dots);
 }
 
+/* --- Q8_0 ------------------------------------------------------------------------------------- */
+
+/* Two blocks without their heads, the second of which may not be there. */
+INLINE __m512i q8_0_two(const uint8_t *p, bool second)
+{
+    __m256i q = _mm256_loadu_si256((const void *)(p + 2));
+    __m256i more = second ? _mm256_loadu_si256((const void *)(p + 36)) : _mm256_setzero_si256();
+    return _mm512_inserti64x4(_mm512_castsi256_si512(q), more, 1);
+}
+
+/* The scales of up to four blocks. */
+INLINE __m128 q8_0_scales(const uint8_t *p, int n)
+{
+    __m128i d = _mm_cvtsi32_si128(load_u16(p));
+    if (n > 1)
+        d = _mm_insert_epi16(d, load_u16(p + 34), 1);
+    if (n > 2)
+        d = _mm_insert_epi16(d, load_u16(p + 68), 2);
+    if (n > 3)
+        d = _mm_insert_epi16(d, load_u16(p + 102), 3);
+    return _mm_cvtph_ps(d);
+}
+
+/* Weights are taken unsigned, 128 larger. */
+INLINE void q8_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+                      struct row_sums *sums)
+{
+    const __m512i pair = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    prefetch(p, 136);
+    __m128 d = q8_0_scales(p, n);
+    sums->blocks =
+        _mm_fmadd_ps(_mm_mul_ps(d, _mm_set1_ps(-128)), load_floats(x->sum + b, n), sums->blocks);
+    __m512 scales = _mm512_castps128_ps512(_mm_mul_ps(d, load_floats(x->d + b, n)));
+    for (int i = 0; i < n; i += 2) {
+        __m512i w = _mm512_xor_si512(q8_0_two(p + i * 34, n > i + 1), flip);
+        __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w,
+                                          load_first(x->q + (b + i) * 32, (n - i) * 32));
+        __m512 scale = _mm512_permutexvar_ps(_mm512_add_epi32(pair, _mm512_set1_epi32(i)), scales);
+        sums->dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sums->dots);
+    }
+}
+
+ROW_OF_FOURS(q8_0, 34)
+ROW_DOTS(q8_0)
+
+/* --- Q4_1 ------------------------------------------------------------------------------------- */
+
+/* Four blocks are 20 words: words 0, 5, 10, 15 hold d and m, those between them the quants. */
+INLINE void q4_1_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+                      struct row_sums *sums)
+{
+    const __m512i at = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19);
+    const __m512i heads = _mm512_setr_epi32(0, 5, 10, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    prefetch(p, 80);
+    __m512i low = load_first(p, n * 20);
+    __m128i high = n == 4 ? _mm_loadu_si128((const void *)(p + 64)) : _mm_setzero_si128();
+    __m512i quants = _mm512_permutex2var_epi32(low, at, _mm512_castsi128_si512(high));
+    __m128i words = _mm512_castsi512_si128(_mm512_permutexvar_epi32(heads, low));
+    __m256 halves = _mm256_cvtph_ps(_mm_shuffle_epi8(words, apart));
+    __m128 d = _mm256_castps256_ps128(halves), m = _mm256_extractf128_ps(halves, 1);
+    sums->blocks = _mm_fmadd_ps(m, load_floats(x->sum + b, n), sums->blocks);
+    add_nibbles(quants, lanes_of_blocks(_mm_mul_ps(d, load_floats(x->d + b, n))), x->q + b * 32, n,
+                sums);
+}
+
+ROW_OF_FOURS(q4_1, 20)
 ROW_DOTS(q4_1)
 
 /* --- Q4_0 ------------------------------------------------------------------------------------- */
 
-/* Four blocks are 36 half words: 0, 9, 18, 27 hold d, those between them the quants. */
-INLINE __m512i q4_0_four(const uint8_t *p, __m128 *d)
+/* Four blocks are 36 half words: 0, 9, 18, 27 hold d, those between them the quants, 8 too large.
+ */
+INLINE void q4_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+                      struct row_sums *sums)
 {
     const __m512i at = _mm512_set_epi16(35, 34, 33, 32, 31, 30, 29, 28, 26, 25, 24, 23, 22, 21, 20,
                                         19, 17, 16, 15, 14, 13, 12, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1);
     const __m512i heads = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 0, 0, 0, 0));
-    __m512i low = _mm512_loadu_si512(p);
-    __m512i high = _mm512_castsi128_si512(_mm_loadl_epi64((const void *)(p + 64)));
-    *d = _mm_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi16(heads, low)));
-    return _mm512_permutex2var_epi16(low, at, high);
+    prefetch(p, 72);
+    __m512i low = load_first(p, n * 18);
+    __m128i high = n == 4 ? _mm_loadl_epi64((const void *)(p + 64)) : _mm_setzero_si128();
+    __m512i quants = _mm512_permutex2var_epi16(low, at, _mm512_castsi128_si512(high));
+    __m128 d = _mm_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi16(heads, low)));
+    sums->blocks =
+        _mm_fmadd_ps(_mm_mul_ps(d, _mm_set1_ps(-8)), load_floats(x->sum + b, n), sums->blocks);
+    add_nibbles(quants, lanes_of_blocks(_mm_mul_ps(d, load_floats(x->d + b, n))), x->q + b * 32, n,
+                sums);
 }
 
-INLINE float q4_0_row(const uint8_t *row, const struct row_dots *dots)
-{
-    enum { BYTES = 18 };
-    const __m512i mask = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
-    const __m512i zero = _mm512_setzero_si512();
-    __m512 sum = _mm512_setzero_ps();
-    int64_t blocks = dots->k / 32, b = 0;
-    for (; b + 4 <= blocks; b += 4) {
-        __m512i first, last;
-        halves_of_blocks(dots->x.q + b * 32, &first, &last);
-        __m512i start = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, eight, first), eight, last);
-        start = _mm512_sub_epi32(zero, start);
-        __m128 xd = _mm_loadu_ps(dots->x.d + b);
-        const uint8_t *p = row + b * BYTES;
-        __m128 d;
-        prefetch(p, 72);
-        __m512i quants = q4_0_four(p, &d);
-        __m512i dot = _mm512_dpbusd_epi32(start, _mm512_and_si512(quants, mask), first);
-        dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
-        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_blocks(_mm_mul_ps(d, xd)), sum);
-    }
-    float y = sum_of_16(sum);
-    const uint8_t *p = row;
-    for (int64_t left = b; left < blocks; left++) {
-        float d = _cvtsh_ss(load_u16(p + left * BYTES));
-        y += d * dots->x.d[left] * dot_16_bytes(p + left * BYTES + 2, &dots->x, left);
-        y -= d * dots->x.sum[left] * 8;
-    }
-    return y;
-}
-
+ROW_OF_FOURS(q4_0, 18)
 ROW_DOTS(q4_0)
 
 /* --- Q4_K, Q5_K ------------------------------------------------------------------------------- */
@@ -247,7 +255,7 @@ INLINE void k_nibbles(const uint8_t *quants, const uint8_t *fifth, int i, __m512
     }
 }
 
-INLINE float k_row(const uint8_t *row, const struct row_dots *dots, bool five)
+INLINE __m512 k_row(const uint8_t *row, const struct row_dots *dots, bool five)
 {
     const int bytes = five ? 176 : 144, quants = five ? 48 : 16;
     const __m512i zero = _mm512_setzero_si512();
@@ -275,15 +283,15 @@ INLINE float k_row(const uint8_t *row, const struct row_dots *dots, bool five)
             }
         }
     }
-    return sum_of_16(_mm512_sub_ps(sum, _mm512_zextps256_ps512(mins)));
+    return _mm512_sub_ps(sum, _mm512_zextps256_ps512(mins));
 }
 
-INLINE float q4_k_row(const uint8_t *row, const struct row_dots *dots)
+INLINE __m512 q4_k_row(const uint8_t *row, const struct row_dots *dots)
 {
     return k_row(row, dots, false);
 }
 
-INLINE float q5_k_row(const uint8_t *row, const struct row_dots *dots)
+INLINE __m512 q5_k_row(const uint8_t *row, const struct row_dots *dots)
 {
     return k_row(row, dots, true);
 }
@@ -343,7 +351,7 @@ INLINE void q6_k_half(const uint8_t *p, int half, __m512i out[2])
                              _mm512_and_si512(bits, high));
 }
 
-INLINE float q6_k_row(const uint8_t *row, const struct row_dots *dots)
+INLINE __m512 q6_k_row(const uint8_t *row, const struct row_dots *dots)
 {
     enum { BYTES = 210, SCALES = 192, D = 208 };
     const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8(32);
@@ -373,7 +381,7 @@ INLINE float q6_k_row(const uint8_t *row, const struct row_dots *dots)
             }
         }
     }
-    return sum_of_16(sum);
+    return sum;
 }
 
 ROW_DOTS(q6_k)
