@@ -14,10 +14,11 @@ layout(constant_id = 1) const uint BM = 128u;    // rows of W
 layout(constant_id = 2) const uint BN = 32u;     // columns of x
 layout(constant_id = 3) const uint TN = 8u;      // columns per invocation
 layout(constant_id = 4) const bool UNIFORM_COLUMNS = true; // a subgroup lies in one set of TN columns
+layout(constant_id = 5) const uint UNITS = 1u;  // units of 32 columns of W per step, GROUP / BM at most
+layout(constant_id = 6) const uint K_STEP = 1u; // columns of W per round of the loop that multiplies floats
 layout(push_constant, std430) uniform Args { matmul_args a; };
 
 const uint LANES_M = BM / 4u;
-const uint UNITS = GROUP / BM > 0u ? GROUP / BM : 1u; // units of 32 columns per step
 const uint MAX_TN = 8u;
 
 #ifdef TILE_F32

@@ -47,14 +47,17 @@ void load_columns(Columns columns, uint u, uint tid)
 #ifdef TILE_F32
 void multiply(uint tm, uint tn, inout float acc[4u * MAX_TN])
 {
-    [[dont_unroll]] for (uint k = 0u; k < UNITS * 32u; k++) {
-        float w[4];
-        [[unroll]] for (uint r = 0u; r < 4u; r++)
-            w[r] = sw[k * BM + 4u * tm + r];
-        [[unroll]] for (uint c = 0u; c < TN; c++) {
-            float x = sx[k * BN + tn * TN + c];
+    [[dont_unroll]] for (uint first = 0u; first < UNITS * 32u; first += K_STEP) {
+        [[unroll]] for (uint i = 0u; i < K_STEP; i++) {
+            uint k = first + i;
+            float w[4];
             [[unroll]] for (uint r = 0u; r < 4u; r++)
-                acc[4u * c + r] = fma(w[r], x, acc[4u * c + r]);
+                w[r] = sw[k * BM + 4u * tm + r];
+            [[unroll]] for (uint c = 0u; c < TN; c++) {
+                float x = sx[k * BN + tn * TN + c];
+                [[unroll]] for (uint r = 0u; r < 4u; r++)
+                    acc[4u * c + r] = fma(w[r], x, acc[4u * c + r]);
+            }
         }
     }
 }

@@ -244,25 +244,30 @@ static bool matmul_fits(const struct row_env *env, const struct op *op)
     return op->kind == OP_MATMUL && !p.residual && shapes_fit(&p);
 }
 
-/* 128 rows by 32 columns; `tn` of them per invocation. */
-static void tile_shape(const struct row_env *env, struct row_choice *choice, uint32_t bm,
-                       uint32_t tn)
+/* 32 columns, of which an invocation has `tn`, and `bm` rows. A processor's compiler keeps sums in
+ * memory from one round of a loop to the next, so that rounds must be few; and it has caches for
+ * more columns, which all use what is decoded once. */
+static void tile_shape(const struct row_env *env, const struct op *op, struct row_choice *choice,
+                       uint32_t bm, uint32_t tn)
 {
+    struct parts p = parts_of(op);
     choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
-    uint32_t bn = 32, group = bm / 4 * (bn / tn);
+    bool processor = env->caps->kind == VK_KIND_SOFTWARE;
+    uint32_t bn = processor && !p.ids && columns_of(&p) > 32 ? 64 : 32, group = bm / 4 * (bn / tn);
     choice_set(choice, "BM", bm);
     choice_set(choice, "BN", bn);
     choice_set(choice, "TN", tn);
     choice_set(choice, "GROUP", group);
+    choice_set(choice, "UNITS", group > bm && !processor ? group / bm : 1);
+    choice_set(choice, "K_STEP", processor ? 8 : 1);
     choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
 }
 
 static void float_tile_shape(const struct row_env *env, const struct op *op,
                              struct row_choice *choice)
 {
-    (void)op;
-    tile_shape(env, choice, 128, row_has_many_registers(env->caps) ? 8 : 4);
+    tile_shape(env, op, choice, 128, row_has_many_registers(env->caps) ? 8 : 4);
 }
 
 /* Sums of halves or integers stand beside the float ones; with 8 lanes, Intel's Xe-LP spills sooner
@@ -270,8 +275,7 @@ static void float_tile_shape(const struct row_env *env, const struct op *op,
 static void narrow_tile_shape(const struct row_env *env, const struct op *op,
                               struct row_choice *choice)
 {
-    (void)op;
-    tile_shape(env, choice, 64, env->caps->subgroup_min < 16 ? 2 : 4);
+    tile_shape(env, op, choice, 64, env->caps->subgroup_min < 16 ? 2 : 4);
 }
 
 /* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
