@@ -12,6 +12,7 @@ enum {
     MATVEC_MAX_COLS = 4,
     MATVEC_MAX_TOKENS = 16,
     FEW_GROUPS = 256, /* workgroups that leave a card idle */
+    TILE_COLUMNS = 8, /* of an invocation at most: MAX_TN of the shader */
 };
 
 /* The matmuls inside an op, whatever its kind: up to three weights that share x. */
@@ -129,8 +130,7 @@ static void matvec_lanes_shape(const struct row_env *env, const struct op *op,
     uint32_t cols = matvec_cols(&p);
     choice->subgroup_size = row_subgroup(env->caps, 1);
     choice_set(choice, "GROUP", row_subgroup_actual(env->caps, choice->subgroup_size));
-    bool heavy = p.w[0]->dtype->block_elems > 32;
-    choice_set(choice, "ROWS", heavy || cols > 4 ? 2 : 4);
+    choice_set(choice, "ROWS", p.w[0]->dtype->block_elems > 32 ? 2 : 4);
     choice_set(choice, "COLS", cols);
     choice_set(choice, "GLU", p.glu);
     choice_set(choice, "LANE_ROWS", 1);
@@ -254,7 +254,13 @@ static void tile_shape(const struct row_env *env, const struct op *op, struct ro
     choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
     bool processor = env->caps->kind == VK_KIND_SOFTWARE;
-    uint32_t bn = processor && !p.ids && columns_of(&p) > 32 ? 64 : 32, group = bm / 4 * (bn / tn);
+    uint32_t bn = 32, group = bm / 4 * (bn / tn), most = env->caps->max_subgroups * lanes;
+    for (; most && group > most && tn < TILE_COLUMNS; group /= 2)
+        tn *= 2;
+    if (processor && !p.ids && columns_of(&p) > 32 && 2 * group <= most) {
+        bn *= 2;
+        group *= 2;
+    }
     choice_set(choice, "BM", bm);
     choice_set(choice, "BN", bn);
     choice_set(choice, "TN", tn);

@@ -225,6 +225,7 @@ static void read_properties(struct vk_gpu *gpu)
     if (subgroup.maxSubgroupSize) {
         caps->subgroup_min = subgroup.minSubgroupSize;
         caps->subgroup_max = subgroup.maxSubgroupSize;
+        caps->max_subgroups = subgroup.maxComputeWorkgroupSubgroups;
         gpu->sets_subgroup = subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
         caps->subgroup_control = gpu->sets_subgroup || caps->subgroup_min == caps->subgroup_max;
     }

@@ -56,6 +56,11 @@ static enum hth_status set_subgroups(const struct vk *vk, const struct vk_pipeli
         return log_fail(&vk->log, HTH_ERROR_UNSUPPORTED,
                         "%s: subgroups of %u are demanded, and the workgroup is %u wide",
                         key->blob->name, size, width);
+    if (caps->max_subgroups && width / size > caps->max_subgroups)
+        return log_fail(&vk->log, HTH_ERROR_UNSUPPORTED,
+                        "%s: a workgroup of %u in subgroups of %u is demanded, and %s takes at "
+                        "most %u subgroups",
+                        key->blob->name, width, size, caps->name, caps->max_subgroups);
     recipe->subgroup = (VkPipelineShaderStageRequiredSubgroupSizeCreateInfo){
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
         .requiredSubgroupSize = size,

@@ -59,8 +59,9 @@ struct vk_caps {
     uint32_t vendor_id, device_id, driver_version, api_version;
     uint8_t uuid[16]; /* pipelineCacheUUID: device, driver and build */
     uint32_t subgroup_default, subgroup_min, subgroup_max;
-    uint32_t subgroup_ops; /* VkSubgroupFeatureFlags that compute shaders have */
-    bool subgroup_control; /* a size can be demanded for compute */
+    uint32_t subgroup_ops;  /* VkSubgroupFeatureFlags that compute shaders have */
+    bool subgroup_control;  /* a size can be demanded for compute */
+    uint32_t max_subgroups; /* of a workgroup, where a size is demanded; 0: no limit is known */
     bool fp16, int8, int16, int64, storage8, storage16, addresses;
     bool int_dot_any; /* shaders may use integer dot products */
     bool int_dot;     /* and packed 4×8 signed ones are accelerated */

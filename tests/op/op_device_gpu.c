@@ -70,12 +70,22 @@ static bool open_gpu(void)
     return opened;
 }
 
+/* Messages that are new, with their kernel: the log is emptied for each test. */
+static void print_messages(const char *row)
+{
+    static unsigned printed;
+    unsigned messages = vk_validation_messages(vk);
+    if (messages > printed)
+        fprintf(stderr, "%s: %s\n", row, test_log_text());
+    printed = messages;
+}
+
 /* At exit, where a status can no longer be returned. */
 static void close_gpu(void)
 {
     unsigned messages = vk ? vk_validation_messages(vk) : 0;
     if (messages)
-        fprintf(stderr, "the validation layer had %u messages\n%s\n", messages, test_log_text());
+        fprintf(stderr, "the validation layer had %u messages\n", messages);
     vk_close(vk);
     vk = NULL;
     fflush(NULL);
@@ -396,6 +406,7 @@ static enum hth_status run_row(size_t row, const struct op_run *run, bool addres
     }
     if (status == HTH_OK)
         status = gpu_case_run(&l.c, &program, 0, program.n_steps);
+    print_messages(row_at(row, NULL)->name);
     for (size_t i = 0; i < run->n_buffers && status == HTH_OK; i++)
         status = vk_download(vk, chunk, l.at[i], run->buffers[i].bytes, run->buffers[i].size);
     if (status == HTH_OK)
