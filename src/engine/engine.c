@@ -199,10 +199,13 @@ static enum hth_status place_model(struct hth_model *model)
     struct placing *placing = &model->placing;
     *placing = (struct placing){.model = model->model,
                                 .opt = model->opt,
+                                .pool = model->pool,
                                 .rows = model->rows,
                                 .session = model->opt.session};
     for (bool said = false;; said = true) {
+        model->loading = true; /* measuring does without what it cannot have */
         enum hth_status status = placing_decide(placing, model->vk, most, &model->log);
+        model->loading = false;
         if (status || !model->vk)
             return status;
         if (!placing->split.used[SPLIT_GPU]) {

@@ -251,7 +251,8 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
 {
     placing_free(p);
     session_fill(&p->session, &p->model->hp);
-    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, log);
+    bool measured;
+    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, &measured, log);
     if (status)
         return status;
     p->stands_in = vk && vk_get_caps(vk)->kind == VK_KIND_SOFTWARE;
@@ -262,6 +263,9 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
         status = plan_cut_model(&p->units, p->model, &p->session, log);
     if (status == HTH_OK && vk)
         status = try_whole(p, vk, log);
+    /* where there is something to decide, by what this machine is */
+    if (status == HTH_OK && !p->whole && vk && !p->stands_in && !measured && !p->opt.n_threads)
+        status = plan_measure(&p->machine, vk, p->pool, log);
     if (status == HTH_OK && !p->whole)
         status = find_split(p, vk, log);
     if (status)

@@ -8,6 +8,7 @@
 #ifndef ENGINE_PLACING_H
 #define ENGINE_PLACING_H
 
+#include "base/pool.h"
 #include "engine/hand.h"
 #include "engine/split.h"
 #include "gpu/exec.h"
@@ -26,6 +27,7 @@ static inline uint64_t device_need_all(const struct device_need *need)
 struct placing {
     const struct model *model;
     struct hth_model_options opt;
+    struct pool *pool;
     const char *rows;                   /* forced, or NULL */
     struct hth_session_options session; /* that is planned for, filled in */
     struct machine machine;

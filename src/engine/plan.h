@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "hearth/hearth.h"
+#include "vk/vk.h"
 
 enum plan_turn { PLAN_CHAT, PLAN_LONG_PROMPT, PLAN_BATCH };
 
@@ -37,5 +38,13 @@ void plan_report_close(struct plan_report *report);
 /* Appends the report. Errors: HTH_ERROR_MEMORY. */
 HTH_CHECKED plan_report_write(const struct plan_report *report, enum plan_form form,
                               struct strbuf *out);
+
+/* Measures the CPU, and the device that `options` ask for if there is one, and keeps what came out
+ * in the user's cache folder. Takes some seconds. Errors: those of opening a device. */
+HTH_CHECKED plan_measure_machine(const struct hth_model_options *options);
+
+/* Appends what was measured of a device, or of the CPU (NULL), in one line; nothing where nothing
+ * was. Errors: HTH_ERROR_MEMORY. */
+HTH_CHECKED plan_measured(const struct vk_caps *caps, struct strbuf *out, const struct log *log);
 
 #endif

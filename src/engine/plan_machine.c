@@ -1,4 +1,6 @@
+#include "engine/measured.h"
 #include "engine/plan_part.h"
+#include "engine/probe.h"
 
 #include <stdio.h>
 
@@ -83,7 +85,11 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
     for (uint32_t i = 0; i < count; i++)
         if (all ? list[i].kind != VK_KIND_SOFTWARE && !list[i].lacks : (int)i == one)
             add_gpu(machine, &list[i], (int)i, request->device.treat_as_discrete);
-    if (machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
+    for (int d = 1; d < machine->n_devices && status == HTH_OK; d++) {
+        bool found;
+        status = measured_load(machine, d, &list[machine->devices[d].number], &found, log);
+    }
+    if (status == HTH_OK && machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
         status = log_fail(log, HTH_ERROR_DEVICE,
                           "no Vulkan GPU \"%s\" to plan for (hearth devices lists them)", wanted);
     mem_free(list);
@@ -123,7 +129,10 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
         status = profile_read(machine, request->profile, log);
     } else {
         set_host(machine);
-        status = add_gpus(machine, request, log);
+        bool found;
+        status = measured_load(machine, 0, NULL, &found, log);
+        if (status == HTH_OK)
+            status = add_gpus(machine, request, log);
     }
     machine->n_threads_used = request->device.n_threads;
     if (status == HTH_OK)
@@ -132,11 +141,13 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
 }
 
 enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
-                                 const struct hth_model_options *options, const struct log *log)
+                                 const struct hth_model_options *options, bool *measured,
+                                 const struct log *log)
 {
+    struct vk_caps caps;
     set_host(machine);
     if (vk) {
-        struct vk_caps caps = *vk_get_caps(vk);
+        caps = *vk_get_caps(vk);
         vk_update_budget(vk, &caps);
         add_gpu(machine, &caps, vk_get_index(vk), options->treat_as_discrete);
         machine->devices[1].budget_bytes =
@@ -146,5 +157,77 @@ enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
     }
     machine->n_threads_used = options->n_threads;
     enum hth_status status = limit(machine, options, log);
+    if (status == HTH_OK)
+        status = measured_load(machine, 1, vk ? &caps : NULL, measured, log);
     return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,
+                             const struct log *log)
+{
+    struct machine_probe *probe;
+    enum hth_status status = machine_probe_open(&probe, pool, vk, log);
+    if (status)
+        return status;
+    struct probe times = {
+        .user = probe, .time_s = machine_probe_time_s, .n_runs = 3, .cpu_matrix_part = 64};
+    for (int d = 0; d < machine->n_devices; d++)
+        for (int r = 0; r < RATE_COUNT; r++)
+            if (machine->devices[d].estimated >> r & 1u)
+                machine->devices[d].rate[r] = 0; /* what others are estimated by may change */
+    machine_measure(machine, &times);
+    machine_probe_close(probe);
+    const double *rate = machine->devices[vk ? 1 : 0].rate;
+    if (rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0) /* else the device had no room to try */
+        status = measured_store(machine, 1, vk ? vk_get_caps(vk) : NULL, log);
+    return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+/* --- for `hearth devices` --------------------------------------------------------------------- */
+
+enum hth_status plan_measure_machine(const struct hth_model_options *options)
+{
+    struct log log = {options->log, options->log_user, options->log_level};
+    struct machine machine;
+    struct pool *pool = NULL;
+    struct vk *vk = NULL;
+    bool measured;
+    enum hth_status status = device_open(&vk, options, false, &log);
+    if (status == HTH_OK)
+        status = pool_create(&pool, 0, &log);
+    if (status == HTH_OK)
+        status = plan_own_machine(&machine, NULL, options, &measured, &log);
+    if (status == HTH_OK)
+        status = plan_measure(&machine, NULL, pool, &log);
+    if (status == HTH_OK && vk)
+        status = plan_own_machine(&machine, vk, options, &measured, &log);
+    if (status == HTH_OK && vk)
+        status = plan_measure(&machine, vk, pool, &log);
+    pool_destroy(pool);
+    vk_close(vk);
+    return status;
+}
+
+enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, const struct log *log)
+{
+    static const struct {
+        const char *what, *name;
+        double unit;
+    } words[RATE_COUNT] = {
+        {"reads", "GB/s", 1e9},        {"computes", "Tflop/s", 1e12}, {"copies", "GB/s", 1e9},
+        {"over the bus", "GB/s", 1e9}, {"an op", "us", 1e-6},         {"a hop", "us", 1e-6},
+        {"a copy", "us", 1e-6},
+    };
+    struct machine machine;
+    bool found;
+    set_host(&machine);
+    enum hth_status status = measured_load(&machine, 1, caps, &found, log);
+    const struct machine_device *device = &machine.devices[caps ? 1 : 0];
+    for (int r = 0, n = 0; r < RATE_COUNT && found; r++)
+        if (device->rate[r] > 0) {
+            strbuf_append(out, n++ ? STR(", ") : STR("measured: "));
+            strbuf_printf(out, "%s %.3g %s", words[r].what, device->rate[r] / words[r].unit,
+                          words[r].name);
+        }
+    return status == HTH_OK && out->failed ? log_fail_memory(log, "a line", out->len) : status;
 }

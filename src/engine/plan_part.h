@@ -27,9 +27,16 @@ struct plan_report {
 HTH_MUST_CHECK plan_read_machine(struct machine *machine, const struct plan_request *request,
                                  const struct log *log);
 
-/* The same for one that a model was opened with; `vk` NULL: the CPU alone. */
+/* The same for one that a model was opened with; `vk` NULL: the CPU alone. *measured tells whether
+ * its rates are. */
 HTH_MUST_CHECK plan_own_machine(struct machine *machine, struct vk *vk,
-                                const struct hth_model_options *options, const struct log *log);
+                                const struct hth_model_options *options, bool *measured,
+                                const struct log *log);
+
+/* Measures the CPU and, with `vk`, that device as device 1, and keeps the result for other times.
+ * Takes at most some two seconds. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,
+                            const struct log *log);
 
 /* A machine from a JSON file. Errors: HTH_ERROR_IO, HTH_ERROR_FORMAT naming place and fault. */
 HTH_MUST_CHECK profile_read(struct machine *machine, const char *path, const struct log *log);

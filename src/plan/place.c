@@ -532,6 +532,19 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
     return status;
 }
 
+/* Bits of the rates of a device that a plan rests on: of one that runs as it is, those of what is
+ * there. */
+static unsigned rates_behind(const struct plan *plan, int device)
+{
+    const unsigned computing = 1u << RATE_READ | 1u << RATE_MATRIX;
+    const unsigned handing = 1u << RATE_HOP | 1u << RATE_COPY | 1u << RATE_DISPATCH;
+    if (!plan->turn.no_stream)
+        return ~0u;
+    if (device == 0)
+        return computing;
+    return plan->heaps[device].planned ? computing | handing : 0;
+}
+
 static void fill(struct plan *plan, struct search *search)
 {
     cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
@@ -545,7 +558,7 @@ static void fill(struct plan *plan, struct search *search)
     count_heaps(plan, &search->cost);
     count_hits(plan, &search->cost);
     for (int d = 0; d < plan->machine->n_devices; d++)
-        plan->estimated |= plan->machine->devices[d].estimated != 0;
+        plan->estimated |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
     if (plan->turn.n_out * plan->total.decode_s * 2 >= plan->turn_s)
         answer_bottleneck(plan, &search->cost);
     else

@@ -102,6 +102,9 @@ int vk_get_index(const struct vk *vk); /* in vk_list's order */
 /* Asks the driver for the budgets again. */
 void vk_update_budget(struct vk *vk, struct vk_caps *caps);
 
+/* Of the shaders in this program: another text where they are others. */
+const char *vk_build_id(void);
+
 /* Messages of the validation layer so far. */
 uint32_t vk_validation_messages(const struct vk *vk);
 
