@@ -33,12 +33,26 @@ extern "C" {
 
 struct hth_model;
 
+enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0 };
+
+/* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
+struct hth_session_options {
+    int n_ctx;     /* positions per sequence */
+    int n_seqs;    /* sequences */
+    int n_batch;   /* tokens computed at once, at most; 0: 512 */
+    int n_outputs; /* logits of so many of a batch's tokens will be wanted; 0: of few. More than
+                    * that take memory when they are first asked for */
+    enum hth_kv_type kv;
+    bool float_only; /* no integer activations, no fp16 arithmetic: the most exact there is */
+    bool profile;    /* a time for every step (hth_session_profile) */
+};
+
 /* Loading goes on while this returns true; `done` of `total` bytes are where they belong. */
 typedef bool hth_progress_fn(void *user, uint64_t done, uint64_t total);
 
-/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 as otherwise.
- * Asked for each expert of a tensor that holds some (else `expert` is −1); an expert is on the GPU
- * when all its matrices are. */
+/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 where the plan
+ * finds best. Asked for each expert of a tensor that holds some (else `expert` is −1); an expert is
+ * on the GPU when all its matrices are. */
 typedef int hth_place_fn(void *user, const char *tensor, int expert);
 
 /* All zero: a real GPU if there is one, else the CPU; errors and warnings are dropped. */
@@ -54,19 +68,28 @@ struct hth_model_options {
     bool vocabulary_only;   /* tokens and templates; no weights, no sessions */
     bool validate;          /* Vulkan's validation layer */
     bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
-    uint64_t vram_bytes;    /* device memory to use at most; 0: what the driver grants */
-    int gpu_layers;      /* 0: all that there is goes to the GPU; N: the last N layers, and with one
-                          * more than there are the output too; −1: nothing */
-    bool cpu_moe;        /* all experts stay with the CPU, */
-    int n_cpu_moe;       /* or those of the first so many layers */
-    hth_place_fn *place; /* asked for each tensor, before these numbers are; may be NULL */
+    /* What sessions will ask for: the plan makes room for it. Zero is a session's usual. */
+    struct hth_session_options session;
+    uint64_t vram_bytes; /* of the GPU's memory to use at most; 0: what the driver grants */
+    uint64_t ram_bytes;  /* of the host's memory that the plan counts on; 0: what is free */
+    /* What is said by hand binds the plan, as far as memory allows: what does not fit stays with
+     * the CPU, and a warning says so. `place` comes before `places`, these before the numbers. */
+    int gpu_layers; /* 0: the plan decides; N: the last N layers are on the GPU, and with one more
+                     * than there are the output too; −1: nothing is */
+    bool cpu_moe;   /* all experts stay with the CPU, */
+    int n_cpu_moe;  /* or those of the first so many layers */
+    const char *const *places; /* "PATTERN=cpu", "PATTERN=vulkan" or "PATTERN=vulkan:N": tensors
+                                * whose name the regular expression is found in; the last wins */
+    int n_places;
+    hth_place_fn *place; /* asked for each tensor; may be NULL */
     void *place_user;
     const char *rows; /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
-/* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. Errors:
- * HTH_ERROR_IO, _FORMAT, _UNSUPPORTED, _MEMORY, _DEVICE, _CANCELLED; _ARGUMENT for an option that
- * names a device or kernels that there are not. */
+/* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. What fits
+ * is on the GPU; where not all does, a plan decides by what is fastest (docs/placement.md). Errors:
+ * HTH_ERROR_IO, _FORMAT, _UNSUPPORTED, _MEMORY, _DEVICE, _CANCELLED; _LIMIT for a session that fits
+ * nowhere; _ARGUMENT for an option that names a device, memory or kernels that there are not. */
 HTH_CHECKED hth_model_open(struct hth_model **out, const char *path,
                            const struct hth_model_options *options);
 void hth_model_close(struct hth_model *model);
@@ -83,6 +106,21 @@ struct hth_model_info {
     uint64_t weight_bytes_resident; /* allocated for them on the device, or mapped */
 };
 struct hth_model_info hth_model_get_info(const struct hth_model *model);
+
+/* Where a model's parts live, and how fast the plan thinks that is. */
+struct hth_plan_info {
+    uint64_t gpu_weight_bytes, host_weight_bytes;
+    uint64_t gpu_kv_bytes, host_kv_bytes; /* keys and values of the session that was planned for */
+    uint64_t gpu_bytes;         /* weights, keys and values, activations: all on the GPU */
+    uint64_t gpu_budget_bytes;  /* of which it may be at most; 0: no GPU has a part */
+    int n_layers_kv_gpu;        /* layers whose keys and values are on the GPU */
+    int n_ctx, n_seqs, n_batch; /* of that session */
+    double prompt_tokens_per_s, answer_tokens_per_s; /* 0: not predicted */
+    bool estimated; /* some rate behind the prediction is not measured on this machine */
+    bool divided;   /* it is not where it would be without limits: all on the device asked for */
+    const char *sentence; /* what was decided, and why, for a person */
+};
+struct hth_plan_info hth_model_get_plan(const struct hth_model *model);
 
 /* --- text ------------------------------------------------------------------------------------- */
 
@@ -127,19 +165,8 @@ void hth_free(void *ptr);
 
 struct hth_session;
 
-enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0 };
-
-/* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
-struct hth_session_options {
-    int n_ctx;   /* positions per sequence */
-    int n_seqs;  /* sequences */
-    int n_batch; /* tokens computed at once, at most; 0: 512 */
-    enum hth_kv_type kv;
-    bool float_only; /* no integer activations, no fp16 arithmetic: the most exact there is */
-    bool profile;    /* a time for every step (hth_session_profile) */
-};
-
-/* Allocates all that the session will need. Errors: HTH_ERROR_MEMORY or _LIMIT (with what it would
+/* Allocates all that the session will need. One that asks for more than the model was opened for
+ * gets it where memory allows. Errors: HTH_ERROR_MEMORY or _LIMIT (with what it would
  * take), _DEVICE, _UNSUPPORTED. */
 HTH_CHECKED hth_session_open(struct hth_session **out, struct hth_model *model,
                              const struct hth_session_options *options);

@@ -122,6 +122,11 @@ bool os_list_folder(const char *path, os_entry_fn *fn, void *user);
 /* Forces a written file to the disk. */
 bool os_flush(FILE *file);
 
+/* What the processor calls itself, "AMD Ryzen 7 …"; appends to `out`, nothing where it is not
+ * known.
+ */
+void os_cpu_name(struct strbuf *out);
+
 /* Where caches live, "…/hearth" (XDG_CACHE_HOME, ~/.cache; %LOCALAPPDATA%); HEARTH_CACHE wins.
  * Appends to `out`; false when no place is known. */
 bool os_cache_folder(struct strbuf *out);

@@ -451,3 +451,20 @@ bool os_cpu_has_arm_dot(void)
     return false;
 #endif
 }
+
+/* Linux: "model name\t: …" of the first processor. */
+void os_cpu_name(struct strbuf *out)
+{
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        strbuf_append(out, str_of(colon + 1 + (colon[1] == ' ')));
+        break;
+    }
+    if (file)
+        fclose(file);
+}

@@ -533,3 +533,9 @@ bool os_cpu_has_arm_dot(void)
 {
     return IsProcessorFeaturePresent(43); /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
 }
+
+void os_cpu_name(struct strbuf *out)
+{
+    const char *name = getenv("PROCESSOR_IDENTIFIER");
+    strbuf_append(out, str_of(name ? name : ""));
+}

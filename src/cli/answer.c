@@ -249,14 +249,26 @@ static double per_second(int n, uint64_t time_ns)
     return time_ns ? n * 1e9 / (double)time_ns : 0;
 }
 
+/* What the plan expected, beside what was achieved; empty where it expected nothing. */
+static const char *expected(double tokens_per_s, bool estimated, char out[64])
+{
+    out[0] = '\0';
+    if (tokens_per_s > 0)
+        snprintf(out, 64, " (%s %.1f)", estimated ? "estimated" : "predicted", tokens_per_s);
+    return out;
+}
+
 void answer_summary(const struct answer *answer)
 {
     struct hth_model_info info = hth_model_get_info(answer->model);
-    char first[64] = "no word came";
+    struct hth_plan_info plan = hth_model_get_plan(answer->model);
+    char first[64] = "no word came", prompt[64], steps[64];
     if (answer->first_word_ns)
         snprintf(first, sizeof first, "first word %.2f s",
                  (double)(answer->first_word_ns - program_started_ns) / 1e9);
-    talk_line("%s: %s, prompt %d tokens at %.1f tokens/s, answer %d tokens at %.1f tokens/s",
+    talk_line("%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s",
               info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
-              answer->n_answer, per_second(answer->n_steps, answer->steps_ns));
+              expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
+              per_second(answer->n_steps, answer->steps_ns),
+              expected(plan.answer_tokens_per_s, plan.estimated, steps));
 }

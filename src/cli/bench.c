@@ -157,14 +157,20 @@ static int read_lengths(const struct args *args, struct lengths *lengths)
     return EXIT_OK;
 }
 
-static enum hth_status open_bench(const struct args *args, struct bench *bench, int longest)
+static struct hth_session_options bench_session(const struct args *args, int longest)
 {
     struct hth_session_options wanted = session_options(args);
+    if (wanted.n_ctx == 0)
+        wanted.n_ctx = args_int(args, "depth") + longest;
+    return wanted;
+}
+
+static enum hth_status open_bench(const struct args *args, struct bench *bench, int longest)
+{
+    struct hth_session_options wanted = bench_session(args, longest);
     bench->info = hth_model_get_info(bench->model);
     bench->depth = args_int(args, "depth");
     bench->repeat = args_int(args, "repeat");
-    if (wanted.n_ctx == 0)
-        wanted.n_ctx = bench->depth + longest;
     int most = longest > wanted.n_batch ? longest : wanted.n_batch;
     bench->ids = mem_calloc((size_t)most, sizeof *bench->ids);
     if (!bench->ids)
@@ -201,8 +207,9 @@ static int run(const struct args *args)
     struct lengths lengths = {0};
     struct bench bench = {0};
     int code = read_lengths(args, &lengths);
+    struct hth_session_options session = bench_session(args, lengths.longest);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &bench.model);
+        code = open_model(args, args_word(args, 0), &session, &bench.model);
     if (code == EXIT_OK)
         code = exit_of(open_bench(args, &bench, lengths.longest));
     if (code == EXIT_OK) {
@@ -228,7 +235,7 @@ static void more_help(void)
 }
 
 static const struct option_group *const groups[] = {
-    &bench_options, &options_session, &options_device, &options_test, NULL,
+    &bench_options, &options_session, &options_placement, &options_device, &options_test, NULL,
 };
 
 const struct command command_bench = {

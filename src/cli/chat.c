@@ -349,8 +349,9 @@ static int run(const struct args *args)
         code = read_text(args_text(args, "system"), NULL, "the system text", &system);
     if (code == EXIT_OK)
         code = check_sampling(args);
+    struct hth_session_options session = session_options(args);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &model);
+        code = open_model(args, args_word(args, 0), &session, &model);
     if (code == EXIT_OK)
         code = start(&chat, model);
     if (code == EXIT_OK)
@@ -377,7 +378,13 @@ static void more_help(void)
 }
 
 static const struct option_group *const groups[] = {
-    &chat_options, &options_sampling, &options_session, &options_device, &options_test, NULL,
+    &chat_options,
+    &options_sampling,
+    &options_session,
+    &options_placement,
+    &options_device,
+    &options_test,
+    NULL,
 };
 
 const struct command command_chat = {

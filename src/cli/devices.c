@@ -6,11 +6,13 @@
 #include "cli/command.h"
 #include "cli/json_out.h"
 #include "cli/talk.h"
+#include "engine/plan.h"
 #include "vk/vk.h"
 
 /* clang-format off */
 static const struct option options[] = {
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
+    {.name = "measure", .type = OPTION_FLAG, .help = "measure the CPU and the best GPU anew, and keep that for plans"},
     {0},
 };
 /* clang-format on */
@@ -113,6 +115,25 @@ static double gib(uint64_t bytes)
     return (double)bytes / (1 << 30);
 }
 
+/* What is known of its speed. */
+static int show_measured(const struct vk_caps *device)
+{
+    struct strbuf line = {0};
+    int code = exit_of(plan_measured(device, &line, talk_log()));
+    if (code == EXIT_OK && line.len)
+        out_printf("          %s\n", line.ptr);
+    strbuf_free(&line);
+    return code;
+}
+
+static int measure(void)
+{
+    const struct log *log = talk_log();
+    struct hth_model_options best = {
+        .log = log->write, .log_user = log->user, .log_level = log->max_level};
+    return exit_of(plan_measure_machine(&best));
+}
+
 static void show_device(const struct vk_caps *device, uint32_t index)
 {
     out_printf("vulkan:%u  ", index);
@@ -147,7 +168,9 @@ static int run(const struct args *args)
     struct vk_caps *devices = NULL;
     uint32_t count = 0;
     const char *why = NULL;
-    int code = exit_of(vk_list(&devices, &count, &why, talk_log()));
+    int code = args_flag(args, "measure") ? measure() : EXIT_OK;
+    if (code == EXIT_OK)
+        code = exit_of(vk_list(&devices, &count, &why, talk_log()));
     if (code == EXIT_OK && count == 0 && why)
         talk_line("no Vulkan device: %s", why);
     /* a broken driver, of which was said, is no reason to hide the CPU */
@@ -155,10 +178,15 @@ static int run(const struct args *args)
         int printed = show_json(devices, count);
         code = code ? code : printed;
     } else {
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             show_device(&devices[i], i);
+            int shown = show_measured(&devices[i]);
+            code = code ? code : shown;
+        }
         out_printf("cpu       CPU, %d threads, memory %.1f GiB, %.1f to use\n", os_cpu_count(),
                    gib(os_memory_total_bytes()), gib(os_memory_available_bytes()));
+        int shown = show_measured(NULL);
+        code = code ? code : shown;
     }
     mem_free(devices);
     return code;

@@ -59,8 +59,7 @@ static int read_tokens(const char *path, int32_t **ids, int *count)
     return code;
 }
 
-static int get_tokens(const struct args *args, const struct hth_model *model, int32_t **ids,
-                      int *count)
+static int get_tokens(const struct args *args, int32_t **ids, int *count)
 {
     *ids = NULL;
     *count = 0;
@@ -74,9 +73,13 @@ static int get_tokens(const struct args *args, const struct hth_model *model, in
         return code;
     }
     struct strbuf text = {0};
+    struct hth_model *vocabulary = NULL;
     int code = read_text(NULL, args_text(args, "file"), "the text", &text);
     if (code == EXIT_OK)
-        code = tokenize_prompt(model, strbuf_str(&text), ids, count);
+        code = open_vocabulary(args_word(args, 0), &vocabulary);
+    if (code == EXIT_OK)
+        code = tokenize_prompt(vocabulary, strbuf_str(&text), ids, count);
+    hth_model_close(vocabulary);
     strbuf_free(&text);
     return code;
 }
@@ -128,21 +131,33 @@ static enum hth_status write_logits(struct eval *eval, const char *path)
     return status;
 }
 
+static int wanted_rows(const struct args *args, int count)
+{
+    int last = args_given(args, "last") ? args_int(args, "last") : count;
+    return last < count ? last : count;
+}
+
+static struct hth_session_options eval_session(const struct args *args, int count)
+{
+    struct hth_session_options wanted = session_options(args);
+    if (wanted.n_ctx == 0)
+        wanted.n_ctx = count;
+    wanted.n_outputs = wanted_rows(args, count);
+    return wanted;
+}
+
 static int eval_tokens(const struct args *args, struct hth_model *model, const int32_t *ids,
                        int count)
 {
-    struct hth_session_options wanted = session_options(args);
+    struct hth_session_options wanted = eval_session(args, count);
     struct hth_model_info info = hth_model_get_info(model);
-    int last = args_given(args, "last") ? args_int(args, "last") : count;
-    if (wanted.n_ctx == 0)
-        wanted.n_ctx = count;
     if (info.n_ctx_train > 0 && count > info.n_ctx_train)
         talk_line("%d tokens are more than the %d that the model was trained on", count,
                   info.n_ctx_train);
     struct eval eval = {
         .ids = ids,
         .count = count,
-        .first_row = last < count ? count - last : 0,
+        .first_row = count - wanted_rows(args, count),
         .n_batch = wanted.n_batch,
         .n_vocab = info.n_vocab,
     };
@@ -172,15 +187,14 @@ static int run(const struct args *args)
         return usage_error(args->command, "where should they go? give --logits OUT.gguf");
     struct hth_model *model = NULL;
     int32_t *ids = NULL;
-    int count = 0, code = EXIT_OK;
-    if (!args_given(args, "file")) /* wrong ones are said before a model is loaded */
-        code = get_tokens(args, NULL, &ids, &count);
-    if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &model);
-    if (code == EXIT_OK && args_given(args, "file"))
-        code = get_tokens(args, model, &ids, &count);
+    int count = 0;
+    /* how many decides where a model goes, and wrong ones are said before it is loaded */
+    int code = get_tokens(args, &ids, &count);
     if (code == EXIT_OK && count == 0)
         code = talk_error("there are no tokens");
+    struct hth_session_options session = eval_session(args, count);
+    if (code == EXIT_OK)
+        code = open_model(args, args_word(args, 0), &session, &model);
     if (code == EXIT_OK)
         code = eval_tokens(args, model, ids, count);
     mem_free(ids);
@@ -189,7 +203,7 @@ static int run(const struct args *args)
 }
 
 static const struct option_group *const groups[] = {
-    &eval_options, &options_session, &options_device, &options_test, NULL,
+    &eval_options, &options_session, &options_placement, &options_device, &options_test, NULL,
 };
 
 const struct command command_eval = {

@@ -50,10 +50,8 @@ static const struct option placement[] = {
     {.name = "cpu-moe", .type = OPTION_FLAG, .help = "experts stay with the CPU"},
     {.name = "n-cpu-moe", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "those of the first N layers do"},
     {.name = "place", .type = OPTION_TEXTS, .metavar = "PATTERN=D",
-     .help = "units with a tensor whose name this regular expression matches go to D: cpu, vulkan or vulkan:N; "
+     .help = "tensors whose name this regular expression is found in go to D: cpu, vulkan or vulkan:N; "
              "several times, the last that matches wins"},
-    {.name = "expert-skew", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 4, .fallback = "0.7",
-     .help = "how uneven experts are used: the r-th most used as 1/r^S"},
     {0},
 };
 const struct option_group options_placement = {"What lives where (decided by what is fastest)", placement};
@@ -62,8 +60,6 @@ static const struct option test[] = {
     {.name = "rows", .type = OPTION_TEXT, .metavar = "NAME", .help = "only kernels of this name"},
     {.name = "validate", .type = OPTION_FLAG, .help = "Vulkan's validation layer"},
     {.name = "discrete", .type = OPTION_FLAG, .help = "treat the device's memory as apart"},
-    {.name = "vram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 0, .max = 9e15,
-     .help = "device memory to use at most"},
     {0},
 };
 const struct option_group options_test = {NULL, test};
@@ -90,31 +86,52 @@ struct hth_model_options model_options(const struct args *args)
         .progress = show_progress,
         .validate = args_flag(args, "validate"),
         .treat_as_discrete = args_flag(args, "discrete"),
-        .vram_bytes = args_bytes(args, "vram"),
         .rows = args_text(args, "rows"),
     };
 }
 
-struct placement placement_options(const struct args *args)
+void placement_options(const struct args *args, struct placement *place,
+                       struct hth_model_options *options)
 {
-    int layers = args_given(args, "ngl") ? args_int(args, "ngl") : args_int(args, "gpu-layers");
-    bool bound = args_given(args, "ngl") || args_given(args, "gpu-layers");
-    return (struct placement){
-        .vram_bytes = args_bytes(args, "vram"),
-        .ram_bytes = args_bytes(args, "ram"),
-        .gpu_layers = bound ? layers : -1,
-        .n_cpu_moe = args_flag(args, "cpu-moe") ? INT32_MAX : args_int(args, "n-cpu-moe"),
-        .expert_skew = args_real(args, "expert-skew"),
-    };
+    const char *layers = args_given(args, "ngl") ? "ngl" : "gpu-layers";
+    int n_layers = args_int(args, layers);
+    place->n = 0;
+    while (place->n < MAX_REPEATS && args_texts(args, "place", place->n)) {
+        place->patterns[place->n] = args_texts(args, "place", place->n);
+        place->n++;
+    }
+    options->vram_bytes = args_bytes(args, "vram");
+    options->ram_bytes = args_bytes(args, "ram");
+    options->gpu_layers = !args_given(args, layers) ? 0 : n_layers > 0 ? n_layers : -1;
+    options->cpu_moe = args_flag(args, "cpu-moe");
+    options->n_cpu_moe = args_int(args, "n-cpu-moe");
+    options->places = place->patterns;
+    options->n_places = place->n;
 }
 
-int open_model(const struct args *args, const char *path, struct hth_model **out)
+/* What was decided, where a person may want to know: not that a model is where it always is. */
+static void say_plan(const struct hth_model *model)
+{
+    struct hth_plan_info plan = hth_model_get_plan(model);
+    if (plan.divided)
+        talk_line("%s", plan.sentence);
+    else
+        log_info(talk_log(), "%s", plan.sentence);
+}
+
+int open_model(const struct args *args, const char *path,
+               const struct hth_session_options *for_session, struct hth_model **out)
 {
     struct hth_model_options options = model_options(args);
+    struct placement place;
+    placement_options(args, &place, &options);
+    options.session = *for_session;
     watch_interrupt(NULL);
     enum hth_status status = hth_model_open(out, path, &options);
     unwatch_interrupt();
     talk_progress("", 1, 1);
+    if (status == HTH_OK)
+        say_plan(*out);
     return exit_of(status);
 }
 

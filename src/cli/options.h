@@ -14,8 +14,8 @@ extern const struct option_group options_common;    /* --help, --verbose: every 
 extern const struct option_group options_device;    /* --device, --threads */
 extern const struct option_group options_session;   /* --ctx, --batch, --kv, --float */
 extern const struct option_group options_sampling;  /* --samplers … --logit-bias */
-extern const struct option_group options_placement; /* --gpu-layers … --place */
-extern const struct option_group options_test;      /* --rows, --validate, --discrete, --vram */
+extern const struct option_group options_placement; /* --vram … --place */
+extern const struct option_group options_test;      /* --rows, --validate, --discrete */
 
 /* The program's main notes here when it began. */
 extern uint64_t program_started_ns;
@@ -23,18 +23,19 @@ extern uint64_t program_started_ns;
 /* What options_device and options_test ask for. */
 struct hth_model_options model_options(const struct args *args);
 
-/* What options_placement asks for; --place is read with args_texts. */
+/* Adds what options_placement asks for; `place` must live as long as the options. */
 struct placement {
-    uint64_t vram_bytes, ram_bytes; /* 0: what is free */
-    int gpu_layers;                 /* −1: not said */
-    int n_cpu_moe;
-    double expert_skew;
+    const char *patterns[MAX_REPEATS];
+    int n;
 };
-struct placement placement_options(const struct args *args);
+void placement_options(const struct args *args, struct placement *place,
+                       struct hth_model_options *options);
 
-/* Opens a model by options_device and options_test, with a progress bar; Ctrl-C cancels. Returns an
- * exit code, everything said. */
-ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path, struct hth_model **out);
+/* Opens a model by options_device, options_placement and options_test, for a session of this kind,
+ * with a progress bar; Ctrl-C cancels. Returns an exit code, everything said. */
+ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path,
+                                const struct hth_session_options *for_session,
+                                struct hth_model **out);
 
 /* Opens a model's vocabulary only: no command that takes this needs options_device. */
 ATTR_WARN_UNUSED int open_vocabulary(const char *path, struct hth_model **out);

@@ -18,17 +18,18 @@ static const struct option options[] = {
      .help = "tokens of a prompt computed at once (what is fastest)"},
     {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
      .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    {.name = "expert-skew", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 4, .fallback = "0.7",
+     .help = "how uneven experts are used: the r-th most used as 1/r^S"},
     {0},
 };
 /* clang-format on */
 static const struct option_group plan_options = {"What to plan", options};
 
-static struct plan_request request_of(const struct args *args)
+static struct plan_request request_of(const struct args *args, struct placement *place)
 {
-    struct placement place = placement_options(args);
     const char *turn = args_text(args, "for");
     const struct log *log = talk_log();
-    return (struct plan_request){
+    struct plan_request request = {
         .model = args_word(args, 0),
         .profile = args_text(args, "profile"),
         .device = {.device = args_text(args, "device"),
@@ -36,18 +37,16 @@ static struct plan_request request_of(const struct args *args)
                    .log = log->write,
                    .log_user = log->user,
                    .log_level = log->max_level,
-                   .vram_bytes = place.vram_bytes},
-        .ram_bytes = place.ram_bytes,
-        .n_ctx = args_int(args, "ctx"),
-        .n_batch = args_int(args, "batch"),
-        .kv = kv_option(args),
+                   .session = {.n_ctx = args_int(args, "ctx"),
+                               .n_batch = args_int(args, "batch"),
+                               .kv = kv_option(args)}},
         .turn = str_equal_nocase(str_of(turn), STR("long-prompt")) ? PLAN_LONG_PROMPT
                 : str_equal_nocase(str_of(turn), STR("batch"))     ? PLAN_BATCH
                                                                    : PLAN_CHAT,
-        .expert_skew = place.expert_skew,
-        .gpu_layers = place.gpu_layers,
-        .n_cpu_moe = place.n_cpu_moe,
+        .expert_skew = args_real(args, "expert-skew"),
     };
+    placement_options(args, place, &request.device);
+    return request;
 }
 
 static enum hth_status write_picture(const struct plan_report *report, const char *path)
@@ -67,13 +66,9 @@ static enum hth_status write_picture(const struct plan_report *report, const cha
 
 static int run(const struct args *args)
 {
-    struct plan_request request = request_of(args);
-    const char *places[MAX_REPEATS], *svg = args_text(args, "svg");
-    while (request.n_places < MAX_REPEATS && args_texts(args, "place", request.n_places)) {
-        places[request.n_places] = args_texts(args, "place", request.n_places);
-        request.n_places++;
-    }
-    request.places = places;
+    struct placement place;
+    struct plan_request request = request_of(args, &place);
+    const char *svg = args_text(args, "svg");
     struct plan_report *report;
     struct strbuf text = {0};
     enum hth_status status = plan_report_open(&report, &request);

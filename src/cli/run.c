@@ -61,15 +61,48 @@ static int encode_prompt(const struct args *args, struct answer *answer,
     return code;
 }
 
+enum { USUAL_CTX = 4096, ANSWER_ROOM = 2048 };
+
 /* A context that holds the prompt and a good answer, where nothing was asked for. */
 static int choose_ctx(const struct hth_model *model, int n_prompt, int n_answer)
 {
-    enum { USUAL = 4096, ROOM = 2048 };
     int trained = hth_model_get_info(model).n_ctx_train;
-    int64_t wanted = (int64_t)n_prompt + (n_answer > 0 ? n_answer : ROOM);
-    wanted = wanted < USUAL ? USUAL : wanted;
+    int64_t wanted = (int64_t)n_prompt + (n_answer > 0 ? n_answer : ANSWER_ROOM);
+    wanted = wanted < USUAL_CTX ? USUAL_CTX : wanted;
     return trained > 0 && wanted > trained ? trained
                                            : (int)(wanted < INT32_MAX ? wanted : INT32_MAX);
+}
+
+static int answer_tokens(const struct args *args)
+{
+    int n = args_int(args, "n-predict");
+    return n > 0 ? n : 0;
+}
+
+/* The session that the model is placed for: of a prompt that may be long the tokens are counted
+ * before. A token has at least a byte; templates add some. */
+static int plan_session(const struct args *args, const struct strbuf *prompt,
+                        struct hth_session_options *session)
+{
+    enum { TEMPLATE_ROOM = 512 };
+    const char *system = args_text(args, "system");
+    size_t most = prompt->len + (system ? strlen(system) : 0) + TEMPLATE_ROOM;
+    int n_answer = answer_tokens(args), room = n_answer ? n_answer : ANSWER_ROOM;
+    *session = session_options(args);
+    if (args_given(args, "ctx") || (room < USUAL_CTX && most <= (size_t)(USUAL_CTX - room)))
+        return EXIT_OK;
+    struct hth_model *vocabulary;
+    int code = open_vocabulary(args_word(args, 0), &vocabulary), count = 0;
+    struct answer counted = {.model = vocabulary};
+    int32_t *ids = NULL;
+    if (code == EXIT_OK)
+        code = encode_prompt(args, &counted, prompt, &ids, &count);
+    if (code == EXIT_OK)
+        session->n_ctx = choose_ctx(vocabulary, count, n_answer);
+    hth_free(ids);
+    answer_free(&counted);
+    hth_model_close(vocabulary);
+    return code;
 }
 
 static void explain_end(const struct answer *answer)
@@ -90,8 +123,8 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
 {
     struct answer answer = {.model = model};
     int32_t *ids = NULL;
-    int count, n = args_int(args, "n-predict");
-    answer.n_max = n > 0 ? n : 0;
+    int count;
+    answer.n_max = answer_tokens(args);
     int code = encode_prompt(args, &answer, prompt, &ids, &count);
     if (code)
         return code;
@@ -101,7 +134,7 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
     code = exit_of(hth_session_open(&answer.session, model, &wanted));
     if (code == EXIT_OK)
         code = open_sampler(args, model, &answer.sampler);
-    if (code == EXIT_OK && !(args_given(args, "n-predict") && n == 0))
+    if (code == EXIT_OK && !(args_given(args, "n-predict") && args_int(args, "n-predict") == 0))
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {
         explain_end(&answer);
@@ -127,8 +160,11 @@ static int run(const struct args *args)
     }
     if (code == EXIT_OK)
         code = check_sampling(args);
+    struct hth_session_options session;
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &model);
+        code = plan_session(args, &prompt, &session);
+    if (code == EXIT_OK)
+        code = open_model(args, args_word(args, 0), &session, &model);
     if (code == EXIT_OK)
         code = answer_prompt(args, model, &prompt);
     hth_model_close(model);
@@ -145,7 +181,13 @@ static void more_help(void)
 }
 
 static const struct option_group *const groups[] = {
-    &run_options, &options_sampling, &options_session, &options_device, &options_test, NULL,
+    &run_options,
+    &options_sampling,
+    &options_session,
+    &options_placement,
+    &options_device,
+    &options_test,
+    NULL,
 };
 
 const struct command command_run = {

@@ -147,7 +147,7 @@ static enum hth_status check_rows(const struct hth_model *model)
 static bool is_wanted(void *user, const struct weight *weight, int64_t expert)
 {
     const struct hth_model *model = user;
-    return split_on_gpu(&model->split, weight, expert);
+    return split_on_gpu(&model->placing.split, weight, expert);
 }
 
 /* The weights of the GPU's part, and all vectors. */
@@ -160,14 +160,75 @@ static enum hth_status place_part(struct hth_model *model)
                          model->model->n_weights, &options, &model->log);
 }
 
+/* What the device says, under the log's lock. */
+static void hear_device(void *user, enum hth_log_level level, const char *line)
+{
+    struct hth_model *model = user;
+    if (model->loading && level == HTH_LOG_ERROR)
+        snprintf(model->kept, sizeof model->kept, "%s", line);
+    else if (model->log.write)
+        model->log.write(model->log.user, level, line);
+}
+
+/* Loads what was decided. *most is less afterwards if somebody took memory since then. */
+static enum hth_status load_part(struct hth_model *model, uint64_t *most)
+{
+    model->loading = true;
+    model->kept[0] = '\0';
+    enum hth_status status = place_part(model);
+    model->loading = false;
+    if (status && model->place.no_room) {
+        uint64_t had = model->place.resident_bytes + model->placing.need.fixed;
+        *most = had < *most / 2 || *most > model->placing.budget ? had : *most / 2;
+    } else if (status && model->kept[0]) {
+        log_line(&model->log, HTH_LOG_ERROR, "%s", model->kept);
+    }
+    return status;
+}
+
+static void leave_device(struct hth_model *model)
+{
+    vk_close(model->vk);
+    model->vk = NULL;
+}
+
+/* Decides, loads, and where memory was gone by then decides again by what there was. */
+static enum hth_status place_model(struct hth_model *model)
+{
+    uint64_t most = UINT64_MAX;
+    struct placing *placing = &model->placing;
+    *placing = (struct placing){.model = model->model,
+                                .opt = model->opt,
+                                .pool = model->pool,
+                                .rows = model->rows,
+                                .session = model->opt.session};
+    for (bool said = false;; said = true) {
+        model->loading = true; /* measuring does without what it cannot have */
+        enum hth_status status = placing_decide(placing, model->vk, most, &model->log);
+        model->loading = false;
+        if (status || !model->vk)
+            return status;
+        if (!placing->split.used[SPLIT_GPU]) {
+            leave_device(model);
+            return HTH_OK;
+        }
+        status = load_part(model, &most);
+        if (status == HTH_OK || !model->place.no_room)
+            return status;
+        if (!said)
+            log_warning(
+                &model->log,
+                "the GPU had less memory than the driver had granted: planned again with what "
+                "is left (%s)",
+                model->kept);
+    }
+}
+
 static enum hth_status open_device(struct hth_model *model)
 {
-    enum hth_status status = device_open(&model->vk, &model->opt, false, &model->log);
-    if (status == HTH_OK)
-        status = split_create(&model->split, model->model, &model->opt, model->vk != NULL);
-    if (status == HTH_OK && model->split.used[SPLIT_GPU])
-        status = place_part(model);
-    return status;
+    const struct log heard = {hear_device, model, model->log.max_level};
+    enum hth_status status = device_open(&model->vk, &model->opt, false, &heard);
+    return status ? status : place_model(model);
 }
 
 static enum hth_status keep_name(struct hth_model *model)
@@ -227,7 +288,7 @@ void hth_model_close(struct hth_model *model)
     if (model->vk)
         place_free(&model->place);
     vk_close(model->vk);
-    split_free(&model->split);
+    placing_free(&model->placing);
     model_free(model->model);
     template_free(model->template);
     tokenizer_destroy(model->tokenizer);
@@ -249,7 +310,7 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
         const struct vk_caps *caps = vk_get_caps(model->vk);
         info.device = caps->name;
         info.driver = caps->driver;
-        info.on_gpu = model->split.used[SPLIT_GPU];
+        info.on_gpu = model->placing.split.used[SPLIT_GPU];
         info.software = caps->kind == VK_KIND_SOFTWARE;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
@@ -265,6 +326,12 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
     info.n_params = model_n_params(model->model);
     info.weight_bytes_file = model_weight_bytes(model->model);
     for (size_t i = 0; i < model->model->n_weights; i++)
-        info.weight_bytes_resident += split_host_bytes(&model->split, model->model->weights[i]);
+        info.weight_bytes_resident +=
+            split_host_bytes(&model->placing.split, model->model->weights[i]);
     return info;
+}
+
+struct hth_plan_info hth_model_get_plan(const struct hth_model *model)
+{
+    return model->model ? placing_info(&model->placing) : (struct hth_plan_info){0};
 }

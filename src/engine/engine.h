@@ -16,7 +16,7 @@
 #include "gpu/exec.h"
 #include "hearth/hearth.h"
 #include "kv/kv.h"
-#include "engine/split.h"
+#include "engine/placing.h"
 #include "model/model.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -36,9 +36,25 @@ struct hth_model {
     struct model *model;
     struct pool *pool;
     struct vk *vk; /* NULL: the CPU runs it */
-    struct split split;
+    struct placing placing;
     struct place place;
+    bool loading;    /* then that memory runs out is no error: less is planned */
+    char kept[1024]; /* the device's last error while loading */
 };
+
+/* A model's graph on one device. */
+struct model_part {
+    const struct model *model;
+    const struct split *split;
+    const struct kv_geom *kv; /* [n_layer] */
+    enum split_device device;
+};
+HTH_MUST_CHECK part_build(const struct model_part *part, struct graph *graph, int n_tokens,
+                          int n_outputs);
+
+/* Fills in what is usual. */
+void session_fill(struct hth_session_options *session, const struct hparams *hp);
+const struct dtype *session_kv_type(const struct hth_session_options *session);
 
 /* CPU executors are kept per bucket, as programs are on the GPU. */
 struct cpu_bucket {

@@ -3,8 +3,6 @@
 #include "base/mem.h"
 #include "model/synth.h"
 
-enum { USUAL_CONTEXT = 4096 };
-
 /* --- sizes ------------------------------------------------------------------------------------ */
 
 /* "SHAPE:QUANT" as a directory without a byte of weights. */
@@ -31,33 +29,41 @@ static enum hth_status open_made(struct plan_report *report, const char *spec)
                                         &report->log);
 }
 
-static enum hth_status cut_model(struct plan_report *report, const struct plan_request *request)
+enum hth_status plan_cut_model(struct units *units, const struct model *model,
+                               const struct hth_session_options *session, const struct log *log)
 {
-    const struct hparams *hp = &report->model->hp;
-    int trained = hp->n_ctx_train, n_ctx = request->n_ctx;
-    if (n_ctx == 0)
-        n_ctx = trained > 0 && trained < USUAL_CONTEXT ? trained : USUAL_CONTEXT;
+    const struct hparams *hp = &model->hp;
     struct kv_geom *kv = mem_calloc((size_t)hp->n_layer, sizeof *kv);
     if (!kv)
-        return log_fail_memory(&report->log, "the cache's shape", (size_t)hp->n_layer);
-    model_kv_geometry(report->model,
-                      request->kv == HTH_KV_F32    ? &dtype_f32
-                      : request->kv == HTH_KV_Q8_0 ? &dtype_q8_0
-                                                   : &dtype_f16,
-                      kv);
-    uint64_t page = kv_layout(kv, hp->n_layer, &report->log);
+        return log_fail_memory(log, "the cache's shape", (size_t)hp->n_layer);
+    model_kv_geometry(model, session_kv_type(session), kv);
+    uint64_t page = kv_layout(kv, hp->n_layer, log);
     mem_free(kv);
     if (page == 0)
         return HTH_ERROR_LIMIT;
-    enum hth_status status = units_create(&report->units, report->model, n_ctx, page);
+    enum hth_status status = units_create(units, model, session->n_ctx, session->n_seqs, page);
     if (status == HTH_OK && hp->n_expert > COST_MAX_EXPERTS)
-        status =
-            log_fail(&report->log, HTH_ERROR_LIMIT, "%d experts are more than the %d of a plan",
-                     hp->n_expert, COST_MAX_EXPERTS);
+        status = log_fail(log, HTH_ERROR_LIMIT, "%d experts are more than the %d of a plan",
+                          hp->n_expert, COST_MAX_EXPERTS);
     return status;
 }
 
 /* --- the report ------------------------------------------------------------------------------- */
+
+static enum hth_status bind(struct plan_report *report, const struct plan_request *request,
+                            const struct hth_session_options *session)
+{
+    enum hth_status status =
+        hand_read(&report->hand, report->model, &report->machine, &request->device, &report->log);
+    if (status)
+        return status;
+    uint64_t working = plan_working_bytes(&report->units, session->n_batch);
+    if (request->profile) /* of a machine for which streaming is planned, too */
+        working += cost_staging_bytes(&report->units);
+    hand_bind(&report->hand, report->model, &report->machine, &report->units, working);
+    hand_say_left_out(&report->hand, &report->machine, &report->log);
+    return HTH_OK;
+}
 
 static enum hth_status make(struct plan_report *report, const struct plan_request *request)
 {
@@ -70,14 +76,19 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
         status = model_load(&report->model, report->gguf, &report->log);
     if (status == HTH_OK)
         status = plan_read_machine(&report->machine, request, &report->log);
+    struct hth_session_options session = request->device.session;
+    if (status == HTH_OK) {
+        session_fill(&session, &report->model->hp);
+        status = plan_cut_model(&report->units, report->model, &session, &report->log);
+    }
     if (status == HTH_OK)
-        status = cut_model(report, request);
-    if (status == HTH_OK)
-        status = plan_bind_units(report, request);
+        status = bind(report, request, &session);
     struct plan_options options = {.n_in = lengths[request->turn][0],
                                    .n_out = lengths[request->turn][1],
-                                   .n_batch = request->n_batch,
-                                   .skew = request->expert_skew};
+                                   .n_batch = request->profile ? request->device.session.n_batch
+                                                               : session.n_batch,
+                                   .skew = request->expert_skew,
+                                   .as_run = !request->profile};
     if (status == HTH_OK)
         status =
             plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);
@@ -111,6 +122,7 @@ void plan_report_close(struct plan_report *report)
     if (!report)
         return;
     plan_free(&report->plan);
+    hand_free(&report->hand);
     units_free(&report->units);
     model_free(report->model);
     gguf_close(report->gguf);

@@ -10,25 +10,20 @@
 
 #include "base/str.h"
 #include "hearth/hearth.h"
+#include "vk/vk.h"
 
 enum plan_turn { PLAN_CHAT, PLAN_LONG_PROMPT, PLAN_BATCH };
 
-/* Zero but for what is said: decide everything, for this machine. */
+/* Zero: decide everything, for this machine. */
 struct plan_request {
     const char *model;   /* a path or synth:SHAPE:QUANT */
-    const char *profile; /* a machine as JSON (docs/placement.md); NULL: this one */
-    /* log; device, n_threads, vram_bytes, treat_as_discrete as for opening a model */
+    const char *profile; /* a machine as JSON (docs/placement.md), for which is planned what hearth
+                          * will do one day; NULL: this one, and what it does now */
+    /* log; device, n_threads, memory, session and places as for opening a model. A session's
+     * n_batch of 0: chosen */
     struct hth_model_options device;
-    uint64_t ram_bytes; /* of the host's memory to use at most; 0: what is free */
-    int n_ctx;          /* 0: 4096, or what the model was trained on, if less */
-    int n_batch;        /* 0: chosen */
-    enum hth_kv_type kv;
     enum plan_turn turn;
-    double expert_skew;        /* the r-th most used expert is used ∝ 1 / r^skew */
-    int gpu_layers;            /* the last so many layers on GPUs, the others not; −1: decide */
-    int n_cpu_moe;             /* experts of the first so many layers stay with the CPU */
-    const char *const *places; /* "PATTERN=cpu|vulkan|vulkan:N", the last that matches wins */
-    int n_places;
+    double expert_skew; /* the r-th most used expert is used ∝ 1 / r^skew */
 };
 
 enum plan_form { PLAN_TEXT, PLAN_JSON, PLAN_SVG };
@@ -43,5 +38,13 @@ void plan_report_close(struct plan_report *report);
 /* Appends the report. Errors: HTH_ERROR_MEMORY. */
 HTH_CHECKED plan_report_write(const struct plan_report *report, enum plan_form form,
                               struct strbuf *out);
+
+/* Measures the CPU, and the device that `options` ask for if there is one, and keeps what came out
+ * in the user's cache folder. Takes some seconds. Errors: those of opening a device. */
+HTH_CHECKED plan_measure_machine(const struct hth_model_options *options);
+
+/* Appends what was measured of a device, or of the CPU (NULL), in one line; nothing where nothing
+ * was. Errors: HTH_ERROR_MEMORY. */
+HTH_CHECKED plan_measured(const struct vk_caps *caps, struct strbuf *out, const struct log *log);
 
 #endif

@@ -1,4 +1,6 @@
+#include "engine/measured.h"
 #include "engine/plan_part.h"
+#include "engine/probe.h"
 
 #include <stdio.h>
 
@@ -20,20 +22,49 @@ static const struct vk_heap *own_heap(const struct vk_caps *caps)
     return best;
 }
 
-static void add_gpu(struct machine *machine, const struct vk_caps *caps, uint32_t number,
-                    bool discrete)
+/* What may be used of a heap now: what the driver says, less what others of this process have. A
+ * software device's is the host's memory, whose figures say nothing of processes. */
+static uint64_t free_bytes(const struct vk_caps *caps, uint64_t own_bytes)
 {
     const struct vk_heap *heap = own_heap(caps);
+    uint64_t budget = heap->budget_bytes + (heap->budget_bytes == 0); /* 0: not known */
+    uint64_t available = os_memory_available_bytes();
+    if (caps->kind == VK_KIND_SOFTWARE)
+        return budget < available ? budget : available;
+    uint64_t others = heap->used_bytes > own_bytes ? heap->used_bytes - own_bytes : 0;
+    return budget > others ? budget - others : 1;
+}
+
+/* A software device stands for a card, and runs because it was asked for: planned as one that takes
+ * no time, all that fits goes to it, whatever is faster. */
+static void set_free_of_cost(struct machine_device *device)
+{
+    for (int r = 0; r < RATE_COUNT; r++)
+        device->rate[r] = r < RATE_DISPATCH ? 1e15 : 1e-9;
+}
+
+static void add_gpu(struct machine *machine, const struct vk_caps *caps, int number, bool discrete)
+{
+    const struct vk_heap *heap = own_heap(caps);
+    bool apart = discrete || !caps->unified || caps->kind == VK_KIND_SOFTWARE;
     if (machine->n_devices == MACHINE_MAX_DEVICES)
         return;
     struct machine_device *device = &machine->devices[machine->n_devices++];
     *device = (struct machine_device){
-        .kind = caps->unified && !discrete ? MACHINE_INTEGRATED : MACHINE_DISCRETE,
-        .number = (int)number,
+        .kind = apart ? MACHINE_DISCRETE : MACHINE_INTEGRATED,
+        .number = number,
         .memory_bytes = heap->size_bytes,
-        .budget_bytes = heap->budget_bytes,
+        .budget_bytes = free_bytes(caps, 0),
     };
     snprintf(device->name, sizeof device->name, "%.60s", caps->name);
+}
+
+static void set_host(struct machine *machine)
+{
+    *machine = (struct machine){.n_devices = 1, .n_threads = os_cpu_count()};
+    snprintf(machine->devices[0].name, sizeof machine->devices[0].name, "CPU");
+    machine->devices[0].memory_bytes = os_memory_total_bytes();
+    machine->devices[0].budget_bytes = os_memory_available_bytes();
 }
 
 /* GPUs as --device says: "auto" and "vulkan" mean all real ones. */
@@ -53,8 +84,12 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
     int one = all ? -1 : device_find(list, count, wanted + strlen("vulkan:"));
     for (uint32_t i = 0; i < count; i++)
         if (all ? list[i].kind != VK_KIND_SOFTWARE && !list[i].lacks : (int)i == one)
-            add_gpu(machine, &list[i], i, request->device.treat_as_discrete);
-    if (machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
+            add_gpu(machine, &list[i], (int)i, request->device.treat_as_discrete);
+    for (int d = 1; d < machine->n_devices && status == HTH_OK; d++) {
+        bool found;
+        status = measured_load(machine, d, &list[machine->devices[d].number], &found, log);
+    }
+    if (status == HTH_OK && machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
         status = log_fail(log, HTH_ERROR_DEVICE,
                           "no Vulkan GPU \"%s\" to plan for (hearth devices lists them)", wanted);
     mem_free(list);
@@ -62,16 +97,17 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
 }
 
 /* --vram and --ram: less than there is, for each GPU and for the host. */
-static enum hth_status limit(struct machine *machine, const struct plan_request *request,
+static enum hth_status limit(struct machine *machine, const struct hth_model_options *options,
                              const struct log *log)
 {
-    uint64_t vram = request->device.vram_bytes, ram = request->ram_bytes, most = 0;
+    uint64_t vram = options->vram_bytes, ram = options->ram_bytes, most = 0;
     struct machine_device *cpu = &machine->devices[0];
     for (int d = 1; d < machine->n_devices; d++) {
         struct machine_device *gpu = &machine->devices[d];
         most = gpu->memory_bytes > most ? gpu->memory_bytes : most;
-        if (vram && (gpu->budget_bytes == 0 || vram < gpu->memory_bytes))
-            gpu->budget_bytes = vram < gpu->memory_bytes ? vram : gpu->memory_bytes;
+        uint64_t can = gpu->budget_bytes ? gpu->budget_bytes : gpu->memory_bytes;
+        if (vram)
+            gpu->budget_bytes = vram < can ? vram : can;
     }
     if (vram > most && machine->n_devices > 1)
         return log_fail(log, HTH_ERROR_ARGUMENT,
@@ -92,14 +128,106 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
     if (request->profile) {
         status = profile_read(machine, request->profile, log);
     } else {
-        *machine = (struct machine){.n_devices = 1, .n_threads = os_cpu_count()};
-        snprintf(machine->devices[0].name, sizeof machine->devices[0].name, "CPU");
-        machine->devices[0].memory_bytes = os_memory_total_bytes();
-        machine->devices[0].budget_bytes = os_memory_available_bytes();
-        status = add_gpus(machine, request, log);
+        set_host(machine);
+        bool found;
+        status = measured_load(machine, 0, NULL, &found, log);
+        if (status == HTH_OK)
+            status = add_gpus(machine, request, log);
     }
     machine->n_threads_used = request->device.n_threads;
     if (status == HTH_OK)
-        status = limit(machine, request, log);
+        status = limit(machine, &request->device, log);
     return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
+                                 const struct hth_model_options *options, bool *measured,
+                                 const struct log *log)
+{
+    struct vk_caps caps;
+    set_host(machine);
+    if (vk) {
+        caps = *vk_get_caps(vk);
+        vk_update_budget(vk, &caps);
+        add_gpu(machine, &caps, vk_get_index(vk), options->treat_as_discrete);
+        machine->devices[1].budget_bytes =
+            free_bytes(&caps, vk_allocated_bytes(vk, VK_MEMORY_DEVICE));
+        if (caps.kind == VK_KIND_SOFTWARE)
+            set_free_of_cost(&machine->devices[1]);
+    }
+    machine->n_threads_used = options->n_threads;
+    enum hth_status status = limit(machine, options, log);
+    if (status == HTH_OK)
+        status = measured_load(machine, 1, vk ? &caps : NULL, measured, log);
+    return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,
+                             const struct log *log)
+{
+    struct machine_probe *probe;
+    enum hth_status status = machine_probe_open(&probe, pool, vk, log);
+    if (status)
+        return status;
+    struct probe times = {
+        .user = probe, .time_s = machine_probe_time_s, .n_runs = 3, .cpu_matrix_part = 64};
+    for (int d = 0; d < machine->n_devices; d++)
+        for (int r = 0; r < RATE_COUNT; r++)
+            if (machine->devices[d].estimated >> r & 1u)
+                machine->devices[d].rate[r] = 0; /* what others are estimated by may change */
+    machine_measure(machine, &times);
+    machine_probe_close(probe);
+    const double *rate = machine->devices[vk ? 1 : 0].rate;
+    if (rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0) /* else the device had no room to try */
+        status = measured_store(machine, 1, vk ? vk_get_caps(vk) : NULL, log);
+    return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+/* --- for `hearth devices` --------------------------------------------------------------------- */
+
+enum hth_status plan_measure_machine(const struct hth_model_options *options)
+{
+    struct log log = {options->log, options->log_user, options->log_level};
+    struct machine machine;
+    struct pool *pool = NULL;
+    struct vk *vk = NULL;
+    bool measured;
+    enum hth_status status = device_open(&vk, options, false, &log);
+    if (status == HTH_OK)
+        status = pool_create(&pool, 0, &log);
+    if (status == HTH_OK)
+        status = plan_own_machine(&machine, NULL, options, &measured, &log);
+    if (status == HTH_OK)
+        status = plan_measure(&machine, NULL, pool, &log);
+    if (status == HTH_OK && vk)
+        status = plan_own_machine(&machine, vk, options, &measured, &log);
+    if (status == HTH_OK && vk)
+        status = plan_measure(&machine, vk, pool, &log);
+    pool_destroy(pool);
+    vk_close(vk);
+    return status;
+}
+
+enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, const struct log *log)
+{
+    static const struct {
+        const char *what, *name;
+        double unit;
+    } words[RATE_COUNT] = {
+        {"reads", "GB/s", 1e9},        {"computes", "Tflop/s", 1e12}, {"copies", "GB/s", 1e9},
+        {"over the bus", "GB/s", 1e9}, {"an op", "us", 1e-6},         {"a hop", "us", 1e-6},
+        {"a copy", "us", 1e-6},
+    };
+    struct machine machine;
+    bool found;
+    set_host(&machine);
+    enum hth_status status = measured_load(&machine, 1, caps, &found, log);
+    const struct machine_device *device = &machine.devices[caps ? 1 : 0];
+    for (int r = 0, n = 0; r < RATE_COUNT && found; r++)
+        if (device->rate[r] > 0) {
+            strbuf_append(out, n++ ? STR(", ") : STR("measured: "));
+            strbuf_printf(out, "%s %.3g %s", words[r].what, device->rate[r] / words[r].unit,
+                          words[r].name);
+        }
+    return status == HTH_OK && out->failed ? log_fail_memory(log, "a line", out->len) : status;
 }

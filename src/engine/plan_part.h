@@ -1,9 +1,9 @@
 /*
  * plan_part.h — what the files of planning share; nothing for others.
  *
- * plan.c: opening and the order of things; plan_machine.c: this machine as numbers; profile.c:
- * another one; plan_bind.c: options that say where; plan_json.c: the result. Owns the report. One
- * thread.
+ * plan.c: reports, for `hearth plan`; placing.c: the same for a model that is opened; hand.c:
+ * options that say where; plan_machine.c: this machine as numbers; profile.c: another one;
+ * plan_json.c: the result. Owns the report. One thread.
  */
 #ifndef ENGINE_PLAN_PART_H
 #define ENGINE_PLAN_PART_H
@@ -19,6 +19,7 @@ struct plan_report {
     struct model *model;
     struct units units;
     struct machine machine;
+    struct hand hand;
     struct plan plan;
 };
 
@@ -26,11 +27,23 @@ struct plan_report {
 HTH_MUST_CHECK plan_read_machine(struct machine *machine, const struct plan_request *request,
                                  const struct log *log);
 
+/* The same for one that a model was opened with; `vk` NULL: the CPU alone. *measured tells whether
+ * its rates are. */
+HTH_MUST_CHECK plan_own_machine(struct machine *machine, struct vk *vk,
+                                const struct hth_model_options *options, bool *measured,
+                                const struct log *log);
+
+/* Measures the CPU and, with `vk`, that device as device 1, and keeps the result for other times.
+ * Takes at most some two seconds. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,
+                            const struct log *log);
+
 /* A machine from a JSON file. Errors: HTH_ERROR_IO, HTH_ERROR_FORMAT naming place and fault. */
 HTH_MUST_CHECK profile_read(struct machine *machine, const char *path, const struct log *log);
 
-/* What options say about single units: sets unit->allowed. Errors: HTH_ERROR_ARGUMENT. */
-HTH_MUST_CHECK plan_bind_units(struct plan_report *report, const struct plan_request *request);
+/* Cuts a model for sessions of this shape. Errors: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT. */
+HTH_MUST_CHECK plan_cut_model(struct units *units, const struct model *model,
+                              const struct hth_session_options *session, const struct log *log);
 
 /* The result as JSON. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK plan_write_json(const struct plan *plan, struct strbuf *out, const struct log *log);

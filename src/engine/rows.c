@@ -7,7 +7,6 @@
 #include "cpu/cpu_op.h"
 #include "engine/engine.h"
 #include "engine/rows_part.h"
-#include "op/fuse.h"
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
@@ -104,12 +103,6 @@ static enum hth_status list_step(struct lister *l, const struct step *step)
     return status;
 }
 
-static bool fused_fits(void *user, const struct op *op)
-{
-    struct row_choice choice;
-    return row_select(user, op, &choice) != NULL;
-}
-
 /* Every weight stands at the beginning of chunk 0: enough to compile for. */
 static enum hth_status pretend_place(struct place *place, const struct model *model,
                                      const struct log *log)
@@ -139,7 +132,7 @@ static enum hth_status list_program(struct lister *l, struct graph *graph,
                           .n_seqs = 1};
     struct program program;
     struct compile_options options = {.vk = l->vk, .env = env, .place = place, .table_stride = 64};
-    enum hth_status status = fuse_graph(graph, FUSE_ALL, fused_fits, &env);
+    enum hth_status status = compile_fuse(graph, &env);
     if (status == HTH_OK)
         status = compile_program(&program, graph, &options, &l->log);
     if (status)

@@ -4,13 +4,19 @@
 
 #include "base/mem.h"
 
+enum hth_status part_build(const struct model_part *part, struct graph *graph, int n_tokens,
+                           int n_outputs)
+{
+    enum hth_status status = model_build(part->model, graph, n_tokens, n_outputs, part->kv);
+    return status ? status : split_graph(part->split, graph, part->device);
+}
+
 static enum hth_status build_part(const struct hth_session *session, enum split_device device,
                                   struct graph *graph, int n_tokens, int n_outputs)
 {
     const struct hth_model *model = session->model;
-    enum hth_status status =
-        model_build(model->model, graph, n_tokens, n_outputs, session->kv_geom);
-    return status ? status : split_graph(&model->split, graph, device);
+    const struct model_part part = {model->model, &model->placing.split, session->kv_geom, device};
+    return part_build(&part, graph, n_tokens, n_outputs);
 }
 
 static enum hth_status build_gpu(void *user, struct graph *graph, int n_tokens, int n_outputs)
@@ -20,7 +26,7 @@ static enum hth_status build_gpu(void *user, struct graph *graph, int n_tokens, 
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static void fill_defaults(struct hth_session_options *opt, const struct hparams *hp)
+void session_fill(struct hth_session_options *opt, const struct hparams *hp)
 {
     if (opt->n_ctx <= 0)
         opt->n_ctx = hp->n_ctx_train > 0 && hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
@@ -30,11 +36,14 @@ static void fill_defaults(struct hth_session_options *opt, const struct hparams 
         opt->n_batch = 512;
     if (opt->n_batch > opt->n_ctx * opt->n_seqs)
         opt->n_batch = opt->n_ctx * opt->n_seqs;
+    opt->n_outputs = opt->n_outputs < 1              ? 1
+                     : opt->n_outputs > opt->n_batch ? opt->n_batch
+                                                     : opt->n_outputs;
 }
 
-static const struct dtype *kv_dtype(enum hth_kv_type type)
+const struct dtype *session_kv_type(const struct hth_session_options *opt)
 {
-    return type == HTH_KV_F32 ? &dtype_f32 : type == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
+    return opt->kv == HTH_KV_F32 ? &dtype_f32 : opt->kv == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
 }
 
 static void close_cpu_bucket(struct cpu_bucket *bucket)
@@ -126,11 +135,44 @@ static enum hth_status open_gpu(struct hth_session *session)
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,
+        .max_outputs = session->opt.n_outputs,
         .kv_page_bytes = session->kv_page_bytes[SPLIT_GPU],
         .n_kv_pages = kv_n_pages(session->kv),
         .profile = session->opt.profile,
     };
     return gpu_exec_create(&session->gpu, &options, &session->model->log);
+}
+
+static int64_t pages_of(const struct hth_session_options *opt)
+{
+    return (int64_t)div_up((uint64_t)opt->n_ctx, KV_PAGE) * opt->n_seqs;
+}
+
+/* The model was placed for another session. Does this one find room beside it? */
+static enum hth_status check_room(const struct hth_session *session)
+{
+    const struct hth_model *model = session->model;
+    const struct hth_session_options *opt = &session->opt, *planned = &model->placing.session;
+    if (!model->vk || (pages_of(opt) <= pages_of(planned) && opt->n_batch <= planned->n_batch &&
+                       opt->n_outputs <= planned->n_outputs && opt->kv == planned->kv &&
+                       opt->float_only == planned->float_only))
+        return HTH_OK;
+    struct device_need need;
+    enum hth_status status =
+        placing_measure_session(&model->placing, model->vk, opt, &need, &model->log);
+    uint64_t taken = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE),
+             budget = model->placing.budget;
+    uint64_t room = budget > taken ? budget - taken : 0;
+    if (status || need.cache + need.work <= room)
+        return status;
+    return log_fail(
+        &model->log, HTH_ERROR_LIMIT,
+        "a context of %d tokens in batches of %d takes %.1f MiB of the GPU's memory, and "
+        "of its %.1f MiB %.1f are left: the model was placed for %d tokens in batches of "
+        "%d; open it for more (--ctx, --batch), or ask for less",
+        opt->n_ctx * opt->n_seqs, opt->n_batch, (double)(need.cache + need.work) / (1 << 20),
+        (double)budget / (1 << 20), (double)room / (1 << 20), planned->n_ctx * planned->n_seqs,
+        planned->n_batch);
 }
 
 static enum hth_status open_parts(struct hth_session *session)
@@ -152,14 +194,16 @@ static enum hth_status open_parts(struct hth_session *session)
     session->pos = lists + n_batch;
     session->seq = lists + 2 * n_batch;
     session->outputs = lists + 3 * n_batch;
-    model_kv_geometry(model->model, kv_dtype(session->opt.kv), session->kv_geom);
+    model_kv_geometry(model->model, session_kv_type(&session->opt), session->kv_geom);
     enum hth_status status =
-        split_cache(&model->split, session->kv_geom, n_layer, session->kv_page_bytes, log);
+        split_cache(&model->placing.split, session->kv_geom, n_layer, session->kv_page_bytes, log);
     if (status == HTH_OK)
         status = kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
-    if (status == HTH_OK && model->split.used[SPLIT_GPU])
-        status = open_gpu(session);
-    if (status == HTH_OK && model->split.used[SPLIT_HOST])
+    if (status == HTH_OK && model->placing.split.used[SPLIT_GPU]) {
+        status = check_room(session);
+        status = status ? status : open_gpu(session);
+    }
+    if (status == HTH_OK && model->placing.split.used[SPLIT_HOST])
         status = open_cpu(session);
     return status;
 }
@@ -177,7 +221,7 @@ enum hth_status hth_session_open(struct hth_session **out, struct hth_model *mod
     session->model = model;
     if (options)
         session->opt = *options;
-    fill_defaults(&session->opt, &model->model->hp);
+    session_fill(&session->opt, &model->model->hp);
     os_mutex_lock(&model->device);
     enum hth_status status = open_parts(session);
     os_mutex_unlock(&model->device);
@@ -249,7 +293,7 @@ static enum hth_status run_split(struct hth_session *session, const struct batch
 static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
                                  const float **logits)
 {
-    if (session->gpu && session->model->split.used[SPLIT_HOST])
+    if (session->gpu && session->model->placing.split.used[SPLIT_HOST])
         return run_split(session, batch, logits);
     if (session->gpu)
         return gpu_exec_run(session->gpu, batch, logits);

@@ -9,8 +9,7 @@
 
 /* --- weights ---------------------------------------------------------------------------------- */
 
-/* The layer that a tensor is of, by its name; −1: none. */
-static int layer_of(const char *name)
+int split_layer_of(const char *name)
 {
     int layer;
     return sscanf(name, "blk.%d.", &layer) == 1 ? layer : -1;
@@ -21,24 +20,9 @@ bool split_is_vector(const struct weight *weight)
     return weight->ne[1] == 1 && weight->ne[2] == 1;
 }
 
-static bool is_experts(const struct weight *weight)
+bool split_is_experts(const struct weight *weight)
 {
     return weight->ne[2] > 1 || weight->experts;
-}
-
-/* By the numbers of layers: the last ones go to the GPU, the output after all of them, and the
- * table of embeddings, of which a token reads one row, only when nothing else is left out. */
-static enum split_device by_layers(const struct model *model, const struct weight *weight,
-                                   const struct hth_model_options *options)
-{
-    int n_layer = model->hp.n_layer, layer = layer_of(weight->name);
-    if (options->gpu_layers < 0)
-        return SPLIT_HOST;
-    if (is_experts(weight) && (options->cpu_moe || layer < options->n_cpu_moe))
-        return SPLIT_HOST;
-    if (options->gpu_layers == 0 || options->gpu_layers > n_layer)
-        return SPLIT_GPU;
-    return layer >= n_layer - options->gpu_layers ? SPLIT_GPU : SPLIT_HOST;
 }
 
 /* A weight without the experts that are on the GPU. */
@@ -60,30 +44,9 @@ static enum hth_status keep_some(struct split *split, const struct model *model,
     return HTH_OK;
 }
 
-/* A layer's cache is where its keys are made, or what else its attention has. */
-static void place_cache(struct split *split, const struct model *model)
-{
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < model->n_weights; i++) {
-            const struct weight *weight = model->weights[i];
-            int layer = layer_of(weight->name);
-            if (layer >= 0 && layer < model->hp.n_layer && !split_is_vector(weight) &&
-                strstr(weight->name, pass ? ".attn_k." : ".attn_"))
-                split->of_cache[layer] = split->of_weight[i] >> SPLIT_GPU & 1;
-        }
-}
-
-/* What the options ask for, of a weight or one of its experts. */
-static enum split_device asked(const struct model *model, const struct weight *weight, int expert,
-                               const struct hth_model_options *options)
-{
-    int place = options->place ? options->place(options->place_user, weight->name, expert) : -1;
-    return place > 0 ? SPLIT_GPU : place == 0 ? SPLIT_HOST : by_layers(model, weight, options);
-}
-
 /* Experts of a layer that are on the GPU with all their matrices. */
 static enum hth_status place_experts(struct split *split, const struct model *model, int layer,
-                                     const struct hth_model_options *options)
+                                     const struct split_choice *choice)
 {
     int n_expert = model->hp.n_expert, n_gpu = 0;
     bool *gpu = mem_alloc((size_t)n_expert * sizeof *gpu);
@@ -93,14 +56,15 @@ static enum hth_status place_experts(struct split *split, const struct model *mo
         gpu[e] = true;
     for (size_t i = 0; i < model->n_weights; i++)
         for (int e = 0; e < n_expert; e++)
-            if (is_experts(model->weights[i]) && layer_of(model->weights[i]->name) == layer)
-                gpu[e] &= asked(model, model->weights[i], e, options) == SPLIT_GPU;
+            if (split_is_experts(model->weights[i]) &&
+                split_layer_of(model->weights[i]->name) == layer)
+                gpu[e] &= choice->weight(choice->user, model->weights[i], e);
     for (int e = 0; e < n_expert; e++)
         n_gpu += gpu[e];
     enum hth_status status = HTH_OK;
     for (size_t i = 0; i < model->n_weights && status == HTH_OK; i++) {
         const struct weight *weight = model->weights[i];
-        if (!is_experts(weight) || layer_of(weight->name) != layer)
+        if (!split_is_experts(weight) || split_layer_of(weight->name) != layer)
             continue;
         split->of_weight[i] =
             (uint8_t)((n_gpu < n_expert) << SPLIT_HOST | (n_gpu > 0) << SPLIT_GPU);
@@ -111,17 +75,23 @@ static enum hth_status place_experts(struct split *split, const struct model *mo
     return status;
 }
 
-static enum hth_status place_weights_by(struct split *split, const struct model *model,
-                                        const struct hth_model_options *options, bool gpu)
+static enum hth_status place_all(struct split *split, const struct model *model,
+                                 const struct split_choice *choice)
 {
     for (size_t i = 0; i < model->n_weights; i++)
-        split->of_weight[i] = (uint8_t)(1u << (gpu && !is_experts(model->weights[i])
-                                                   ? asked(model, model->weights[i], -1, options)
-                                                   : SPLIT_HOST));
+        split->of_weight[i] =
+            (uint8_t)(1u << (choice && !split_is_experts(model->weights[i])
+                                 ? choice->weight(choice->user, model->weights[i], -1)
+                                 : SPLIT_HOST));
     enum hth_status status = HTH_OK;
-    for (int layer = 0; gpu && model->hp.n_expert > 0 && layer < model->hp.n_layer; layer++)
-        if (status == HTH_OK)
-            status = place_experts(split, model, layer, options);
+    for (int layer = 0; choice && layer < model->hp.n_layer; layer++) {
+        split->of_cache[layer] = choice->cache(choice->user, layer) ? SPLIT_GPU : SPLIT_HOST;
+        split->used[SPLIT_GPU] |= split->of_cache[layer] == SPLIT_GPU;
+        if (status == HTH_OK && model->hp.n_expert > 0)
+            status = place_experts(split, model, layer, choice);
+    }
+    for (int layer = 0; layer < model->hp.n_layer; layer++)
+        split->used[SPLIT_HOST] |= split->of_cache[layer] == SPLIT_HOST;
     for (size_t i = 0; i < model->n_weights; i++)
         for (int d = 0; d < SPLIT_DEVICES; d++)
             split->used[d] |= !split_is_vector(model->weights[i]) && (split->of_weight[i] >> d & 1);
@@ -129,7 +99,7 @@ static enum hth_status place_weights_by(struct split *split, const struct model 
 }
 
 enum hth_status split_create(struct split *out, const struct model *model,
-                             const struct hth_model_options *options, bool gpu)
+                             const struct split_choice *choice)
 {
     *out = (struct split){0};
     size_t n = model->n_weights + 1;
@@ -138,16 +108,18 @@ enum hth_status split_create(struct split *out, const struct model *model,
     out->on_host = arena_calloc(&out->arena, n, sizeof(struct weight *));
     if (!out->of_weight || !out->of_cache || !out->on_host)
         return log_fail_memory(model->log, "the places of weights", n);
-    enum hth_status status = place_weights_by(out, model, options, gpu);
-    if (status == HTH_OK)
-        place_cache(out, model);
-    return status;
+    return place_all(out, model, choice);
 }
 
 void split_free(struct split *split)
 {
     arena_free(&split->arena);
     *split = (struct split){0};
+}
+
+bool split_is_whole(const struct split *split)
+{
+    return !split->used[SPLIT_HOST];
 }
 
 bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert)

@@ -7,7 +7,6 @@
 #ifndef ENGINE_SPLIT_H
 #define ENGINE_SPLIT_H
 
-#include "hearth/hearth.h"
 #include "model/model.h"
 
 enum split_device { SPLIT_HOST, SPLIT_GPU, SPLIT_DEVICES };
@@ -22,13 +21,28 @@ struct split {
     struct arena arena;
 };
 
-/* Decides by the options; without a GPU all is the host's. Vectors (norms, biases) are on every
- * device, whatever the list says. Errors: HTH_ERROR_MEMORY. */
+/* Who says what is on the GPU. */
+struct split_choice {
+    bool (*weight)(void *user, const struct weight *weight, int expert); /* −1: it has none */
+    bool (*cache)(void *user, int layer);
+    void *user;
+};
+
+/* Asks for each weight, or each expert of it, and each layer; NULL: all is the host's. An expert is
+ * on the GPU with all its matrices. Vectors (norms, biases) are on every device, whatever the list
+ * says. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK split_create(struct split *out, const struct model *model,
-                            const struct hth_model_options *options, bool gpu);
+                            const struct split_choice *choice);
 void split_free(struct split *split);
 
 bool split_is_vector(const struct weight *weight);
+bool split_is_experts(const struct weight *weight);
+
+/* The layer that a tensor is of, by its name; −1: none. */
+int split_layer_of(const char *name);
+
+/* Is everything on the GPU? */
+bool split_is_whole(const struct split *split);
 
 /* Is this expert of the weight (or the weight; any number) wanted on the GPU? */
 bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "common/batch_args.h"
+#include "op/fuse.h"
 
 uint32_t compile_ref(const struct compile *c, const struct tensor *tensor)
 {
@@ -269,12 +270,12 @@ static enum hth_status solve_hazards(struct compile *c)
     return HTH_OK;
 }
 
-enum hth_status compile_placed(struct program *out, const struct graph *graph,
-                               const struct memmap *map, const struct compile_options *options,
-                               const struct log *log)
+static struct compile begin_compile(struct program *out, const struct graph *graph,
+                                    const struct memmap *map, const struct compile_options *options,
+                                    const struct log *log)
 {
     *out = (struct program){0};
-    struct compile c = {
+    return (struct compile){
         .vk = options->vk,
         .log = log,
         .env = options->env,
@@ -286,14 +287,28 @@ enum hth_status compile_placed(struct program *out, const struct graph *graph,
         .batch_chunk = options->batch_chunk,
         .hops = options->hops,
     };
-    lay_out_batch(&c, options->table_stride);
-    enum hth_status status = compile_ops(&c, true);
-    uint64_t end = align_up(map->size_bytes, VK_REF_ALIGN);
+}
+
+/* The first pass: sizes, and where side buffers begin. */
+static enum hth_status measure_ops(struct compile *c, int table_stride)
+{
+    lay_out_batch(c, table_stride);
+    enum hth_status status = compile_ops(c, true);
+    uint64_t end = align_up(c->map->size_bytes, VK_REF_ALIGN);
     for (int i = 0; i < SIDE_COUNT; i++) {
-        c.side_at[i] = end;
-        end += c.side_bytes[i];
+        c->side_at[i] = end;
+        end += c->side_bytes[i];
     }
-    out->activation_bytes = end + VK_REF_ALIGN;
+    c->program->activation_bytes = end + VK_REF_ALIGN;
+    return status;
+}
+
+enum hth_status compile_placed(struct program *out, const struct graph *graph,
+                               const struct memmap *map, const struct compile_options *options,
+                               const struct log *log)
+{
+    struct compile c = begin_compile(out, graph, map, options, log);
+    enum hth_status status = measure_ops(&c, options->table_stride);
     lay_out_batch(&c, options->table_stride);
     if (status == HTH_OK)
         status = compile_ops(&c, false);
@@ -317,6 +332,14 @@ static uint64_t hop_bytes(const struct graph *graph)
     return align_up(end, VK_REF_ALIGN);
 }
 
+static void set_sizes(struct program *out, const struct graph *graph, const struct memmap *map)
+{
+    const struct tensor *logits = graph->logits ? tensor_base(graph->logits, NULL) : NULL;
+    out->logits_place = logits ? (uint32_t)map->offsets[logits->id] : 0;
+    out->logits_bytes = logits ? (uint64_t)tensor_elems(graph->logits) * sizeof(float) : 0;
+    out->hop_bytes = hop_bytes(graph);
+}
+
 enum hth_status compile_program(struct program *out, const struct graph *graph,
                                 const struct compile_options *options, const struct log *log)
 {
@@ -327,10 +350,7 @@ enum hth_status compile_program(struct program *out, const struct graph *graph,
         return status;
     status = compile_placed(out, graph, &map, options, log);
     if (status == HTH_OK) {
-        const struct tensor *logits = graph->logits ? tensor_base(graph->logits, NULL) : NULL;
-        out->logits_place = logits ? (uint32_t)map.offsets[logits->id] : 0;
-        out->logits_bytes = logits ? (uint64_t)tensor_elems(graph->logits) * sizeof(float) : 0;
-        out->hop_bytes = hop_bytes(graph);
+        set_sizes(out, graph, &map);
         if (out->activation_bytes > vk_get_caps(options->vk)->max_range_bytes)
             status = log_fail(log, HTH_ERROR_LIMIT,
                               "a batch of %d tokens needs %" PRIu64
@@ -342,6 +362,32 @@ enum hth_status compile_program(struct program *out, const struct graph *graph,
     if (status)
         program_free(out);
     return status;
+}
+
+enum hth_status compile_measure(struct program *out, const struct graph *graph,
+                                const struct compile_options *options, const struct log *log)
+{
+    struct memmap map;
+    *out = (struct program){0};
+    enum hth_status status = memmap_create(&map, graph, VK_REF_ALIGN, false, log);
+    if (status)
+        return status;
+    struct compile c = begin_compile(out, graph, &map, options, log);
+    status = measure_ops(&c, options->table_stride);
+    set_sizes(out, graph, &map);
+    memmap_free(&map);
+    return status;
+}
+
+static bool fused_fits(void *user, const struct op *op)
+{
+    struct row_choice choice;
+    return row_select(user, op, &choice) != NULL;
+}
+
+enum hth_status compile_fuse(struct graph *graph, const struct row_env *env)
+{
+    return fuse_graph(graph, FUSE_ALL, fused_fits, (void *)(uintptr_t)env);
 }
 
 void program_free(struct program *program)

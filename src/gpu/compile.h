@@ -96,6 +96,14 @@ HTH_MUST_CHECK compile_program(struct program *out, const struct graph *graph,
                                const struct compile_options *options, const struct log *log);
 void program_free(struct program *program);
 
+/* Fuses a graph with what rows can do at once. */
+HTH_MUST_CHECK compile_fuse(struct graph *graph, const struct row_env *env);
+
+/* The sizes alone, of a fused graph whose weights are laid out (place_measure): activation_bytes,
+ * batch, logits_bytes and hop_bytes of `out`, which holds nothing to free. No pipeline is made. */
+HTH_MUST_CHECK compile_measure(struct program *out, const struct graph *graph,
+                               const struct compile_options *options, const struct log *log);
+
 /* The same for tensors that are placed already; program->logits_* stay zero. For op tests. */
 HTH_MUST_CHECK compile_placed(struct program *out, const struct graph *graph,
                               const struct memmap *map, const struct compile_options *options,

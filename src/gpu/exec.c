@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "gpu/batch.h"
 #include "gpu/cut.h"
-#include "op/fuse.h"
 
 enum { MAX_PROGRAMS = 64 };
 
@@ -121,20 +120,6 @@ static enum hth_status grow_batch(struct gpu_exec *exec, uint64_t need)
 
 /* --- programs --------------------------------------------------------------------------------- */
 
-static bool fused_fits(void *user, const struct op *op)
-{
-    struct row_choice choice;
-    return row_select(user, op, &choice) != NULL;
-}
-
-static struct row_env row_env_of(const struct gpu_exec *exec)
-{
-    return (struct row_env){.caps = vk_get_caps(exec->opt.vk),
-                            .float_only = exec->opt.float_only,
-                            .forced = exec->opt.forced_rows,
-                            .n_seqs = exec->opt.n_seqs};
-}
-
 static void free_segments(struct gpu_exec *exec, struct bucket *bucket)
 {
     for (size_t i = 0; i < bucket->n_segments; i++)
@@ -230,7 +215,7 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
 {
     for (int round = 0; round < 2; round++) {
         struct compile_options options = {.vk = exec->opt.vk,
-                                          .env = row_env_of(exec),
+                                          .env = gpu_exec_env(&exec->opt),
                                           .place = exec->opt.place,
                                           .activations = exec->activations,
                                           .batch_chunk = exec->batch_device,
@@ -271,9 +256,9 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
 {
     struct graph graph;
     enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
-    struct row_env env = row_env_of(exec);
+    struct row_env env = gpu_exec_env(&exec->opt);
     if (status == HTH_OK)
-        status = fuse_graph(&graph, FUSE_ALL, fused_fits, &env);
+        status = compile_fuse(&graph, &env);
     if (status == HTH_OK)
         status = compile_bucket_program(exec, bucket, &graph);
     graph_free(&graph);
@@ -538,6 +523,8 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
     const struct program *program;
     struct bucket *one = NULL;
     enum hth_status status = create_pages(exec);
+    if (status == HTH_OK && options->max_outputs > 1)
+        status = gpu_exec_program(exec, options->max_tokens, options->max_outputs, &program);
     if (status == HTH_OK)
         status = gpu_exec_program(exec, options->max_tokens, 1, &program);
     if (status == HTH_OK)

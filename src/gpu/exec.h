@@ -24,6 +24,7 @@ struct gpu_exec_options {
     const char *forced_rows;  /* NULL: selection */
     int n_seqs, table_stride; /* of the page table */
     int max_tokens;           /* of a batch */
+    int max_outputs;          /* of a batch that memory is had for at once; 0: 1 */
     uint64_t kv_page_bytes;   /* of the layers whose cache is here; 0: none is */
     int n_kv_pages;
     bool profile; /* a timestamp around every step */
@@ -35,6 +36,15 @@ struct gpu_exec_options {
 HTH_MUST_CHECK gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_options *options,
                                const struct log *log);
 void gpu_exec_destroy(struct gpu_exec *exec);
+
+/* Bytes of device memory that an executor and any batch with at most max_outputs outputs take. Only
+ * measures: options->place may be of place_measure, nothing is allocated or compiled. `cache` and
+ * `work` are those of the cache and the rest. Errors: as above but the device's. */
+HTH_MUST_CHECK gpu_exec_measure(const struct gpu_exec_options *options, uint64_t *cache,
+                                uint64_t *work, const struct log *log);
+
+/* What rows are chosen by. */
+struct row_env gpu_exec_env(const struct gpu_exec_options *options);
 
 /* Runs a batch of at most max_tokens. `*logits` is [n_vocab, n_outputs] floats, valid until the
  * next run; NULL without outputs. Errors: the device's (HTH_ERROR_DEVICE_LOST included). */

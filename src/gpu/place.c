@@ -28,13 +28,12 @@ static size_t cursor_take(struct cursor *cursor, uint64_t bytes, uint64_t *offse
     uint64_t size = align_up(bytes + PAD_BYTES, VK_REF_ALIGN);
     size_t at = cursor->n_chunks;
     if (at == 0 || cursor->sizes[at - 1] + size > cursor->limit_bytes) {
-        if (at == VK_MAX_CHUNKS) {
-            cursor->overflow = true;
-            *offset = 0;
-            return 0;
+        if (at < VK_MAX_CHUNKS) {
+            cursor->sizes[at] = 0;
+            cursor->n_chunks = ++at;
+        } else {
+            cursor->overflow = true; /* goes on only to know how much it would be */
         }
-        cursor->sizes[at] = 0;
-        cursor->n_chunks = ++at;
     }
     *offset = cursor->sizes[at - 1];
     cursor->sizes[at - 1] += size;
@@ -168,11 +167,6 @@ static enum hth_status plan_chunks(struct place *place, const struct weight *con
             return log_fail_memory(log, "the list of weights", 0);
         lay_out(placed, options, cursor);
     }
-    if (cursor->overflow)
-        return log_fail(
-            log, HTH_ERROR_LIMIT,
-            "the weights need more than %d chunks of %llu MiB on this device: use --device cpu",
-            VK_MAX_CHUNKS, (unsigned long long)(cursor->limit_bytes >> 20));
     return HTH_OK;
 }
 
@@ -197,6 +191,41 @@ static enum hth_status fill_chunks(struct place *place, const struct place_optio
     return vk_transfer_wait(place->vk);
 }
 
+/* Weights with their parts, in chunks numbered by position, of sizes[]. */
+static enum hth_status lay_out_all(struct place *place, const struct vk_caps *caps,
+                                   const struct weight *const *weights,
+                                   const struct place_options *options, struct cursor *cursor,
+                                   const struct log *log)
+{
+    cursor->limit_bytes = chunk_limit(caps);
+    place->weights = arena_calloc(&place->arena, place->n_weights, sizeof *place->weights);
+    place->chunks = arena_calloc(&place->arena, VK_MAX_CHUNKS, sizeof *place->chunks);
+    return place->weights && place->chunks
+               ? plan_chunks(place, weights, options, cursor, log)
+               : log_fail_memory(log, "the list of weights", place->n_weights);
+}
+
+static uint64_t chunk_bytes(const struct cursor *cursor, size_t chunk)
+{
+    return cursor->sizes[chunk] + VK_REF_ALIGN;
+}
+
+enum hth_status place_measure(struct place *out, const struct vk_caps *caps,
+                              const struct weight *const *weights, size_t n_weights,
+                              const struct place_options *options, const struct log *log)
+{
+    uint64_t sizes[VK_MAX_CHUNKS];
+    struct cursor cursor = {.sizes = sizes};
+    *out = (struct place){.n_weights = n_weights};
+    enum hth_status status = lay_out_all(out, caps, weights, options, &cursor, log);
+    for (size_t i = 0; i < cursor.n_chunks; i++)
+        out->resident_bytes += chunk_bytes(&cursor, i);
+    out->no_room = cursor.overflow;
+    if (status != HTH_OK)
+        place_free(out);
+    return status;
+}
+
 enum hth_status place_weights(struct place *out, struct vk *vk, const struct weight *const *weights,
                               size_t n_weights, const struct place_options *options,
                               const struct log *log)
@@ -204,24 +233,31 @@ enum hth_status place_weights(struct place *out, struct vk *vk, const struct wei
     *out = (struct place){.vk = vk, .n_weights = n_weights};
     struct place *place = out;
     uint64_t sizes[VK_MAX_CHUNKS];
-    struct cursor cursor = {.limit_bytes = chunk_limit(vk_get_caps(vk)), .sizes = sizes};
-    place->weights = arena_calloc(&place->arena, n_weights, sizeof *place->weights);
-    place->chunks = arena_calloc(&place->arena, VK_MAX_CHUNKS, sizeof *place->chunks);
-    enum hth_status status = place->weights && place->chunks
-                                 ? plan_chunks(place, weights, options, &cursor, log)
-                                 : log_fail_memory(log, "the list of weights", n_weights);
+    struct cursor cursor = {.sizes = sizes};
+    enum hth_status status = lay_out_all(place, vk_get_caps(vk), weights, options, &cursor, log);
+    bool no_room = false;
+    if (status == HTH_OK && cursor.overflow)
+        status = log_fail(
+            log, HTH_ERROR_LIMIT,
+            "the weights need more than %d chunks of %llu MiB on this device: use --device cpu",
+            VK_MAX_CHUNKS, (unsigned long long)(cursor.limit_bytes >> 20));
     for (size_t i = 0; status == HTH_OK && i < cursor.n_chunks; i++) {
-        status = vk_chunk_create(vk, sizes[i] + VK_REF_ALIGN, VK_MEMORY_DEVICE, "weights",
+        status = vk_chunk_create(vk, chunk_bytes(&cursor, i), VK_MEMORY_DEVICE, "weights",
                                  &place->chunks[i]);
+        no_room = status == HTH_ERROR_MEMORY || status == HTH_ERROR_LIMIT;
         place->n_chunks += status == HTH_OK;
-        place->resident_bytes += sizes[i] + VK_REF_ALIGN;
+        place->resident_bytes += status == HTH_OK ? chunk_bytes(&cursor, i) : 0;
     }
     if (status == HTH_OK) {
         rename_chunks(place);
         status = fill_chunks(place, options, log);
     }
-    if (status != HTH_OK)
+    if (status != HTH_OK) {
+        uint64_t had = place->resident_bytes;
         place_free(place);
+        place->no_room = no_room;
+        place->resident_bytes = had;
+    }
     return status;
 }
 

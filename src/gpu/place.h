@@ -32,6 +32,7 @@ struct place {
     uint32_t *chunks;
     size_t n_chunks;
     uint64_t resident_bytes; /* allocated for weights and tables */
+    bool no_room;            /* the device's memory, or its number of chunks, is too small */
     struct arena arena;
 };
 
@@ -47,11 +48,18 @@ struct place_options {
 };
 
 /* Allocates chunks for the weights that are wanted and uploads them. Errors: HTH_ERROR_MEMORY or
- * HTH_ERROR_LIMIT when they do not fit (said with sizes and budget), HTH_ERROR_CANCELLED, the
+ * HTH_ERROR_LIMIT when they do not fit (said with sizes and budget; where it was the device that
+ * had no room, out->no_room, and out->resident_bytes is what it had), HTH_ERROR_CANCELLED, the
  * device's. */
 HTH_MUST_CHECK place_weights(struct place *out, struct vk *vk, const struct weight *const *weights,
                              size_t n_weights, const struct place_options *options,
                              const struct log *log);
 void place_free(struct place *place);
+
+/* Only lays out: what place_weights would allocate on a device goes to resident_bytes, and places
+ * stand as they would, but in chunks that are not there. Errors: as above but the device's. */
+HTH_MUST_CHECK place_measure(struct place *out, const struct vk_caps *caps,
+                             const struct weight *const *weights, size_t n_weights,
+                             const struct place_options *options, const struct log *log);
 
 #endif

@@ -51,9 +51,10 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
     *cost =
         (struct cost){.machine = machine, .units = units, .turn = *turn, .file_part = file_part};
     for (int d = 1; d < machine->n_devices; d++)
-        if (cost->stream_device == 0 ||
-            rate(cost, d, RATE_MATRIX) > rate(cost, cost->stream_device, RATE_MATRIX))
-            cost->stream_device = d;
+        if (cost->fastest == 0 ||
+            rate(cost, d, RATE_MATRIX) > rate(cost, cost->fastest, RATE_MATRIX))
+            cost->fastest = d;
+    cost->stream_device = turn->no_stream ? 0 : cost->fastest;
     if (cost->stream_device)
         cost->ahead_s =
             (double)cost_staging_bytes(units) / rate(cost, cost->stream_device, RATE_COPY);

@@ -35,6 +35,7 @@ struct turn {
     int n_batch;     /* tokens of a batch */
     int n_batches;   /* ⌈n_in / n_batch⌉ */
     bool no_cache;   /* experts on a GPU are fixed ones, not those in use */
+    bool no_stream;  /* weights in the host's memory are computed by the CPU alone */
 };
 
 enum { COST_MAX_EXPERTS = 1024, DIRECT_TILE = 128 /* tokens per reading of a weight */ };
@@ -43,7 +44,8 @@ struct cost {
     const struct machine *machine;
     const struct units *units;
     struct turn turn;
-    int stream_device; /* whose bus carries what is streamed or read directly; 0: there is none */
+    int fastest;       /* of the GPUs; 0: there is none */
+    int stream_device; /* whose bus carries what is streamed or read directly; 0: nothing is */
     double ahead_s;    /* copies that staging has room for */
     double cpu_read;   /* bytes/s of weights in the host's memory, or in the file behind it */
     double file_part;  /* of the host's weights, that do not fit into its memory */

@@ -72,7 +72,7 @@ static double estimate(const struct machine *machine, const struct machine_devic
 
 /* Figures outside of these are mistakes: a clay tablet at one end, all of a data centre at the
  * other. */
-static bool sensible(enum machine_rate rate, double value)
+bool machine_rate_sensible(enum machine_rate rate, double value)
 {
     bool seconds = rate >= RATE_DISPATCH;
     return isfinite(value) && value >= (seconds ? 0 : 1e6) && value <= (seconds ? 1.0 : 1e17);
@@ -91,7 +91,8 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
     for (int d = 0; d < machine->n_devices; d++) {
         struct machine_device *device = &machine->devices[d];
         for (int r = 0; r < RATE_COUNT; r++) {
-            if (device->rate[r] != 0 && !sensible((enum machine_rate)r, device->rate[r]))
+            if (device->rate[r] != 0 &&
+                !machine_rate_sensible((enum machine_rate)r, device->rate[r]))
                 return log_fail(log, HTH_ERROR_ARGUMENT,
                                 "%s: %s is %g in bytes, flop and seconds, which no machine has",
                                 device->name, rate_names[r], device->rate[r]);
@@ -129,10 +130,11 @@ static int ascending(const void *a, const void *b)
 static double median_s(const struct probe *probe, enum probe_kind kind, int device, uint64_t amount)
 {
     double times[RUNS];
-    for (int i = 0; i < RUNS; i++)
+    int n_runs = probe->n_runs > 0 && probe->n_runs < RUNS ? probe->n_runs : RUNS;
+    for (int i = 0; i < n_runs; i++)
         times[i] = probe->time_s(probe->user, kind, device, amount);
-    qsort(times, RUNS, sizeof *times, ascending);
-    return times[RUNS / 2];
+    qsort(times, (size_t)n_runs, sizeof *times, ascending);
+    return times[n_runs / 2];
 }
 
 static void set_rate(struct machine_device *device, enum machine_rate rate, double value)
@@ -161,7 +163,9 @@ void machine_measure(struct machine *machine, const struct probe *probe)
 {
     /* sizes of what is timed: matrices of models, below and above the usual */
     static const uint64_t weights[2] = {8u << 20, 128u << 20}, copies[2] = {8u << 20, 128u << 20};
-    static const uint64_t flop[2] = {UINT64_C(4) << 30, UINT64_C(64) << 30};
+    const uint64_t flop[2] = {UINT64_C(4) << 30, UINT64_C(64) << 30};
+    const uint64_t less = probe->cpu_matrix_part > 0 ? (uint64_t)probe->cpu_matrix_part : 1;
+    const uint64_t cpu_flop[2] = {flop[0] / less, flop[1] / less};
     enum { TOKEN_BYTES = 16 << 10 };
     for (int d = 0; d < machine->n_devices; d++) {
         struct machine_device *device = &machine->devices[d];
@@ -170,7 +174,7 @@ void machine_measure(struct machine *machine, const struct probe *probe)
             set_rate(device, RATE_READ, rate);
             set_rate(device, RATE_DISPATCH, fixed);
         }
-        if (fit_line(probe, PROBE_MATRIX, d, flop, &fixed, &rate))
+        if (fit_line(probe, PROBE_MATRIX, d, d ? flop : cpu_flop, &fixed, &rate))
             set_rate(device, RATE_MATRIX, rate);
         if (device->kind == MACHINE_CPU)
             continue;

@@ -58,6 +58,9 @@ const char *machine_device_name(const struct machine *machine, int device, char 
 const char *machine_kind_name(enum machine_kind kind);
 const char *machine_rate_name(enum machine_rate rate);
 
+/* Could a machine have it? In bytes, flop and seconds. */
+bool machine_rate_sensible(enum machine_rate rate, double value);
+
 /* Fills in every figure that is 0, marking it as an estimate, and scales the CPU's to the threads
  * in use. Errors: HTH_ERROR_ARGUMENT naming device and figure when one is no sensible number. */
 HTH_MUST_CHECK machine_complete(struct machine *machine, const struct log *log);
@@ -75,6 +78,8 @@ enum probe_kind {
 /* What can time single actions. `time_s` returns seconds, or 0 where the device cannot do that. */
 struct probe {
     void *user;
+    int n_runs;          /* of which the median counts; 0: 9 */
+    int cpu_matrix_part; /* the CPU multiplies so much less than a GPU; 0: the same */
     double (*time_s)(void *user, enum probe_kind kind, int device, uint64_t amount);
 };
 

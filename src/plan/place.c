@@ -26,10 +26,16 @@ const char *plan_layout_name(enum weight_layout layout)
 /* Beside what grows with the batch: the tables of places, the batch buffer, pipelines. */
 static const uint64_t DEVICE_OVERHEAD = 64u << 20;
 
-static uint64_t activation_bytes(const struct units *units, int n_batch)
+uint64_t plan_working_bytes(const struct units *units, int n_batch)
 {
     uint64_t logits = (uint64_t)units->n_vocab * sizeof(float);
     return DEVICE_OVERHEAD + units->token_bytes * (uint64_t)n_batch + logits;
+}
+
+static uint64_t activation_bytes(const struct units *units, int n_batch, int device)
+{
+    bool known = device > 0 && units->working_bytes;
+    return known ? units->working_bytes : plan_working_bytes(units, n_batch);
 }
 
 static uint64_t minus(uint64_t a, uint64_t b)
@@ -40,7 +46,7 @@ static uint64_t minus(uint64_t a, uint64_t b)
 /* What a GPU holds for copies into it. */
 static uint64_t staging_bytes(const struct cost *cost, int device)
 {
-    bool apart = cost->machine->devices[device].kind == MACHINE_DISCRETE;
+    bool apart = cost->stream_device && cost->machine->devices[device].kind == MACHINE_DISCRETE;
     return apart ? cost_staging_bytes(cost->units) : 0;
 }
 
@@ -53,7 +59,7 @@ static uint64_t working_bytes(const struct cost *cost, const struct choice *choi
         works |= choices[i].device == device || (at == device && choices[i].mode != PREFILL_CPU);
         staged |= at == device && choices[i].mode == PREFILL_STREAM;
     }
-    return (works ? activation_bytes(cost->units, cost->turn.n_batch) : 0) +
+    return (works ? activation_bytes(cost->units, cost->turn.n_batch, device) : 0) +
            (staged ? staging_bytes(cost, device) : 0);
 }
 
@@ -61,11 +67,11 @@ static uint64_t working_bytes(const struct cost *cost, const struct choice *choi
  * budget of their heap says. */
 static void capacities(const struct cost *cost, bool staging, uint64_t out[MACHINE_MAX_DEVICES])
 {
-    uint64_t held = activation_bytes(cost->units, cost->turn.n_batch);
-    out[0] = minus(cost->machine->devices[0].budget_bytes, held);
+    out[0] = minus(cost->machine->devices[0].budget_bytes,
+                   activation_bytes(cost->units, cost->turn.n_batch, 0));
     for (int d = 1; d < cost->machine->n_devices; d++) {
         const struct machine_device *device = &cost->machine->devices[d];
-        out[d] = minus(device->budget_bytes, held);
+        out[d] = minus(device->budget_bytes, activation_bytes(cost->units, cost->turn.n_batch, d));
         if (device->kind == MACHINE_INTEGRATED && out[d] > minus(out[0], cost->units->host_bytes))
             out[d] = minus(out[0], cost->units->host_bytes);
         if (staging)
@@ -183,20 +189,22 @@ static enum hth_status try_solver(struct search *search)
 /* --- what the host must hold ------------------------------------------------------------------ */
 
 /* Bytes of one unit in the host's memory. Experts on a GPU that stand for those in use have a copy
- * there; where all are on the GPU, none. */
-static uint64_t host_bytes(const struct unit *unit, struct choice choice)
+ * there; where all are on the GPU, or those that are there stay, none. */
+static uint64_t host_bytes(const struct cost *cost, const struct unit *unit, struct choice choice)
 {
+    int apart = cost->turn.no_cache || choice.resident == unit->n ? choice.resident : 0;
     if (unit->kind == UNIT_EXPERTS)
-        return choice.resident < unit->n ? unit->bytes * (uint64_t)unit->n : 0;
+        return unit->bytes * (uint64_t)(unit->n - apart);
     return choice.device == 0 ? unit->bytes : 0;
 }
 
-static uint64_t host_kv_bytes(const struct units *units, const struct choice *choices)
+static uint64_t host_kv_bytes(const struct cost *cost, const struct choice *choices)
 {
+    const struct units *units = cost->units;
     uint64_t bytes = 0;
     for (int i = 0; i < units->n_units; i++)
         if (units->items[i].kind == UNIT_KV)
-            bytes += host_bytes(&units->items[i], choices[i]);
+            bytes += host_bytes(cost, &units->items[i], choices[i]);
     return bytes;
 }
 
@@ -204,11 +212,11 @@ static uint64_t host_kv_bytes(const struct units *units, const struct choice *ch
 static double file_part(const struct cost *cost, const struct choice *choices)
 {
     const struct units *units = cost->units;
-    uint64_t weights = 0, held = units->host_bytes + host_kv_bytes(units, choices);
+    uint64_t weights = 0, held = units->host_bytes + host_kv_bytes(cost, choices);
     for (int i = 0; i < units->n_units; i++)
         if (units->items[i].kind != UNIT_KV)
-            weights += host_bytes(&units->items[i], choices[i]);
-    held += activation_bytes(units, cost->turn.n_batch);
+            weights += host_bytes(cost, &units->items[i], choices[i]);
+    held += activation_bytes(units, cost->turn.n_batch, 0);
     for (int d = 1; d < cost->machine->n_devices; d++)
         if (cost->machine->devices[d].kind == MACHINE_INTEGRATED) /* takes of the same memory */
             for (int i = 0; i < units->n_units; i++)
@@ -303,7 +311,6 @@ static void predict(struct plan *plan, const struct cost *cost, const struct cho
 static void count_heaps(struct plan *plan, const struct cost *cost)
 {
     const struct units *units = plan->units;
-    uint64_t held = activation_bytes(units, cost->turn.n_batch);
     bool staged[MACHINE_MAX_DEVICES] = {false}, works[MACHINE_MAX_DEVICES] = {false};
     plan->heaps[0].weights = units->host_bytes;
     for (int i = 0; i < units->n_units; i++) {
@@ -314,20 +321,23 @@ static void count_heaps(struct plan *plan, const struct cost *cost)
         staged[at] |= choice.mode == PREFILL_STREAM;
         works[at] |= choice.mode != PREFILL_CPU;
         *(unit->kind == UNIT_KV ? &plan->heaps[0].kv : &plan->heaps[0].weights) +=
-            host_bytes(unit, choice);
+            host_bytes(cost, unit, choice);
         if (choice.device == 0)
             continue;
         if (unit->kind == UNIT_KV)
             heap->kv += unit->bytes;
-        else if (unit->kind == UNIT_EXPERTS && choice.resident < unit->n)
-            heap->experts_cached += unit->bytes * (uint64_t)choice.resident;
+        else if (unit->kind != UNIT_EXPERTS)
+            heap->weights += unit->bytes;
         else
-            heap->weights += unit->bytes * (uint64_t)unit->n;
+            *(choice.resident < unit->n && !cost->turn.no_cache ? &heap->experts_cached
+                                                                : &heap->weights) +=
+                unit->bytes * (uint64_t)choice.resident;
     }
     for (int d = 0; d < plan->machine->n_devices; d++) {
         struct plan_heap *heap = &plan->heaps[d];
         bool used = d == 0 || heap->weights + heap->experts_cached + heap->kv > 0;
         heap->budget = plan->machine->devices[d].budget_bytes;
+        uint64_t held = activation_bytes(units, cost->turn.n_batch, d);
         uint64_t others = heap->kv + held, room = minus(heap->budget, others);
         if (d == 0 && heap->weights > room) {
             heap->in_file = heap->weights - room;
@@ -346,7 +356,7 @@ static void explain(struct plan *plan, const struct cost *cost, struct choice *c
 {
     const struct units *units = plan->units;
     uint64_t bytes[MACHINE_MAX_DEVICES];
-    if (cost->stream_device == 0)
+    if (cost->fastest == 0)
         return;
     double now_s = solve_evaluate(cost, choices, bytes);
     for (int i = 0; i < units->n_units; i++) {
@@ -355,7 +365,7 @@ static void explain(struct plan *plan, const struct cost *cost, struct choice *c
         bool part = unit->kind == UNIT_EXPERTS && was.resident < unit->n;
         if (was.device > 0 && !part)
             continue;
-        int device = was.device ? was.device : cost->stream_device;
+        int device = was.device ? was.device : cost->fastest;
         choices[i] = (struct choice){.device = (int8_t)device,
                                      .mode = was.mode,
                                      .resident = (int16_t)(part ? was.resident + 1 : 0)};
@@ -461,14 +471,15 @@ static enum hth_status check_context(const struct machine *machine, const struct
                                      const struct log *log)
 {
     uint64_t room =
-        minus(machine->devices[0].budget_bytes, units->host_bytes + activation_bytes(units, 1));
+        minus(machine->devices[0].budget_bytes, units->host_bytes + activation_bytes(units, 1, 0));
     for (int d = 1; d < machine->n_devices; d++)
         if (machine->devices[d].kind == MACHINE_DISCRETE)
-            room += minus(machine->devices[d].budget_bytes, activation_bytes(units, 1));
+            room += minus(machine->devices[d].budget_bytes, activation_bytes(units, 1, d));
     uint64_t need = units_kv_bytes(units);
     if (need <= room)
         return HTH_OK;
-    uint64_t per_position = units->kv_bytes_per_position * (uint64_t)units->n_layers;
+    uint64_t per_position =
+        units->kv_bytes_per_position * (uint64_t)units->n_layers * (uint64_t)units->n_seqs;
     return log_fail(log, HTH_ERROR_LIMIT,
                     "a context of %d tokens needs %.1f GiB of keys and values, and all memories "
                     "together have %.1f; at most --ctx %" PRIu64 " fits, or --kv q8_0 halves it",
@@ -504,7 +515,7 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
                                     .answer_tokens_per_s = plan->answer_tokens_per_s};
     bool all_there = true;
     for (int i = 0; i < plan->units->n_units; i++)
-        all_there &= host_bytes(&plan->units->items[i], plan->items[i].choice) == 0;
+        all_there &= host_bytes(&search->cost, &plan->units->items[i], plan->items[i].choice) == 0;
     if (device == 0 || all_there)
         return HTH_OK;
     larger.devices[device].budget_bytes += UINT64_C(1) << 30;
@@ -521,6 +532,19 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
     return status;
 }
 
+/* Bits of the rates of a device that a plan rests on: of one that runs as it is, those of what is
+ * there. */
+static unsigned rates_behind(const struct plan *plan, int device)
+{
+    const unsigned computing = 1u << RATE_READ | 1u << RATE_MATRIX;
+    const unsigned handing = 1u << RATE_HOP | 1u << RATE_COPY | 1u << RATE_DISPATCH;
+    if (!plan->turn.no_stream)
+        return ~0u;
+    if (device == 0)
+        return computing;
+    return plan->heaps[device].planned ? computing | handing : 0;
+}
+
 static void fill(struct plan *plan, struct search *search)
 {
     cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
@@ -534,23 +558,30 @@ static void fill(struct plan *plan, struct search *search)
     count_heaps(plan, &search->cost);
     count_hits(plan, &search->cost);
     for (int d = 0; d < plan->machine->n_devices; d++)
-        plan->estimated |= plan->machine->devices[d].estimated != 0;
+        plan->estimated |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
     if (plan->turn.n_out * plan->total.decode_s * 2 >= plan->turn_s)
         answer_bottleneck(plan, &search->cost);
     else
         prompt_bottleneck(plan);
 }
 
-enum hth_status plan_create(struct plan *plan, const struct machine *machine,
-                            const struct units *units, const struct plan_options *options,
-                            const struct log *log)
+static void end_search(struct search *search)
+{
+    if (!search)
+        return;
+    mem_free(search->best);
+    mem_free(search->trial);
+    mem_free(search);
+}
+
+/* Room for what is found; NULL without memory, said. */
+static struct search *begin_search(struct plan *plan, const struct machine *machine,
+                                   const struct units *units, const struct log *log)
 {
     size_t n = (size_t)units->n_units;
-    struct turn turn = {.n_in = options->n_in ? options->n_in : DEFAULT_IN,
-                        .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
-                        .skew = options->skew};
     struct search *search = mem_calloc(1, sizeof *search);
     *plan = (struct plan){.machine = machine, .units = units};
+    plan->items = mem_calloc(n, sizeof *plan->items);
     if (search) {
         search->best = mem_calloc(n, sizeof *search->best);
         search->trial = mem_calloc(n, sizeof *search->trial);
@@ -558,13 +589,23 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
         search->cost.units = units;
         search->log = log;
     }
-    plan->items = mem_calloc(n, sizeof *plan->items);
-    enum hth_status status = HTH_OK;
-    if (!search || !search->best || !search->trial || !plan->items)
-        status = log_fail_memory(log, "a plan", n * sizeof *plan->items);
-    if (status == HTH_OK)
-        status = check_context(machine, units, log);
-    /* a turn may be longer than the context: then it fills it; else the context is half full */
+    if (search && search->best && search->trial && plan->items)
+        return search;
+    enum hth_status said = log_fail_memory(log, "a plan", n * sizeof *plan->items);
+    (void)said;
+    end_search(search);
+    plan_free(plan);
+    return NULL;
+}
+
+/* A turn may be longer than the context: then it fills it; else the context is half full. */
+static struct turn turn_of(const struct units *units, const struct plan_options *options)
+{
+    struct turn turn = {.n_in = options->n_in ? options->n_in : DEFAULT_IN,
+                        .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
+                        .skew = options->skew,
+                        .no_cache = options->as_run,
+                        .no_stream = options->as_run};
     if (turn.n_in + turn.n_out > units->n_ctx) {
         turn.n_out = turn.n_out < units->n_ctx / 2 ? turn.n_out : units->n_ctx / 2;
         turn.n_out = turn.n_out > 0 ? turn.n_out : 1;
@@ -572,6 +613,18 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
     }
     int depth = (units->n_ctx - turn.n_in - turn.n_out) / 2;
     turn.depth = depth > 0 ? depth : 0;
+    return turn;
+}
+
+enum hth_status plan_create(struct plan *plan, const struct machine *machine,
+                            const struct units *units, const struct plan_options *options,
+                            const struct log *log)
+{
+    struct search *search = begin_search(plan, machine, units, log);
+    if (!search)
+        return HTH_ERROR_MEMORY;
+    struct turn turn = turn_of(units, options);
+    enum hth_status status = check_context(machine, units, log);
     if (status == HTH_OK)
         status = find(search, &turn, options->n_batch);
     if (status == HTH_OK && isinf(search->best_s))
@@ -580,14 +633,28 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
         fill(plan, search);
         status = ask_for_more(plan, search, &turn, options->n_batch);
     }
-    if (search) {
-        mem_free(search->best);
-        mem_free(search->trial);
-        mem_free(search);
-    }
+    end_search(search);
     if (status)
         plan_free(plan);
     return status;
+}
+
+enum hth_status plan_judge(struct plan *plan, const struct machine *machine,
+                           const struct units *units, const struct plan_options *options,
+                           const struct choice *choices, const struct log *log)
+{
+    struct search *search = begin_search(plan, machine, units, log);
+    if (!search)
+        return HTH_ERROR_MEMORY;
+    search->best_turn = turn_of(units, options);
+    set_batch(&search->best_turn, options->n_batch);
+    for (int i = 0; i < units->n_units; i++)
+        search->best[i] = choices[i];
+    cost_init(&search->cost, machine, units, &search->best_turn, 0);
+    search->best_file_part = file_part(&search->cost, search->best);
+    fill(plan, search);
+    end_search(search);
+    return HTH_OK;
 }
 
 void plan_free(struct plan *plan)

@@ -11,11 +11,15 @@
 #include "base/str.h"
 #include "plan/cost.h"
 
+/* Of `skew` where nothing else is known. */
+#define USUAL_EXPERT_SKEW 0.7
+
 /* What there is to decide by. Zero: a usual conversation, everything chosen. */
 struct plan_options {
     int n_in, n_out; /* tokens of prompt and answer of a turn; 0: 1000 and 300 */
     int n_batch;     /* tokens of a batch at most; 0: chosen */
     double skew;     /* of the use of experts; see struct turn */
+    bool as_run;     /* only what models run with by now: no streaming, no cache of experts */
 };
 
 struct plan_unit {
@@ -60,6 +64,15 @@ HTH_MUST_CHECK plan_create(struct plan *plan, const struct machine *machine,
                            const struct units *units, const struct plan_options *options,
                            const struct log *log);
 void plan_free(struct plan *plan);
+
+/* The same for units that live where `choices` ([units->n_units]) say: what that takes and how fast
+ * it is, whether it fits or not. `n_batch` must be given. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
+                          const struct units *units, const struct plan_options *options,
+                          const struct choice *choices, const struct log *log);
+
+/* An estimate of what a GPU holds beside units for batches of n_batch tokens. */
+uint64_t plan_working_bytes(const struct units *units, int n_batch);
 
 const char *plan_mode_name(enum prefill_mode mode);
 const char *plan_layout_name(enum weight_layout layout);

@@ -80,7 +80,8 @@ static void cut_layer(struct units *units, const struct model *model, int layer,
     units->layer_first[layer] = units->n_units;
     find_unit(units, UNIT_ATTENTION, layer);
     struct unit *kv = &units->items[find_unit(units, UNIT_KV, layer)];
-    kv->bytes = units->kv_bytes_per_position * align_up((uint64_t)units->n_ctx, KV_PAGE);
+    kv->bytes = units->kv_bytes_per_position * align_up((uint64_t)units->n_ctx, KV_PAGE) *
+                (uint64_t)units->n_seqs;
     kv->n_ops = ATTENTION_OPS;
     for (; *at < model->n_weights && layer_of(model->weights[*at]->name) <= layer; (*at)++) {
         const struct weight *weight = model->weights[*at];
@@ -104,14 +105,16 @@ static void cut_head(struct units *units, const struct model *model)
     units->layer_first[units->n_layers + 1] = units->n_units;
 }
 
-enum hth_status units_create(struct units *out, const struct model *model, int n_ctx,
+enum hth_status units_create(struct units *out, const struct model *model, int n_ctx, int n_seqs,
                              uint64_t kv_page_bytes)
 {
     const struct hparams *hp = &model->hp;
     size_t n_layers = (size_t)hp->n_layer;
     *out = (struct units){.n_layers = hp->n_layer,
+                          .n_weights = model->n_weights,
                           .n_embd = hp->n_embd,
                           .n_ctx = n_ctx,
+                          .n_seqs = n_seqs,
                           .n_ctx_train = hp->n_ctx_train,
                           .n_vocab = hp->n_vocab};
     out->items = arena_calloc(&out->arena, n_layers * UNITS_PER_LAYER + 1, sizeof *out->items);

@@ -38,20 +38,22 @@ struct units {
     struct unit *items;
     int n_units, n_layers; /* layers of the model; the head counts as one more */
     int *layer_first;      /* [n_layers + 2]: units of layer l are [first[l], first[l + 1]) */
-    int *unit_of_weight;   /* by weight->index; -1: host memory only */
-    int n_embd, n_ctx, n_ctx_train, n_vocab;
+    size_t n_weights;
+    int *unit_of_weight; /* by weight->index; -1: host memory only */
+    int n_embd, n_ctx, n_seqs, n_ctx_train, n_vocab;
     double attn_flop;               /* of a token and a position of the cache, in one layer */
     uint64_t kv_bytes_per_position; /* of one layer */
     uint64_t host_bytes;            /* tables that only the host reads */
     uint64_t token_bytes;           /* activations that one token of a batch needs at once */
     uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
+    uint64_t working_bytes; /* of a GPU that has a part, beside units; 0: not known, estimated */
 };
 
 enum { UNITS_PER_LAYER = 4, ALLOW_ALL = -1 };
 
-/* Cuts a model for a context of n_ctx positions whose cache has pages of `kv_page_bytes` for all
- * layers (kv_layout). Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK units_create(struct units *out, const struct model *model, int n_ctx,
+/* Cuts a model for `n_seqs` contexts of n_ctx positions whose cache has pages of `kv_page_bytes`
+ * for all layers (kv_layout). Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK units_create(struct units *out, const struct model *model, int n_ctx, int n_seqs,
                             uint64_t kv_page_bytes);
 void units_free(struct units *units);
 

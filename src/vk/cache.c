@@ -119,6 +119,11 @@ static enum hth_status load(struct vk *vk, struct strbuf *text)
                                       : HTH_OK;
 }
 
+const char *vk_build_id(void)
+{
+    return HEARTH_BUILD_ID;
+}
+
 enum hth_status vk_cache_open(struct vk *vk)
 {
     struct vk_pipelines *all = &vk->pipelines;

@@ -143,6 +143,7 @@ static enum hth_status pick(struct vk *vk)
                           gpus[index].caps.name, gpus[index].caps.driver, gpus[index].caps.lacks);
     else
         vk->gpu = gpus[index];
+    vk->index = index;
     mem_free(gpus);
     return status;
 }
@@ -284,6 +285,11 @@ void vk_close(struct vk *vk)
 const struct vk_caps *vk_get_caps(const struct vk *vk)
 {
     return &vk->gpu.caps;
+}
+
+int vk_get_index(const struct vk *vk)
+{
+    return vk->index;
 }
 
 void vk_update_budget(struct vk *vk, struct vk_caps *caps)

@@ -181,7 +181,7 @@ enum hth_status vk_chunk_create(struct vk *vk, uint64_t size_bytes, enum vk_memo
                         "all %u chunks of %s are in use: make them larger (%s)", caps->max_chunks,
                         caps->name, label);
     uint64_t rounded = align_up(size_bytes, VK_REF_ALIGN);
-    if (kind == VK_MEMORY_DEVICE) {
+    if (kind == VK_MEMORY_DEVICE && number > 0) { /* chunk 0 is what opening takes */
         status = check_limit(vk, rounded);
         if (status != HTH_OK)
             return status;

@@ -87,7 +87,8 @@ struct vk_options {
     int index;       /* in vk_list's order; −1: the best real GPU (software never) */
     bool validation; /* VK_LAYER_KHRONOS_validation; its messages are logged and counted */
     bool discrete;   /* test mode: nothing counts as unified, staging is forced */
-    uint64_t memory_limit_bytes; /* device memory to use at most; 0: the budget */
+    uint64_t memory_limit_bytes; /* device memory to use at most; 0: the budget. Opening itself
+                                  * takes some KiB, which count but are not refused */
     bool capture_stats; /* keep pipeline statistics (VK_KHR_pipeline_executable_properties) */
     bool no_disk_cache;
     int n_workers; /* pipeline compilers; 0: one per processor */
@@ -97,9 +98,13 @@ struct vk_options {
 HTH_MUST_CHECK vk_open(struct vk **out, const struct vk_options *options, const struct log *log);
 void vk_close(struct vk *vk);
 const struct vk_caps *vk_get_caps(const struct vk *vk);
+int vk_get_index(const struct vk *vk); /* in vk_list's order */
 
 /* Asks the driver for the budgets again. */
 void vk_update_budget(struct vk *vk, struct vk_caps *caps);
+
+/* Of the shaders in this program: another text where they are others. */
+const char *vk_build_id(void);
 
 /* Messages of the validation layer so far. */
 uint32_t vk_validation_messages(const struct vk *vk);

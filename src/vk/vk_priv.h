@@ -179,6 +179,7 @@ struct vk {
     struct vk_instance instance;
     struct vk_gpu gpu;
     struct vk_options options;
+    int index; /* in vk_list's order */
     struct log log;
     VkDevice device;
     struct VolkDeviceTable f;

@@ -182,6 +182,15 @@ TEST(a_pattern_that_matches_nothing_is_a_warning)
     spawn_free(&s);
 }
 
+TEST(what_is_asked_for_and_has_no_room_is_a_warning)
+{
+    struct spawn s = {0};
+    RUN(&s, "plan", MODEL, "--profile", card(), "--ngl", "33", "-c", "60000");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "have no room in its 7782.4 MiB, and stay with the CPU");
+    spawn_free(&s);
+}
+
 static void refuse(const char *const *args, const char *text)
 {
     struct spawn s = {0};
@@ -202,7 +211,6 @@ TEST(options_that_make_no_sense_are_refused)
     REFUSE("there is no device \"gpu\"", "--place", "blk=gpu");
     REFUSE("there is no device \"vulkan:7\"", "--place", "blk=vulkan:7");
     REFUSE("write PATTERN=cpu", "--place", "blk");
-    REFUSE("put fewer layers there", "--ngl", "33", "-c", "60000");
 }
 
 static void refuse_profile(const char *json, const char *text)

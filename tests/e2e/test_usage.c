@@ -33,7 +33,7 @@ TEST(each_command_has_help)
         if (strncmp(s.out.ptr, usage, strlen(usage)) != 0)
             fail_msg("\"%s\" is not at the beginning of:\n%s", usage, s.out.ptr);
         assert_contains(s.out.ptr, "--verbose");
-        assert_null(strstr(s.out.ptr, "--vram")); /* of tests */
+        assert_null(strstr(s.out.ptr, "--discrete")); /* of tests */
         assert_string_equal(s.err.ptr, "");
         RUN(&help, "help", commands[i]);
         assert_code(&help, 0);

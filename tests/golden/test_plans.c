@@ -19,10 +19,9 @@ static void append_plan(const char *machine, const char *model, int n_ctx, struc
                                    .profile = test_data_path("machines/%s.json", machine),
                                    .device = {.log = test_log()->write,
                                               .log_user = test_log()->user,
-                                              .log_level = HTH_LOG_ERROR},
-                                   .n_ctx = n_ctx,
-                                   .expert_skew = 0.7,
-                                   .gpu_layers = -1};
+                                              .log_level = HTH_LOG_ERROR,
+                                              .session = {.n_ctx = n_ctx}},
+                                   .expert_skew = 0.7};
     struct plan_report *report;
     test_log_clear();
     strbuf_printf(out, "== %s, %s, context of %d\n\n", machine, name, n_ctx);

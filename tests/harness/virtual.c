@@ -94,7 +94,7 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
 
 struct probe virtual_probe(struct virtual_machine *vm)
 {
-    return (struct probe){vm, time_s};
+    return (struct probe){.user = vm, .time_s = time_s};
 }
 
 void virtual_learn(struct virtual_machine *vm, struct machine *learned)

@@ -104,10 +104,60 @@ TEST(progress_cancels_loading_vulkan)
 
 TEST(too_little_device_memory_vulkan)
 {
-    struct hth_model_options options = {.device = test_device(), .vram_bytes = 8 << 20};
-    enum hth_status status = try_open(shape, options);
-    assert_true(status == HTH_ERROR_LIMIT || status == HTH_ERROR_MEMORY);
-    assert_true(*test_log_text());
+    const uint64_t limit = 8 << 20;
+    struct hth_model *model =
+        model_open(shape, (struct hth_model_options){.device = test_device(), .vram_bytes = limit});
+    struct hth_plan_info plan = hth_model_get_plan(model);
+    assert_true(plan.divided && plan.gpu_bytes <= limit);
+    assert_true(plan.host_weight_bytes > 0 && *plan.sentence);
+    hth_model_close(model);
+}
+
+TEST(more_device_memory_than_there_is_vulkan)
+{
+    struct hth_model_options options = {.device = test_device(), .vram_bytes = UINT64_C(1) << 50};
+    assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+    assert_logged("no GPU has more than");
+}
+
+TEST(layers_for_a_gpu_that_is_not_there)
+{
+    struct hth_model_options options = {.device = "cpu", .gpu_layers = 2};
+    assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+    assert_logged("there is no GPU that hearth can use");
+}
+
+TEST(places_that_make_no_sense)
+{
+    static const char *const wrong[] = {"blk(=cpu", "blk=gpu", "blk", "=cpu", "blk=vulkan:7"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct hth_model_options options = {.device = "cpu", .places = &wrong[i], .n_places = 1};
+        assert_int_equal(try_open(shape, options), HTH_ERROR_ARGUMENT);
+        assert_logged(wrong[i]);
+    }
+}
+
+/* A model is placed for one session; another that wants more gets it if there is room. */
+TEST(a_session_larger_than_planned_vulkan)
+{
+    struct hth_session_options small = {.n_ctx = 64, .n_batch = 16}, large = {.n_ctx = 65536};
+    struct hth_model_options options = {.device = test_device(), .session = small};
+    struct hth_model *model = model_open(shape, options);
+    uint64_t whole = hth_model_get_plan(model).gpu_bytes;
+    struct hth_session *session;
+    large.n_ctx = 128;
+    assert_int_equal(hth_session_open(&session, model, &large), HTH_OK);
+    hth_session_close(session);
+    hth_model_close(model);
+    options.vram_bytes = whole;
+    model = model_open(shape, options);
+    assert_false(hth_model_get_plan(model).divided);
+    assert_int_equal(hth_session_open(&session, model, &small), HTH_OK);
+    hth_session_close(session);
+    test_log_clear();
+    assert_int_equal(hth_session_open(&session, model, &large), HTH_ERROR_LIMIT);
+    assert_logged("the model was placed for 64 tokens in batches of 16");
+    hth_model_close(model);
 }
 
 TEST(vocabulary_only)

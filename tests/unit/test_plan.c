@@ -11,8 +11,10 @@ static const char *const machines[] = {"card-8", "card-12", "card-24", "apu-64"}
 
 static struct plan_request request_for(const char *model, const char *path)
 {
-    return (struct plan_request){
-        .model = model, .profile = path, .n_ctx = 4096, .expert_skew = 0.7, .gpu_layers = -1};
+    return (struct plan_request){.model = model,
+                                 .profile = path,
+                                 .device = {.session = {.n_ctx = 4096}},
+                                 .expert_skew = 0.7};
 }
 
 /* Seconds of a turn; 0 where nothing fits. */
@@ -41,8 +43,8 @@ static void hold_against_hand(const char *model)
         double chosen_s = turn_s(&request);
         for (int n = 0; n <= 81; n += 4)
             for (int apart = 0; apart < 2; apart++) {
-                request.gpu_layers = n;
-                request.n_cpu_moe = apart ? 1000 : 0;
+                request.device.gpu_layers = n ? n : -1;
+                request.device.n_cpu_moe = apart ? 1000 : 0;
                 double by_hand_s = turn_s(&request);
                 n_compared += by_hand_s > 0;
                 double slower = by_hand_s > 0 ? chosen_s / by_hand_s - 1 : 0;
@@ -109,12 +111,12 @@ TEST(slow_buses_want_large_batches)
     snprintf(path, sizeof path, "%s", test_data_path("machines/card-8.json"));
     struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
     request.turn = PLAN_LONG_PROMPT;
-    request.n_ctx = 16384;
+    request.device.session.n_ctx = 16384;
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.turn.n_batch >= 2000);
     double chosen = report->plan.prompt_tokens_per_s;
     plan_report_close(report);
-    request.n_batch = 512;
+    request.device.session.n_batch = 512;
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.turn.n_batch <= 512);
     assert_true(report->plan.prompt_tokens_per_s < 0.7 * chosen);

@@ -38,8 +38,10 @@ static void make_trial(struct trial *t, const char *machine, const char *model, 
     *t = (struct trial){0};
     snprintf(name, sizeof name, "synth:%s:q4_k_m", model);
     snprintf(path, sizeof path, "%s", test_data_path("machines/%s.json", machine));
-    struct plan_request request = {
-        .model = name, .profile = path, .n_ctx = n_ctx, .expert_skew = 0.7, .gpu_layers = -1};
+    struct plan_request request = {.model = name,
+                                   .profile = path,
+                                   .device = {.session = {.n_ctx = n_ctx}},
+                                   .expert_skew = 0.7};
     if (plan_report_open(&t->report, &request) != HTH_OK)
         return;
     virtual_start(&t->vm, &t->report->machine, 1);

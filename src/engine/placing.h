@@ -1,0 +1,60 @@
+/*
+ * placing.h — where the parts of a model that is being opened go: the plan for the device at hand,
+ * the split that follows from it, and the bytes that this takes, exactly.
+ *
+ * Owns plan and split of a model, from when it is opened to when it is closed. Nothing is allocated
+ * on the device here. One thread.
+ */
+#ifndef ENGINE_PLACING_H
+#define ENGINE_PLACING_H
+
+#include "base/pool.h"
+#include "engine/hand.h"
+#include "engine/split.h"
+#include "gpu/exec.h"
+#include "plan/plan.h"
+
+/* Bytes of device memory. */
+struct device_need {
+    uint64_t fixed, weights, cache, work; /* what opening took; the model's; a session's two */
+};
+
+static inline uint64_t device_need_all(const struct device_need *need)
+{
+    return need->fixed + need->weights + need->cache + need->work;
+}
+
+struct placing {
+    const struct model *model;
+    struct hth_model_options opt;
+    struct pool *pool;
+    const char *rows;                   /* forced, or NULL */
+    struct hth_session_options session; /* that is planned for, filled in */
+    struct machine machine;
+    struct hand hand;
+    struct units units;
+    struct plan plan; /* without items: there is none */
+    struct split split;
+    bool whole;     /* everything on the GPU, tables too */
+    bool stands_in; /* the device is a program, planned for as the card that it stands for */
+    struct device_need need;
+    uint64_t budget;      /* of `need`; 0: no GPU */
+    uint64_t whole_bytes; /* that all of it would take; 0: not all is to be there */
+    char sentence[512];
+};
+
+/* Decides by at most `most` bytes of the device (UINT64_MAX: what there is), which `vk` is, or by
+ * the CPU alone if it is NULL. On failure and when decided again what was there is freed. Errors:
+ * HTH_ERROR_ARGUMENT, HTH_ERROR_LIMIT when a session fits nowhere, HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK placing_decide(struct placing *placing, struct vk *vk, uint64_t most,
+                              const struct log *log);
+void placing_free(struct placing *placing);
+
+/* What a session of this shape takes on the device beside weights. */
+HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk *vk,
+                                       const struct hth_session_options *session,
+                                       struct device_need *need, const struct log *log);
+
+struct hth_plan_info placing_info(const struct placing *placing);
+
+#endif

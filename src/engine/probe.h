@@ -1,0 +1,26 @@
+/*
+ * probe.h — this machine as plan/machine.h measures it: matrix products, copies and hand-overs
+ * timed on its real devices.
+ *
+ * Owns the matrix that is being multiplied, until another one is asked for or it is closed. Pool
+ * and device are borrowed. What cannot be had (memory, a kernel) is not timed, and nothing is said.
+ * One thread.
+ */
+#ifndef ENGINE_PROBE_H
+#define ENGINE_PROBE_H
+
+#include "base/pool.h"
+#include "plan/machine.h"
+#include "vk/vk.h"
+
+struct machine_probe;
+
+/* `vk` is device 1 of the machine; NULL: there is the CPU alone. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK machine_probe_open(struct machine_probe **out, struct pool *pool, struct vk *vk,
+                                  const struct log *log);
+void machine_probe_close(struct machine_probe *probe);
+
+/* Seconds of one action, as struct probe wants it. */
+double machine_probe_time_s(void *probe, enum probe_kind kind, int device, uint64_t amount);
+
+#endif

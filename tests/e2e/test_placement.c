@@ -1,0 +1,130 @@
+/* Where a model lives, as a user says it: to run, eval, bench and plan alike. */
+#include "spawn.h"
+
+/* cost: 15 */
+
+#define SMALL "-c", "128", "-b", "32", "-n", "6", "-p", "Hello"
+
+static void run_on_device(struct spawn *s, const char *option, const char *value)
+{
+    const char *args[] = {"run", spawn_tiny_model(), "--device", "vulkan:0", SMALL, option, value,
+                          NULL};
+    spawn_need_device();
+    spawn_run(s, args);
+    assert_code(s, 0);
+}
+
+TEST(what_fits_is_on_the_device)
+{
+    struct spawn whole = {0}, some = {0}, none = {0};
+    run_on_device(&whole, NULL, NULL);
+    assert_null(strstr(whole.err.ptr, "with the CPU"));
+    run_on_device(&some, "--vram", "2M");
+    assert_contains(some.err.ptr, "MiB of the 2.0 to use");
+    assert_contains(some.err.ptr, "MiB of weights and the keys and values of ");
+    assert_string_equal(some.out.ptr, whole.out.ptr);
+    run_on_device(&none, "--vram", "1");
+    assert_contains(none.err.ptr, "all of it is with the CPU and nothing on ");
+    assert_contains(none.err.ptr, "hearth: CPU: ");
+    assert_string_equal(none.out.ptr, whole.out.ptr);
+    spawn_free(&whole);
+    spawn_free(&some);
+    spawn_free(&none);
+}
+
+/* Each option divides the model, and the answer stays. */
+TEST(options_divide_and_the_answer_stays)
+{
+    static const char *const options[][2] = {
+        {"--ngl", "2"},          {"--gpu-layers", "0"},        {"--gpu-layers", "9"},
+        {"--place", "attn=cpu"}, {"--place", "ffn_up=cpu"},    {"--place", "blk\\.2\\.=cpu"},
+        {"--place", "norm=cpu"}, {"--place", "_q.weight=cpu"},
+    };
+    struct spawn whole = {0};
+    run_on_device(&whole, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        struct spawn s = {0};
+        run_on_device(&s, options[i][0], options[i][1]);
+        assert_string_equal(s.out.ptr, whole.out.ptr);
+        bool divides = strcmp(options[i][1], "9") != 0 && strcmp(options[i][1], "norm=cpu") != 0;
+        if (divides)
+            assert_contains(s.err.ptr, " asked for");
+        spawn_free(&s);
+    }
+    spawn_free(&whole);
+}
+
+TEST(experts_stay_with_the_cpu)
+{
+    struct spawn s = {0};
+    spawn_need_device();
+    RUN(&s, "bench", "synth:tiny-moe:q8_0", "-p", "8", "-n", "2", "-r", "1", "--device", "vulkan:0",
+        "--cpu-moe");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "the keys and values of 4 of 4 layers are on ");
+    spawn_free(&s);
+    RUN(&s, "bench", "synth:tiny-moe:q8_0", "-p", "8", "-n", "2", "-r", "1", "--device", "vulkan:0",
+        "--n-cpu-moe", "3", "--vram", "40M");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "MiB of weights with the CPU");
+    spawn_free(&s);
+}
+
+TEST(eval_keeps_to_memory_with_all_logits)
+{
+    struct spawn s = {0};
+    spawn_need_device();
+    RUN(&s, "eval", spawn_tiny_model(), "--ids", "1,2,3,4,5,6,7,8", "--logits",
+        spawn_temp("l.gguf"), "--device", "vulkan:0", "--vram", "1500K");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "of the 1.5 to use");
+    spawn_free(&s);
+}
+
+TEST(a_pattern_that_matches_nothing_is_a_warning)
+{
+    struct spawn s = {0};
+    RUN(&s, "run", spawn_tiny_model(), "--device", "cpu", SMALL, "--place", "blok=cpu");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "--place blok=cpu: matches no tensor");
+    spawn_free(&s);
+}
+
+TEST(what_was_expected_is_told_beside_what_was_achieved)
+{
+    struct spawn s = {0};
+    RUN(&s, "run", spawn_tiny_model(), "--device", "cpu", SMALL);
+    assert_code(&s, 0);
+    const char *line = spawn_last_line(&s);
+    const char *prompt = strstr(line, "tokens/s ("), *answer = strstr(line, "answer ");
+    assert_non_null(prompt);
+    assert_non_null(answer);
+    assert_true(prompt < answer);
+    assert_non_null(strstr(answer, "tokens/s ("));
+    spawn_free(&s);
+}
+
+#define REFUSE(code, text, ...)                                                                    \
+    do {                                                                                           \
+        struct spawn s = {0};                                                                      \
+        RUN(&s, "run", spawn_tiny_model(), SMALL, __VA_ARGS__);                                    \
+        spawn_assert_refused(&s, (code), (text));                                                  \
+        spawn_free(&s);                                                                            \
+    } while (0)
+
+TEST(options_that_make_no_sense_are_refused)
+{
+    REFUSE(2, "--gpu-layers 3: there is no GPU", "--device", "cpu", "--ngl", "3");
+    REFUSE(2, "is no regular expression: at character", "--device", "cpu", "--place", "blk(=cpu");
+    REFUSE(2, "there is no device \"gpu\"", "--device", "cpu", "--place", "blk=gpu");
+    REFUSE(2, "write PATTERN=cpu", "--device", "cpu", "--place", "blk");
+    REFUSE(2, "and the host has", "--device", "cpu", "--ram", "900000G");
+    REFUSE(1, "at most --ctx ", "--device", "cpu", "-c", "2000000000");
+}
+
+TEST(more_memory_than_the_device_has_is_refused)
+{
+    spawn_need_device();
+    REFUSE(2, "no GPU has more than", "--device", "vulkan:0", "--vram", "900000G");
+    REFUSE(2, "there is no device \"vulkan:7\"", "--device", "vulkan:0", "--place", "blk=vulkan:7");
+}

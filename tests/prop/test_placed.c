@@ -1,0 +1,131 @@
+#include "logits.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "engine/engine.h"
+
+/* cost: 30 */
+
+/* However little of the device's memory there is, a model that the plan has split computes what it
+ * computes whole, takes no more than that, and takes to the byte what was planned. */
+
+enum { N_TOKENS = 70, N_BATCH = 24, N_STEPS = 6 };
+
+struct run {
+    const char *path;
+    uint64_t vram_bytes;
+    bool discrete;
+    int n_seqs;
+    uint64_t planned, whole;
+    bool on_gpu, divided;
+    size_t n_vocab;
+};
+
+static struct hth_session_options shape_of(const struct run *run)
+{
+    return (struct hth_session_options){.n_ctx = N_TOKENS,
+                                        .n_seqs = run->n_seqs,
+                                        .n_batch = N_BATCH,
+                                        .n_outputs = N_BATCH,
+                                        .kv = HTH_KV_F32,
+                                        .float_only = true};
+}
+
+/* Logits of all tokens: batches, what is left of them, and some one by one. */
+static float *feed_all(struct hth_session *session, size_t n_vocab)
+{
+    float *out = mem_alloc(N_TOKENS * n_vocab * sizeof *out);
+    assert_non_null(out);
+    for (int at = 0, n; at < N_TOKENS; at += n) {
+        int32_t ids[N_TOKENS];
+        n = at < N_TOKENS - N_STEPS ? N_TOKENS - N_STEPS : 1;
+        for (int i = 0; i < n; i++)
+            ids[i] = (int32_t)((size_t)(at + i) * 7919 % n_vocab);
+        struct hth_feed feed = {.ids = ids, .count = n, .outputs = HTH_OUTPUT_ALL};
+        if (hth_session_feed(session, &feed, 1) != HTH_OK)
+            fail_msg("%s", test_log_text());
+        memcpy(out + (size_t)at * n_vocab, hth_session_logits(session, 0),
+               (size_t)n * n_vocab * sizeof *out);
+    }
+    return out;
+}
+
+static void check_bytes(const struct run *run, const struct hth_model *model, const char *when)
+{
+    uint64_t taken = model->vk ? vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE) : 0;
+    if (taken != run->planned)
+        fail_msg("%s, %s: %llu bytes planned, %llu allocated", run->path, when,
+                 (unsigned long long)run->planned, (unsigned long long)taken);
+    if (run->vram_bytes && taken > run->vram_bytes)
+        fail_msg("%s, %s: %llu bytes of at most %llu", run->path, when, (unsigned long long)taken,
+                 (unsigned long long)run->vram_bytes);
+}
+
+static float *compute(struct run *run)
+{
+    struct hth_session_options shape = shape_of(run);
+    struct hth_model *model =
+        model_open(run->path, (struct hth_model_options){.device = test_device(),
+                                                         .treat_as_discrete = run->discrete,
+                                                         .vram_bytes = run->vram_bytes,
+                                                         .session = shape});
+    struct hth_plan_info plan = hth_model_get_plan(model);
+    run->n_vocab = (size_t)hth_model_get_info(model).n_vocab;
+    run->planned = plan.gpu_bytes;
+    run->whole = model->placing.whole_bytes;
+    run->on_gpu = hth_model_get_info(model).on_gpu;
+    run->divided = plan.divided;
+    printf("%s\n", plan.sentence);
+    struct hth_session *session;
+    if (hth_session_open(&session, model, &shape) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    check_bytes(run, model, "open");
+    float *out = feed_all(session, run->n_vocab);
+    check_bytes(run, model, "fed");
+    hth_session_close(session);
+    hth_model_close(model);
+    return out;
+}
+
+static void check(const char *path, bool discrete, int n_seqs)
+{
+    struct run whole = {.path = path, .discrete = discrete, .n_seqs = n_seqs};
+    float *want = compute(&whole);
+    assert_true(whole.on_gpu && !whole.divided && whole.planned == whole.whole);
+    for (uint64_t percent = 0; percent <= 100; percent += 25) {
+        struct run run = whole;
+        run.vram_bytes = percent ? whole.whole * percent / 100 : 1;
+        float *got = compute(&run);
+        double nmse = test_nmse(want, got, N_TOKENS * run.n_vocab);
+        printf("%s at %d %%: %llu of %llu bytes on the device, NMSE %.1e\n", path, (int)percent,
+               (unsigned long long)run.planned, (unsigned long long)run.vram_bytes, nmse);
+        mem_free(got);
+        assert_int_equal(run.whole, whole.whole);
+        assert_int_equal(run.on_gpu, percent > 0);
+        assert_int_equal(run.divided, percent < 100);
+        if (!(nmse <= 1e-6))
+            fail_msg("%s at %d %%: NMSE %g", path, (int)percent, nmse);
+    }
+    mem_free(want);
+}
+
+TEST(experts_vulkan)
+{
+    check("synth:tiny-moe:q8_0", false, 1);
+}
+
+TEST(experts_discrete_vulkan)
+{
+    check("synth:tiny-moe:q4_k_m", true, 3);
+}
+
+TEST(dense_vulkan)
+{
+    check("synth:tiny-llama:q4_k", false, 2);
+}
+
+TEST(dense_discrete_vulkan)
+{
+    check("synth:tiny-llama:q4_0", true, 1);
+}
