@@ -116,6 +116,8 @@ OTHERS = [
     "dict(a=@)", "dict(@)", "dict(@, z=1)", "dict()",
     "[users, users]|pprint", "(long, 1)|pprint", "(long,)|pprint", "{'k': long, 'z': {'y': links, 1: users}}|pprint", "[long ~ '\\n\\n' ~ links ~ '\\n', u]|pprint",
     "('x' * 100)|pprint", "('x' * 79)|pprint", "[['x' * 70, 'y'], ('z' * 76,)]|pprint", "range(50)|list|pprint", "[range(20)|list, {'a': (range(9)|list, long)}]|pprint",
+    "(-9223372036854775807 - 1) == -9223372036854775808.0",
+    "(-9223372036854775807 - 1) < -9223372036854775808.0", "9223372036854775807 == 9223372036854775808.0", "9223372036854775807 < 9223372036854775808.0",
     "brackets|urlize", "brackets|urlize(14)", "brackets|urlize(extra_schemes=['ftp:'])", "brackets|safe|urlize",
     "{'x' * 60: 'y' * 30}|pprint", "(long ~ '\\n' ~ u * 9)|pprint", "(html * 3)|pprint", "{'a b': [{}, [], (), '', none] * 5}|pprint", "namespace(a=@).a", "namespace(@).b", "namespace(nope=1)|string|length > 0",
 ]  # fmt: skip
