@@ -23,6 +23,13 @@
 #define ATTR_VECTOR(bytes) __attribute__((vector_size(bytes)))
 #define ATTR_INLINE        inline __attribute__((always_inline))
 
+/* A function for processors with AVX2 in a file for all of them; base/cpu_features.h says whether
+ * it may run. Products and sums stay apart, so that results have the same bits. Not where gcc
+ * aligns the stack too little for it: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=54412. */
+#if defined(__x86_64__) && !defined(__MINGW32__)
+#define ATTR_AVX2 __attribute__((target("avx2")))
+#endif
+
 /* Asks for the cache line at an address, which need not be there. */
 #define ATTR_PREFETCH(p) __builtin_prefetch(p)
 

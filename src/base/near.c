@@ -28,18 +28,32 @@ static int distance(const char *a, const char *b)
     return rows[n % 3][m];
 }
 
+/* Is one the beginning or the end of the other, as of "temperature" and "temp", or "predict" and
+ * "n-predict"? Then the shorter one's length, else 0; as for fewer than three letters. */
+static size_t part_length(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b), least = n < m ? n : m;
+    bool is_part = strncmp(a, b, least) == 0 || strcmp(a + n - least, b + m - least) == 0;
+    return is_part && least >= 3 ? least : 0;
+}
+
 const char *nearest_name(const char *name, const char *const *names)
 {
-    const char *best = NULL;
+    const char *best = NULL, *longest_part = NULL;
     int best_distance = strlen(name) <= 3 ? 2 : 3; /* below this */
+    size_t longest = 0;
     for (size_t i = 0; names[i]; i++) {
-        size_t n = strlen(name);
+        size_t n = strlen(name), part = part_length(name, names[i]);
         bool begins = n >= 3 && strncmp(names[i], name, n) == 0;
         int d = begins ? 1 : distance(name, names[i]);
         if (d < best_distance) {
             best = names[i];
             best_distance = d;
         }
+        if (part > longest) {
+            longest_part = names[i];
+            longest = part;
+        }
     }
-    return best;
+    return best ? best : longest_part;
 }

@@ -86,8 +86,13 @@ static bool set_number(struct args *args, struct arg_value *value, const char *t
     double top = option->type == OPTION_REAL ? HUGE_VAL : 9e15;
     double max = bounded ? option->max : top, min = bounded ? option->min : -top;
     if (number < min || number > max) {
-        usage_error(args->command, "--%s wants a number from %.15g to %.15g, not %s", option->name,
-                    min, max, text);
+        char range[2][32]; /* whole numbers with all their digits */
+        for (int i = 0; i < 2; i++) {
+            double bound = i ? max : min;
+            snprintf(range[i], sizeof range[i], bound == floor(bound) ? "%.0f" : "%.15g", bound);
+        }
+        usage_error(args->command, "--%s wants a number from %s to %s, not %s", option->name,
+                    range[0], range[1], text);
         return false;
     }
     value->real = number;

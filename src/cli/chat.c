@@ -181,7 +181,8 @@ static void explain_end(const struct chat *chat)
     answer_explain_closed(answer);
 }
 
-int chat_answer(struct chat *chat)
+/* The answer to the last message, which is the user's and is kept. */
+static int answer_last(struct chat *chat)
 {
     struct answer *answer = &chat->answer;
     int32_t *ids = NULL;
@@ -205,18 +206,49 @@ int chat_answer(struct chat *chat)
     return chat_add(chat, "assistant", strbuf_str(&answer->text));
 }
 
+/* Answers what is said, or without it the last message that is left, in place of all messages from
+ * `from` on. */
+static int answer_instead(struct chat *chat, size_t from, const struct str *said)
+{
+    size_t n = chat->n_messages - from;
+    struct hth_message *aside = mem_calloc(n + 1, sizeof *aside);
+    if (!aside)
+        return talk_error("out of memory: a conversation of %zu messages", chat->n_messages);
+    if (n)
+        memcpy(aside, chat->messages + from, n * sizeof *aside);
+    chat->n_messages = from;
+    bool added = false;
+    int code = said ? chat_add(chat, "user", *said) : EXIT_OK;
+    if (code == EXIT_OK) {
+        added = said;
+        code = answer_last(chat);
+    }
+    if (code && added)
+        chat_drop(chat, chat->n_messages - 1, 1);
+    if (code && n)
+        memcpy(chat->messages + chat->n_messages, aside, n * sizeof *aside);
+    if (code)
+        chat->n_messages += n;
+    for (size_t i = 0; code == EXIT_OK && i < n; i++)
+        mem_free((void *)(uintptr_t)aside[i].content);
+    mem_free(aside);
+    return code;
+}
+
 int chat_say(struct chat *chat, struct str said)
 {
-    size_t last = chat_last_user(chat);
-    if (last + 1 == chat->n_messages)
-        chat_drop(chat, last, 1);
-    int code = chat_add(chat, "user", said);
-    if (code)
-        return code;
-    code = chat_answer(chat);
-    if (code)
-        chat_drop(chat, chat_last_user(chat), 1);
-    return code;
+    size_t last = chat_last_user(chat), n = chat->n_messages;
+    return answer_instead(chat, last + 1 == n ? last : n, &said);
+}
+
+int chat_say_instead(struct chat *chat, struct str said)
+{
+    return answer_instead(chat, chat_last_user(chat), &said);
+}
+
+int chat_answer(struct chat *chat)
+{
+    return answer_instead(chat, chat_last_user(chat) + 1, NULL);
 }
 
 int chat_renew_sampler(struct chat *chat, uint64_t more)
@@ -246,9 +278,7 @@ int chat_renew_sampler(struct chat *chat, uint64_t more)
 static int say_edited(struct chat *chat, struct str line)
 {
     strbuf_clear(&chat->edit);
-    size_t last = chat_last_user(chat);
-    chat_drop(chat, last, chat->n_messages - last);
-    return chat_say(chat, line);
+    return chat_say_instead(chat, line);
 }
 
 static int take_line(struct chat *chat, const struct strbuf *line)

@@ -39,10 +39,12 @@ ATTR_WARN_UNUSED int chat_set_system(struct chat *chat, struct str content);
 /* Where the last message of the user is; n_messages if there is none. */
 size_t chat_last_user(const struct chat *chat);
 
-/* The answer to what is said, in place of an unanswered message. Where it fails this message is not
- * kept. */
+/* The answer to what is said, in place of an unanswered message if there is one. What fails changes
+ * no message, here and in the next two. */
 ATTR_WARN_UNUSED int chat_say(struct chat *chat, struct str said);
-/* The answer to the last message, which is the user's and is kept. */
+/* The same in place of the user's last message, which there must be, and its answer. */
+ATTR_WARN_UNUSED int chat_say_instead(struct chat *chat, struct str said);
+/* Another answer to the user's last message, which there must be. */
 ATTR_WARN_UNUSED int chat_answer(struct chat *chat);
 
 /* Makes a sampler of chat->args, with their seed (or a new one) plus `more`. */

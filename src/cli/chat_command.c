@@ -9,7 +9,8 @@
 #include "cli/talk.h"
 
 struct chat_command {
-    const char *name, *operand, *help;
+    const char *name, *also; /* words for it in other programs, a blank around each */
+    const char *operand, *help;
     int (*run)(struct chat *chat, const char *text); /* what follows the name, without blanks
                                                         around; returns an exit code */
 };
@@ -72,7 +73,6 @@ static int run_retry(struct chat *chat, const char *text)
     size_t after = chat_last_user(chat) + 1;
     if (after < chat->n_messages && args_real(&chat->args, "temp") == 0)
         talk_note("without a temperature the answer is the same again: /set temp 0.8");
-    chat_drop(chat, after, chat->n_messages - after);
     return chat_answer(chat);
 }
 
@@ -81,11 +81,9 @@ static int run_edit(struct chat *chat, const char *text)
     int code = need_message(chat);
     if (code)
         return code;
+    if (*text)
+        return chat_say_instead(chat, str_of(text));
     size_t last = chat_last_user(chat);
-    if (*text) {
-        chat_drop(chat, last, chat->n_messages - last);
-        return chat_say(chat, str_of(text));
-    }
     if (!chat->can_edit) {
         show_text(chat->messages[last].content);
         talk_note("/edit TEXT says something else instead");
@@ -192,15 +190,15 @@ static int run_set(struct chat *chat, const char *text)
 /* --- the table -------------------------------------------------------------------------------- */
 
 static const struct chat_command commands[] = {
-    {"help", "", "shows this", run_help},
-    {"system", "[TEXT]", "shows the system message, or sets it; - takes it away", run_system},
-    {"reset", "", "forgets the conversation, but not the system message", run_reset},
-    {"retry", "", "answers the last message again, with another seed", run_retry},
-    {"edit", "[TEXT]", "changes the last message, and answers it", run_edit},
-    {"save", "FILE", "writes the conversation as JSON", run_save},
-    {"load", "FILE", "goes on with a conversation that was saved", run_load},
-    {"set", "[NAME [VALUE]]", "shows how answers are sampled, or changes it", run_set},
-    {"quit", "", "leaves", run_quit},
+    {"help", "", "", "shows this", run_help},
+    {"system", "", "[TEXT]", "shows the system message, or sets it; - takes it away", run_system},
+    {"reset", " clear new ", "", "forgets the conversation, but not the system message", run_reset},
+    {"retry", " regen ", "", "answers the last message again, with another seed", run_retry},
+    {"edit", "", "[TEXT]", "changes the last message, and answers it", run_edit},
+    {"save", "", "FILE", "writes the conversation as JSON", run_save},
+    {"load", "", "FILE", "goes on with a conversation that was saved", run_load},
+    {"set", "", "[NAME [VALUE]]", "shows how answers are sampled, or changes it", run_set},
+    {"quit", " exit bye ", "", "leaves", run_quit},
 };
 
 void chat_list_commands(bool on_stdout)
@@ -240,6 +238,16 @@ static int no_command(const char *name)
                       near ? ": did you mean /" : "", near ? near : "", near ? "?" : "", name);
 }
 
+static const struct chat_command *find_command(const char *name)
+{
+    char word[40];
+    snprintf(word, sizeof word, " %s ", name);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, name) == 0 || strstr(commands[i].also, word))
+            return &commands[i];
+    return NULL;
+}
+
 int chat_command(struct chat *chat, struct str line)
 {
     char name[32];
@@ -253,14 +261,12 @@ int chat_command(struct chat *chat, struct str line)
         to--;
     strbuf_append(&text, str_slice(line, from, to));
     strbuf_append(&text, STR(""));
-    int code = EXIT_USAGE;
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (strcmp(commands[i].name, name) == 0 && text.ptr && !text.failed) {
-            code = commands[i].run(chat, text.ptr);
-            goto done;
-        }
-    code = text.failed || !text.ptr ? talk_error("out of memory: a command") : no_command(name);
-done:
+    const struct chat_command *command = find_command(name);
+    int code;
+    if (text.failed || !text.ptr)
+        code = talk_error("out of memory: a command");
+    else
+        code = command ? command->run(chat, text.ptr) : no_command(name);
     strbuf_free(&text);
     return code;
 }

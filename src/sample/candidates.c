@@ -1,8 +1,9 @@
 #include "sample/stage.h"
 
 #include <float.h>
+#include <math.h>
 
-#include "sample/same_math.h"
+#include "sample/mass.h"
 
 static void swap(struct candidate *a, struct candidate *b)
 {
@@ -121,68 +122,7 @@ void candidates_sort_first(struct candidates *left, size_t n)
 
 float candidates_max(const struct candidates *left)
 {
-    float max = left->items[0].logit;
-    if (left->n_sorted == 0)
-        for (size_t i = 1; i < left->count; i++)
-            max = left->items[i].logit > max ? left->items[i].logit : max;
-    return max;
-}
-
-double candidate_mass(const struct candidate *item, float max)
-{
-    return same_exp((double)item->logit - max);
-}
-
-enum { BLOCK = 64 };
-
-/* The masses of up to BLOCK items. Whole blocks above −700 are computed several at once. */
-static void block_masses(const struct candidate *restrict items, size_t n, float max,
-                         double *restrict out)
-{
-    double x[BLOCK], least = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        x[i] = (double)items[i].logit - max;
-        least = x[i] < least ? x[i] : least;
-    }
-    if (n == BLOCK && least >= -700.0)
-        for (size_t i = 0; i < BLOCK; i++)
-            out[i] = same_exp_near(x[i]);
-    else
-        for (size_t i = 0; i < n; i++)
-            out[i] = same_exp(x[i]);
-}
-
-static double sum_masses(const struct candidate *items, size_t count, float max)
-{
-    double total = 0.0, masses[BLOCK];
-    for (size_t at = 0, n; at < count; at += n) {
-        n = count - at < BLOCK ? count - at : BLOCK;
-        block_masses(items + at, n, max, masses);
-        for (size_t i = 0; i < n; i++)
-            total += masses[i];
-    }
-    return total;
-}
-
-double candidates_moment(const struct candidates *left, float max, double *total)
-{
-    double moment = 0.0, masses[BLOCK];
-    *total = 0.0;
-    for (size_t at = 0, n; at < left->count; at += n) {
-        n = left->count - at < BLOCK ? left->count - at : BLOCK;
-        block_masses(left->items + at, n, max, masses);
-        for (size_t i = 0; i < n; i++) {
-            *total += masses[i];
-            if (masses[i] > 0.0) /* 0 × −∞ is no number */
-                moment += masses[i] * ((double)left->items[at + i].logit - max);
-        }
-    }
-    return moment;
-}
-
-double candidates_mass(const struct candidates *left, float max)
-{
-    return sum_masses(left->items, left->count, max);
+    return logits_most(left->items, left->n_sorted ? 1 : left->count);
 }
 
 void candidates_keep_likeliest(struct candidates *left)
@@ -198,11 +138,11 @@ void candidates_keep_from(struct candidates *left, double least)
         candidates_keep_likeliest(left);
         return;
     }
-    for (size_t i = 0; i < left->count; i++) {
-        if ((double)left->items[i].logit < least)
-            continue;
-        sorted += i < left->n_sorted;
-        left->items[kept++] = left->items[i];
+    for (size_t i = 0; i < left->count; i++) { /* without a branch that nobody could predict */
+        bool stays = (double)left->items[i].logit >= least;
+        sorted += stays && i < left->n_sorted;
+        left->items[kept] = left->items[i];
+        kept += stays;
     }
     left->count = kept;
     left->n_sorted = sorted;
@@ -223,49 +163,41 @@ struct search {
     bool equal; /* all that is left is equally far */
 };
 
-/* A distance that grows along the order. */
-static inline double distance(const struct search *search, const struct candidate *item)
+/* Adds up masses by stretch; returns their sum. */
+static double fill_bins(const struct search *search, const struct stretches *of, double bins[BINS])
 {
-    return fabs((search->center < INFINITY ? search->center : (double)search->max) - item->logit);
-}
-
-/* Which of BINS stretches of the distance an item is in; the last has what is infinitely far, too.
- */
-static inline size_t bin_of(const struct search *search, const struct candidate *item, double from,
-                            double scale)
-{
-    double bin = (distance(search, item) - from) * scale;
-    return bin < BINS - 1 ? (size_t)bin : BINS - 1;
-}
-
-/* Adds up masses by bin; returns their sum. */
-static double fill_bins(const struct search *search, double from, double scale, double bins[BINS])
-{
-    double total = 0.0, masses[BLOCK];
+    double total = 0.0, masses[MASS_BLOCK];
+    int32_t at_bin[MASS_BLOCK];
     for (size_t at = search->low, n; at < search->high; at += n) {
-        n = search->high - at < BLOCK ? search->high - at : BLOCK;
-        block_masses(search->items + at, n, search->max, masses);
-        for (size_t i = 0; i < n; i++) {
-            bins[bin_of(search, &search->items[at + i], from, scale)] += masses[i];
-            total += masses[i];
-        }
+        n = search->high - at < MASS_BLOCK ? search->high - at : MASS_BLOCK;
+        mass_block(search->items + at, n, search->max, masses);
+        mass_stretches(search->items + at, n, of, at_bin);
+        for (size_t i = 0; i < n; i++)
+            bins[at_bin[i]] += masses[i];
     }
+    for (size_t i = 0; i < BINS; i++)
+        total += bins[i];
     return total;
 }
 
 /* Those of earlier bins to the front, those of later ones to the back. */
-static void keep_bin(struct search *search, size_t bin, double from, double scale)
+static void keep_bin(struct search *search, const struct stretches *of, int32_t bin)
 {
     struct candidate *items = search->items;
     size_t low = search->low, high = search->high;
-    for (size_t i = low; i < high;) {
-        size_t b = bin_of(search, &items[i], from, scale);
-        if (b > bin)
-            swap(&items[i], &items[--high]);
-        else if (b < bin)
-            swap(&items[i++], &items[low++]);
-        else
-            i++;
+    int32_t at_bin[MASS_BLOCK];
+    for (size_t at = low, n; at < high; at += n) {
+        n = high - at < MASS_BLOCK ? high - at : MASS_BLOCK;
+        mass_stretches(items + at, n, of, at_bin);
+        for (size_t i = at; i < at + n && i < high; i++) {
+            int32_t b = at_bin[i - at];
+            while (b > bin && i < --high) {
+                swap(&items[i], &items[high]);
+                b = stretch_of(of, items[i].logit);
+            }
+            if (b < bin)
+                swap(&items[i], &items[low++]);
+        }
     }
     search->low = low;
     search->high = high;
@@ -286,27 +218,35 @@ static void keep_equal(struct search *search)
     search->low = search->high - 1;
 }
 
+/* Stretches from the nearest to the furthest item of the search; false if they are none. */
+static bool spread(struct search *search, struct stretches *of)
+{
+    const struct candidate *items = search->items + search->low;
+    size_t count = search->high - search->low;
+    double least = logits_least(items, count), most = logits_most(items, count);
+    double center = search->center < INFINITY ? search->center : (double)search->max;
+    double from = center > most ? center - most : center < least ? least - center : 0.0;
+    double to = fmax(center - least, most - center), scale = (BINS - 1) / (to - from);
+    *of = (struct stretches){center, from, scale, BINS - 1};
+    search->equal = !(least < most);
+    return !search->equal && scale < INFINITY && scale > 0.0;
+}
+
 /* Narrows to the one bin in which the target is reached. `share`, if not 0, gives the target: that
  * much of what is summed here. False when a bin cannot tell items apart. */
 static bool narrow(struct search *search, double share)
 {
-    double bins[BINS] = {0}, from = INFINITY, to = 0.0;
-    for (size_t i = search->low; i < search->high; i++) {
-        double d = distance(search, &search->items[i]);
-        from = d < from ? d : from;
-        to = d > to && d < INFINITY ? d : to;
-    }
-    search->equal = to == from;
-    double scale = (BINS - 1) / (to - from), total;
-    if (!(scale < INFINITY) || !(scale > 0.0))
+    struct stretches of;
+    double bins[BINS] = {0}, total;
+    int32_t bin = 0;
+    if (!spread(search, &of))
         return false;
-    total = fill_bins(search, from, scale, bins);
+    total = fill_bins(search, &of, bins);
     if (share > 0.0)
         search->target = share * total;
-    size_t bin = 0;
     while (bin + 1 < BINS && search->reached + bins[bin] < search->target)
         search->reached += bins[bin++];
-    keep_bin(search, bin, from, scale);
+    keep_bin(search, &of, bin);
     return true;
 }
 
@@ -316,7 +256,7 @@ static void split_by_mass(struct search *search)
     while (search->high - search->low > 1) {
         struct candidate *rest = search->items + search->low;
         size_t n = split(rest, search->high - search->low, search->center);
-        double mass = sum_masses(rest, n, search->max);
+        double mass = mass_sum(rest, n, search->max);
         if (search->reached + mass >= search->target) {
             search->high = search->low + n;
         } else {
@@ -364,10 +304,10 @@ size_t candidates_draw(const struct candidates *left, float max, struct rng *rng
 {
     enum { MAX_SPANS = 1024 };
     double sums[MAX_SPANS], total = 0.0;
-    size_t span = (left->count / MAX_SPANS + 1) * BLOCK, n_spans = 0;
+    size_t span = (left->count / MAX_SPANS + 1) * MASS_BLOCK, n_spans = 0;
     for (size_t at = 0; at < left->count; at += span) {
         size_t n = left->count - at < span ? left->count - at : span;
-        total += sums[n_spans++] = sum_masses(left->items + at, n, max);
+        total += sums[n_spans++] = mass_sum(left->items + at, n, max);
     }
     double u = rng_double(rng) * total;
     size_t at = 0;

@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Below it exp counts as 0. */
+#define SAME_EXP_LEAST (-700.0)
+
 /* exp(x) for −700 ≤ x ≤ 0, without a branch, so that compilers can do several at once. x = n ln 2 +
  * r with ln 2 in two parts (Cody and Waite 1980, "Software Manual for the Elementary Functions",
  * chapter 6), then the series of exp(r). Adding 1.5 × 2^52 rounds to an integer, which the low bits
@@ -19,20 +22,19 @@
 static inline double same_exp_near(double x)
 {
     double shifted = x * 1.4426950408889634 + 0x1.8p52, n = shifted - 0x1.8p52;
-    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33, sum, scale;
-    sum = 1.0 / 479001600;
-    sum = sum * r + 1.0 / 39916800;
-    sum = sum * r + 1.0 / 3628800;
-    sum = sum * r + 1.0 / 362880;
-    sum = sum * r + 1.0 / 40320;
-    sum = sum * r + 1.0 / 5040;
-    sum = sum * r + 1.0 / 720;
-    sum = sum * r + 1.0 / 120;
-    sum = sum * r + 1.0 / 24;
-    sum = sum * r + 1.0 / 6;
-    sum = sum * r + 0.5;
-    sum = sum * r + 1.0;
-    sum = sum * r + 1.0;
+    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33, r2 = r * r, scale;
+    double even = 1.0 / 479001600, odd = 1.0 / 39916800; /* two chains half as long */
+    even = even * r2 + 1.0 / 3628800;
+    odd = odd * r2 + 1.0 / 362880;
+    even = even * r2 + 1.0 / 40320;
+    odd = odd * r2 + 1.0 / 5040;
+    even = even * r2 + 1.0 / 720;
+    odd = odd * r2 + 1.0 / 120;
+    even = even * r2 + 1.0 / 24;
+    odd = odd * r2 + 1.0 / 6;
+    even = even * r2 + 0.5;
+    odd = odd * r2 + 1.0;
+    double sum = 1.0 + (odd * r + even * r2);
     uint64_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 1023) << 52; /* 2^n */
@@ -43,7 +45,7 @@ static inline double same_exp_near(double x)
 /* exp(x) for x ≤ 0; 0 below −700. */
 static inline double same_exp(double x)
 {
-    return x >= -700.0 ? same_exp_near(x) : 0.0;
+    return x >= SAME_EXP_LEAST ? same_exp_near(x) : 0.0;
 }
 
 /* log(x) for finite x > 0. x = m 2^e with m in [√½, √2), log m = 2 artanh((m − 1) / (m + 1)). */

@@ -1,5 +1,6 @@
 #include "sample/sampler.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -119,12 +120,29 @@ void sampler_accept(struct sampler *sampler, int32_t id)
     sampler->since_breaker = breakers_push(&sampler->breakers, id) ? 0 : sampler->since_breaker + 1;
 }
 
+/* Are all of logits[n] neither NaN nor infinite? Then they become items. */
+static bool gather_finite(const float *restrict logits, int n, struct candidate *restrict items)
+{
+    uint32_t greatest = 0;
+    for (int i = 0; i < n; i++) { /* bits of |x| grow as it does, and NaN's are above all */
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        bits &= INT32_MAX;
+        greatest = bits > greatest ? bits : greatest;
+    }
+    for (int i = 0; i < n; i++)
+        items[i] = (struct candidate){i, logits[i]};
+    return greatest < 0x7f800000;
+}
+
 /* Candidates that may come at all; checks every logit. */
 static enum hth_status gather(struct sampler *sampler, const float *logits, struct candidates *left,
                               const struct log *log)
 {
     *left = (struct candidates){.items = sampler->items};
-    for (int i = 0; i < sampler->n_vocab; i++) {
+    bool finite = gather_finite(logits, sampler->n_vocab, left->items);
+    left->count = finite ? (size_t)sampler->n_vocab : 0;
+    for (int i = 0; !finite && i < sampler->n_vocab; i++) {
         if (!(logits[i] < INFINITY))
             return log_fail(log, HTH_ERROR_FORMAT,
                             "the logit of token %d is %s: the model's file is damaged, or a kernel "

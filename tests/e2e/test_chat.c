@@ -482,6 +482,27 @@ TEST(near_misses_of_commands_are_named)
     spawn_free(&s);
 }
 
+TEST(commands_have_the_names_of_other_programs)
+{
+    static const char *const leave[] = {"/exit\n", "/bye\n", "/quit\n"};
+    const char *path = spawn_temp("also.json");
+    struct spawn s = {0};
+    for (size_t i = 0; i < ARRAY_LEN(leave); i++) {
+        struct strbuf lines = {0};
+        strbuf_printf(&lines, "%shello\n", leave[i]);
+        talk(&s, lines.ptr);
+        assert_code(&s, 0);
+        assert_string_equal(s.out.ptr, "");
+        strbuf_free(&lines);
+    }
+    talk_about(&s, "one\n/clear\ntwo\n/new\nthree\n/regen\n/save @\n", path);
+    assert_code(&s, 0);
+    check_saved(path, 2, 0, "three");
+    talk(&s, "/ex\n"); /* only whole words */
+    spawn_assert_refused(&s, 1, "no such command \"/ex\"");
+    spawn_free(&s);
+}
+
 TEST(slashes_in_messages)
 {
     const char *path = spawn_temp("slashes.json");
@@ -683,6 +704,40 @@ TEST(a_message_that_is_too_long_leaves_the_rest_alone)
     assert_null(strstr(s.err.ptr, "forgotten"));
     check_saved(path, 4, 0, "one");
     spawn_free(&s);
+    strbuf_free(&lines);
+}
+
+/* What takes the place of messages that were there and cannot be answered. */
+TEST(a_message_that_cannot_be_answered_replaces_none)
+{
+    static const char unanswered[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"left\"}]}";
+    const char *path = spawn_temp("replaced.json");
+    const char *alone = spawn_file("left.json", unanswered, sizeof unanswered - 1);
+    struct strbuf lines = {0}, words = {0};
+    struct spawn s = {0};
+    for (int i = 0; i < 300; i++)
+        strbuf_append(&words, STR("a long message "));
+    strbuf_printf(&lines, "one\ntwo\n/edit %s\n/save %s\n", words.ptr, path);
+    s.input = strbuf_str(&lines);
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "4", "--ctx", "300", "--device", "cpu");
+    assert_code(&s, 1);
+    assert_contains(s.err.ptr, "more than the context of 300");
+    check_saved(path, 4, 2, "two");
+    strbuf_clear(&lines);
+    strbuf_printf(&lines, "/load %s\n%s\n/save %s\n", alone, words.ptr, path);
+    s.input = strbuf_str(&lines);
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "4", "--ctx", "300", "--device", "cpu");
+    assert_code(&s, 1);
+    check_saved(path, 1, 0, "left");
+    strbuf_clear(&lines); /* and an answer, where another one fails */
+    strbuf_printf(&lines, "one\n/system %s\n/retry\n/system -\n/save %s\n", words.ptr, path);
+    s.input = strbuf_str(&lines);
+    RUN(&s, "chat", spawn_tiny_model(), "-n", "4", "--ctx", "300", "--device", "cpu");
+    assert_code(&s, 1);
+    check_saved(path, 2, 0, "one");
+    spawn_free(&s);
+    strbuf_free(&words);
     strbuf_free(&lines);
 }
 

@@ -79,6 +79,12 @@ TEST(near_misses_are_named)
     USAGE_ERROR("did you mean --logits?", "eval", "m.gguf", "--logit=x");
     USAGE_ERROR("did you mean --json?", "devices", "--jsn");
     USAGE_ERROR("did you mean --version?", "--vresion");
+    /* what other programs call it */
+    USAGE_ERROR("did you mean --temp?", "run", "m.gguf", "--temperature", "1");
+    USAGE_ERROR("did you mean --ctx?", "run", "m.gguf", "--ctx-size", "1");
+    USAGE_ERROR("did you mean --gpu-layers?", "plan", "m.gguf", "--n-gpu-layers", "1");
+    USAGE_ERROR("did you mean --n-predict?", "run", "m.gguf", "--predict", "1");
+    USAGE_ERROR("did you mean --threads?", "run", "m.gguf", "--host-threads", "1");
 }
 
 TEST(far_misses_are_not)
@@ -103,6 +109,8 @@ TEST(values_are_checked)
     USAGE_ERROR("--n-predict wants a whole number", "run", "m.gguf", "-p", "x", "-n", "");
     USAGE_ERROR("--ctx wants a number from 1", "run", "m.gguf", "-p", "x", "--ctx", "0");
     USAGE_ERROR("--ctx wants a number from 1", "run", "m.gguf", "-p", "x", "--ctx", "99999999999");
+    USAGE_ERROR("from 0 to 9007199254740991, not -1", "run", "m.gguf", "-p", "x", "--seed", "-1");
+    USAGE_ERROR("from 0 to 1, not 2", "run", "m.gguf", "-p", "x", "--min-p", "2");
     USAGE_ERROR("--temp wants a number", "run", "m.gguf", "-p", "x", "--temp", "nan");
     USAGE_ERROR("--kv wants one of f16|f32|q8_0", "run", "m.gguf", "-p", "x", "--kv", "q4");
     USAGE_ERROR("--kv wants one of f16|f32|q8_0", "run", "m.gguf", "-p", "x", "--kv", "");

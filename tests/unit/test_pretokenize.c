@@ -202,7 +202,8 @@ TEST(the_nearest_name)
 {
     static const char *const names[][2] = {
         {"llama-bp", "llama-bpe"},     {"QWEN2", NULL}, {"gpt2", "gpt-2"},
-        {"deepsek-v3", "deepseek-v3"}, {"", NULL},      {"qwen35moe", NULL}};
+        {"deepsek-v3", "deepseek-v3"}, {"", NULL},      {"qwen35moe", "qwen35"},
+        {"nothing-of-it", NULL}};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *near = pre_nearest(str_of(names[i][0]));
         if (!names[i][1])

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "sample/mass.h"
 #include "sample/same_math.h"
 #include "sample/stage.h"
 
@@ -367,6 +368,37 @@ TEST(exp_and_log_are_right)
             fail_msg("exp(%.17g) is %.17g, not %.17g", x, same_exp(x), exp(x));
         if (fabs(same_log(y) - log(y)) > 1e-15 * fmax(1e-2, fabs(log(y))))
             fail_msg("log(%.17g) is %.17g, not %.17g", y, same_log(y), log(y));
+    }
+}
+
+/* Blocks are computed several at once where the processor can: the same bits as one by one. */
+TEST(many_at_once_are_the_same_bits)
+{
+    struct rng rng = rng_seed(12);
+    for (int round = 0; round < 2000; round++) {
+        struct candidate items[MASS_BLOCK];
+        double masses[MASS_BLOCK], range = round % 3 ? 800 : 3;
+        int32_t at[MASS_BLOCK];
+        size_t n = round % 4 ? MASS_BLOCK : 1 + rng_below(&rng, MASS_BLOCK);
+        float max = 5 * rng_normal(&rng), most = -INFINITY, least = INFINITY;
+        for (size_t i = 0; i < n; i++) {
+            float x = max - (float)range * rng_float(&rng) * rng_float(&rng);
+            x = rng_below(&rng, 50) ? x : round % 5 ? -INFINITY : -0.0f;
+            items[i] = (struct candidate){(int32_t)i, x < max ? x : max};
+            most = fmaxf(most, items[i].logit);
+            least = items[i].logit > -INFINITY ? fminf(least, items[i].logit) : least;
+        }
+        struct stretches of = {(double)max, 0, 1000 / range, 700};
+        mass_block(items, n, max, masses);
+        mass_stretches(items, n, &of, at);
+        for (size_t i = 0; i < MASS_BLOCK; i++) {
+            if (masses[i] != (i < n ? same_exp((double)items[i].logit - max) : 0))
+                fail_msg("round %d: the mass of %g is %.17g", round, (double)items[i].logit,
+                         masses[i]);
+            if (i < n && at[i] != (int32_t)fmin(((double)max - items[i].logit) * of.scale, 700))
+                fail_msg("round %d: %g is in %d", round, (double)items[i].logit, at[i]);
+        }
+        assert_true(logits_most(items, n) == most && logits_least(items, n) == least);
     }
 }
 

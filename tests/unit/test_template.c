@@ -476,6 +476,34 @@ TEST(dates)
                "04 July 2026, 12:30:15 Sat 4 185 26 26 27 2026 6 PM 12");
 }
 
+/* Weeks of ISO 8601 where years meet, from Python's datetime: noon of days from Monday to Sunday.
+ */
+TEST(weeks_across_years)
+{
+    static const struct {
+        int64_t seconds;
+        const char *week;
+    } days[] = {
+        {1451649600, "2015-W53-5"}, {1483272000, "2016-W52-7"}, {1514808000, "2018-W01-1"},
+        {1546344000, "2019-W01-2"}, {1577880000, "2020-W01-3"}, {1609502400, "2020-W53-5"},
+        {1641038400, "2021-W52-6"}, {1767268800, "2026-W01-4"}, {1735560000, "2025-W01-1"},
+        {1609416000, "2020-W53-4"}, {1609761600, "2021-W01-1"}, {1767009600, "2026-W01-1"},
+    };
+    json_t *context = json_object();
+    struct template *tmpl;
+    assert_int_equal(template_parse(&tmpl, STR("{{ strftime_now('%G-W%V-%u') }}"), "t", test_log()),
+                     HTH_OK);
+    for (size_t i = 0; i < ARRAY_LEN(days); i++) {
+        struct strbuf out = {0};
+        struct template_clock clock = {days[i].seconds};
+        assert_int_equal(template_render(tmpl, context, NULL, clock, &out, test_log()), HTH_OK);
+        assert_string_equal(out.ptr, days[i].week);
+        strbuf_free(&out);
+    }
+    template_free(tmpl);
+    json_decref(context);
+}
+
 TEST(python_reprs)
 {
     check_text("{{ v }}",

@@ -28,6 +28,9 @@ CONTEXT = {
     "html": "<p class=\"x\">T&amp;'s <b>bold</b>\n <!-- no --> &lt;é&gt;</p>",
     "long": "The quick brown fox jumps over the lazy dog; it's well-known, über-long-hyphenated and antidisestablishmentarian.",
     "links": "see https://example.org/a?b=c&d=(e), www.x.com. mail me@x.org <http://y.net/> ftp://z.com mailto:a@b.de x.info",
+    "brackets": "(http://a.org/(x))) http://a.org/(x) http://a.org/((x) (((http://a.org/x))) http://a.org/((x).), http://a.org/(x)y) "
+    "http://a.org/((a)b). <http://a.org/<x>> <<http://a.org/<<x>, (http://a.org/(x>)>. (<www.a.org/<(x)>)> http://a.org/<(x>)) "
+    "(me@a.org) <me@a.org>, (me@(a.org)) ftp:(x)). <ftp:<x>>, (ftp:) www.a.org) )http://a.org( http://a.org/x().) http://a.org/(((x).)).).",
 }
 
 VALUES = [
@@ -113,6 +116,9 @@ OTHERS = [
     "dict(a=@)", "dict(@)", "dict(@, z=1)", "dict()",
     "[users, users]|pprint", "(long, 1)|pprint", "(long,)|pprint", "{'k': long, 'z': {'y': links, 1: users}}|pprint", "[long ~ '\\n\\n' ~ links ~ '\\n', u]|pprint",
     "('x' * 100)|pprint", "('x' * 79)|pprint", "[['x' * 70, 'y'], ('z' * 76,)]|pprint", "range(50)|list|pprint", "[range(20)|list, {'a': (range(9)|list, long)}]|pprint",
+    "(-9223372036854775807 - 1) == -9223372036854775808.0",
+    "(-9223372036854775807 - 1) < -9223372036854775808.0", "9223372036854775807 == 9223372036854775808.0", "9223372036854775807 < 9223372036854775808.0",
+    "brackets|urlize", "brackets|urlize(14)", "brackets|urlize(extra_schemes=['ftp:'])", "brackets|safe|urlize",
     "{'x' * 60: 'y' * 30}|pprint", "(long ~ '\\n' ~ u * 9)|pprint", "(html * 3)|pprint", "{'a b': [{}, [], (), '', none] * 5}|pprint", "namespace(a=@).a", "namespace(@).b", "namespace(nope=1)|string|length > 0",
 ]  # fmt: skip
 STATEMENTS = [
