@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+enum { FEW_TOKENS = 16 }; /* the most that matvecs take */
+
 struct row_env gpu_exec_env(const struct gpu_exec_options *options)
 {
     return (struct row_env){.caps = vk_get_caps(options->vk),
@@ -34,19 +36,18 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Buffers are as large as the largest bucket wants; few tokens run by other rows than many. */
+/* Buffers are as large as the largest bucket wants. Few tokens run by other rows than many: the
+ * most of both are asked. */
 enum hth_status gpu_exec_measure(const struct gpu_exec_options *options, uint64_t *cache,
                                  uint64_t *work, const struct log *log)
 {
     uint64_t activations = 0, batch = 0;
-    int most = gpu_bucket(options->max_tokens);
+    int most = gpu_bucket(options->max_tokens), few = most < FEW_TOKENS ? most : FEW_TOKENS;
+    int n_outputs = options->max_outputs > 1 ? options->max_outputs : 1;
     enum hth_status status = HTH_OK;
-    for (int n = 1; n <= most && status == HTH_OK; n *= 2) {
+    for (int n = few; n > 0 && status == HTH_OK; n = n < most ? most : 0) {
         struct program sizes = {0};
-        int n_outputs = options->max_outputs > 1 ? options->max_outputs : 1;
-        int n_tokens = n * 2 > most ? most : n;
-        status =
-            measure_bucket(options, n_tokens, gpu_output_bucket(n_outputs, n_tokens), &sizes, log);
+        status = measure_bucket(options, n, gpu_output_bucket(n_outputs, n), &sizes, log);
         activations = larger(activations, sizes.activation_bytes);
         batch = larger(batch, 4ull * sizes.batch.n_words);
     }
