@@ -124,10 +124,20 @@ static void interrupt_when(const PROCESS_INFORMATION *child, const char *out, si
     }
 }
 
+/* Under Wine drivers are found by the system's loader, which sees what this process was started
+ * with. */
+static void need_environment(const struct spawn *spawn)
+{
+    for (size_t i = 0; i < ARRAY_LEN(spawn->env) && spawn->env[i]; i++)
+        if (strncmp(spawn->env[i], "VK_", 3) == 0 && getenv("WINELOADER"))
+            test_skip("under Wine a program cannot choose another's Vulkan drivers");
+}
+
 int spawn_child(const struct spawn *spawn, const char *const *args, const struct spawn_files *files)
 {
     PROCESS_INFORMATION child;
     DWORD code = (DWORD)-1;
+    need_environment(spawn);
     if (spawn->interrupt_at && !GetConsoleWindow())
         AllocConsole(); /* such events travel through one */
     if (!start(spawn, args, files, &child))
