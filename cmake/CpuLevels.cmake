@@ -13,6 +13,18 @@ set(cpu_flags_avx2 -mavx2 -mfma -mf16c -ffp-contract=fast)
 set(cpu_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c -mprefer-vector-width=512 -ffp-contract=fast)
 set(cpu_flags_neon -march=armv8.2-a+dotprod+fp16 -ffp-contract=fast)
 
+# gcc takes the stack of 64-bit Windows for aligned to more than its 16 bytes, and moves whole vectors to and from it by
+# instructions that fault (https://gcc.gnu.org/bugzilla/show_bug.cgi?id=54412). Debian's has unaligned moves put in their place,
+# which are as fast where the address is aligned; others are told to here, by an option of binutils 2.38.
+if(WIN32 AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  include(CheckCCompilerFlag)
+  check_c_compiler_flag(-Wa,-muse-unaligned-vector-move HEARTH_UNALIGNED_MOVES)
+  if(HEARTH_UNALIGNED_MOVES)
+    list(APPEND cpu_flags_avx2 -Wa,-muse-unaligned-vector-move)
+    list(APPEND cpu_flags_avx512 -Wa,-muse-unaligned-vector-move)
+  endif()
+endif()
+
 function(hearth_cpu_levels sources)
   foreach(level avx2 avx512 neon)
     set(found ${sources})

@@ -6,6 +6,9 @@ pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_library(hearth_deps_text INTERFACE)
 target_link_libraries(hearth_deps_text INTERFACE PkgConfig::PCRE2 PkgConfig::UTF8PROC PkgConfig::JANSSON)
+if(WIN32) # declares their functions plainly, which a static library and a DLL both serve
+  target_compile_definitions(hearth_deps_text INTERFACE PCRE2_STATIC UTF8PROC_STATIC)
+endif()
 
 # --- line editing in the chat; without it lines are taken as the terminal gives them ----------------------------------
 pkg_check_modules(LIBEDIT IMPORTED_TARGET libedit)
@@ -45,6 +48,8 @@ target_link_libraries(hearth_deps_vk INTERFACE hearth_volk)
 
 # --- starting programs on the software device: what ctest and scripts put before a program ----------------------------
 set(HEARTH_TEST_LAUNCHER "")
-if(NOT WIN32 AND NOT HEARTH_SANITIZE)
+if(WIN32 AND CMAKE_CROSSCOMPILING)
+  set(HEARTH_TEST_LAUNCHER "${CMAKE_SOURCE_DIR}/scripts/with-wine")
+elseif(NOT WIN32 AND NOT HEARTH_SANITIZE)
   set(HEARTH_TEST_LAUNCHER "${CMAKE_SOURCE_DIR}/scripts/with-lavapipe" --or-without)
 endif()

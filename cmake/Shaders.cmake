@@ -193,16 +193,29 @@ message(STATUS "Shaders: ${shader_count} blobs, glslang ${glslang_version} (${HE
 
 add_library(hearth_spirv STATIC tools/spirv_parse.c)
 target_include_directories(hearth_spirv PUBLIC tools src include)
-add_executable(spirv_reflect tools/spirv_reflect.c src/base/mem.c)
-target_link_libraries(spirv_reflect PRIVATE hearth_spirv)
+set(reflect_sources tools/spirv_reflect.c src/base/mem.c)
+if(CMAKE_CROSSCOMPILING) # it runs here, so this machine's compiler makes it
+  find_program(HEARTH_BUILD_CC NAMES cc gcc clang REQUIRED)
+  list(APPEND reflect_sources tools/spirv_parse.c)
+  list(TRANSFORM reflect_sources PREPEND ${CMAKE_SOURCE_DIR}/)
+  set(reflect_program ${CMAKE_BINARY_DIR}/gen/spirv_reflect)
+  add_custom_command(OUTPUT ${reflect_program}
+    COMMAND ${HEARTH_BUILD_CC} -std=c11 -O1 -I${CMAKE_SOURCE_DIR}/tools -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/include
+            ${reflect_sources} -o ${reflect_program}
+    DEPENDS ${reflect_sources} COMMENT "Building spirv_reflect for this machine" VERBATIM)
+else()
+  add_executable(spirv_reflect ${reflect_sources})
+  target_link_libraries(spirv_reflect PRIVATE hearth_spirv)
+  set(reflect_program spirv_reflect)
+endif()
 
 # shader_table(FOLDER LIST SPIRV…): FOLDER/shader_blobs.c with the blobs of a list, and the files beside it.
 function(shader_table folder list)
   list(LENGTH ARGN count)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${folder}/shaders.list CONTENT "${list}" @ONLY)
   add_custom_command(OUTPUT ${folder}/shader_blobs.c ${folder}/build_id.h ${folder}/shaders.bin
-    COMMAND spirv_reflect ${folder}/shaders.list ${CMAKE_BINARY_DIR}/${folder}/shaders.bin ${folder}/shader_blobs.c ${folder}/build_id.h
-    DEPENDS spirv_reflect ${CMAKE_BINARY_DIR}/${folder}/shaders.list ${ARGN}
+    COMMAND ${reflect_program} ${folder}/shaders.list ${CMAKE_BINARY_DIR}/${folder}/shaders.bin ${folder}/shader_blobs.c ${folder}/build_id.h
+    DEPENDS ${reflect_program} ${CMAKE_BINARY_DIR}/${folder}/shaders.list ${ARGN}
     WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Embedding ${count} shaders" VERBATIM)
   set_source_files_properties(${CMAKE_BINARY_DIR}/${folder}/shader_blobs.c PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/${folder}/shaders.bin)
 endfunction()

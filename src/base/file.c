@@ -81,8 +81,9 @@ static void remove_leftover(void *user, const char *name)
 /* Cleaning up is no reason to fail, and needs no heap. */
 static void remove_leftovers(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    size_t n = strlen(path);
+    while (n && !os_is_separator(path[n - 1]))
+        n--;
     struct leftovers left = {{path, n}, str_of(path + n)};
     char folder[MAX_PATH_BYTES] = ".";
     if (n >= sizeof folder)

@@ -135,6 +135,20 @@ bool os_cache_folder(struct strbuf *out);
  * %LOCALAPPDATA%); HEARTH_DATA wins. */
 bool os_data_folder(struct strbuf *out);
 
+/* The user's own folder (HOME; %USERPROFILE%). Appends to `out`; false when no place is known. */
+bool os_home_folder(struct strbuf *out);
+
+/* Does this character end the name of a folder in a path? A user of Windows writes "\\" and "C:x".
+ */
+static inline bool os_is_separator(char c)
+{
+#if defined(_WIN32)
+    return c == '/' || c == '\\' || c == ':';
+#else
+    return c == '/';
+#endif
+}
+
 /* Lets nobody but the user read and write an open file. */
 bool os_make_private(FILE *file);
 
@@ -152,11 +166,15 @@ void os_interrupt_as_key(FILE *terminal);
  * (Windows), this returns at once. */
 void os_wait_line(FILE *terminal, bool (*stop)(void));
 
+/* fgets, which from a terminal gives UTF-8 whatever the system says of it. */
+char *os_gets(char *text, int size, FILE *stream);
+
 /* A program's arguments as UTF-8, whatever main was given; they live as long as the process. */
 char **os_program_args(int *argc, char **argv);
 
-/* stdin and stdout pass bytes unchanged, consoles speak UTF-8, a closed pipe is an error instead
- * of a signal. Called once by a program's main. */
+/* The standard streams pass bytes unchanged, consoles speak UTF-8 and follow escape sequences, a
+ * closed pipe is an error instead of a signal. What is to be seen at once must be flushed. Called
+ * once by a program's main. */
 void os_program_start(void);
 
 /* Calls `fn` (from another thread or a signal handler: set an atomic flag, no more) on Ctrl-C. */

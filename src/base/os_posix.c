@@ -345,6 +345,15 @@ bool os_data_folder(struct strbuf *out)
     return user_folder(out, "HEARTH_DATA", "XDG_DATA_HOME", ".local/share");
 }
 
+bool os_home_folder(struct strbuf *out)
+{
+    const char *home = getenv("HOME");
+    if (!home || !*home)
+        return false;
+    strbuf_append(out, str_of(home));
+    return !out->failed;
+}
+
 bool os_make_private(FILE *file)
 {
     return fchmod(fileno(file), 0600) == 0;
@@ -380,6 +389,11 @@ void os_wait_line(FILE *terminal, bool (*stop)(void))
         n = stop() ? 0 : ppoll(&ready, 1, NULL, &before);
     } while (n < 0 && errno == EINTR);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+char *os_gets(char *text, int size, FILE *stream)
+{
+    return fgets(text, size, stream);
 }
 
 char **os_program_args(int *argc, char **argv)

@@ -363,16 +363,19 @@ bool os_process_exists(unsigned long id)
     return !ended;
 }
 
+/* Usual paths need no heap here either: who cleans up cannot be short of memory. */
 bool os_list_folder(const char *path, os_entry_fn *fn, void *user)
 {
-    struct strbuf pattern = {0};
-    struct wide wide = {0};
+    char pattern[4096];
+    struct wide wide;
     WIN32_FIND_DATAW entry;
-    strbuf_printf(&pattern, "%s/*", path);
-    bool ok = !pattern.failed && to_wide(&wide, pattern.ptr);
-    HANDLE folder = ok ? FindFirstFileW(wide.text, &entry) : INVALID_HANDLE_VALUE;
+    if ((size_t)snprintf(pattern, sizeof pattern, "%s/*", path) >= sizeof pattern) {
+        SetLastError(ERROR_FILENAME_EXCED_RANGE);
+        return false;
+    }
+    HANDLE folder =
+        to_wide(&wide, pattern) ? FindFirstFileW(wide.text, &entry) : INVALID_HANDLE_VALUE;
     free_wide(&wide);
-    strbuf_free(&pattern);
     if (folder == INVALID_HANDLE_VALUE)
         return false;
     do {
@@ -412,6 +415,11 @@ bool os_data_folder(struct strbuf *out)
     return user_folder(out, L"HEARTH_DATA");
 }
 
+bool os_home_folder(struct strbuf *out)
+{
+    return append_env(out, L"USERPROFILE");
+}
+
 bool os_make_private(FILE *file)
 {
     (void)file; /* what is below %LOCALAPPDATA% is the user's own already */
@@ -438,13 +446,40 @@ void os_interrupt_as_key(FILE *terminal)
     (void)terminal; /* nobody edits lines here */
 }
 
-/* main's own are in the system's code page, which has no room for most characters. */
 void os_wait_line(FILE *terminal, bool (*stop)(void))
 {
     (void)terminal;
     (void)stop;
 }
 
+/* Bytes of a console would be in its code page, and zero where that is UTF-8 and the character is
+ * not ASCII (https://github.com/microsoft/terminal/issues/4551): so it is read as UTF-16. A unit
+ * becomes at most three bytes. Ctrl-C ends the read with nothing; Ctrl-Z the input, and as people
+ * are told everywhere, Ctrl-D. */
+char *os_gets(char *text, int size, FILE *stream)
+{
+    enum { CTRL_D = 4, CTRL_Z = 26 };
+    wchar_t wide[1024];
+    DWORD n = 0, more = 0;
+    if (!os_is_terminal(stream))
+        return fgets(text, size, stream);
+    HANDLE console = (HANDLE)_get_osfhandle(_fileno(stream));
+    int room = (size - 1) / 3 < (int)ARRAY_LEN(wide) ? (size - 1) / 3 : (int)ARRAY_LEN(wide);
+    SetLastError(ERROR_SUCCESS);
+    if (room < 2 || !ReadConsoleW(console, wide, (DWORD)room - 1, &n, NULL) || n == 0 ||
+        wide[0] == CTRL_Z || wide[0] == CTRL_D) {
+        if (GetLastError() == ERROR_OPERATION_ABORTED)
+            Sleep(100); /* until the handler of Ctrl-C was called, which is on another thread */
+        return NULL;
+    }
+    if (IS_HIGH_SURROGATE(wide[n - 1]) && ReadConsoleW(console, wide + n, 1, &more, NULL))
+        n += more;
+    int length = WideCharToMultiByte(CP_UTF8, 0, wide, (int)n, text, size - 1, NULL, NULL);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0 ? text : NULL;
+}
+
+/* main's own are in the system's code page, which has no room for most characters. */
 char **os_program_args(int *argc, char **argv)
 {
     int n = 0, bytes = 0;
@@ -467,12 +502,50 @@ char **os_program_args(int *argc, char **argv)
     return list;
 }
 
+/* The console outlives the program: its code page and modes are given back as they were. */
+static struct {
+    UINT code_page, input_code_page;
+    DWORD modes[2];
+} console_before;
+static const DWORD console_streams[] = {STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
+
+static void restore_console(void)
+{
+    fflush(NULL);
+    for (size_t i = 0; i < ARRAY_LEN(console_streams); i++)
+        if (console_before.modes[i])
+            SetConsoleMode(GetStdHandle(console_streams[i]), console_before.modes[i]);
+    if (console_before.code_page)
+        SetConsoleOutputCP(console_before.code_page);
+    if (console_before.input_code_page)
+        SetConsoleCP(console_before.input_code_page);
+}
+
+/* Colours and the progress bar are escape sequences, which a console follows on demand:
+ * https://learn.microsoft.com/windows/console/console-virtual-terminal-sequences
+ * Streams are buffered until they are flushed: without, printf hands on each byte alone, and a
+ * console shows no character that comes in pieces. */
 void os_program_start(void)
 {
     _setmode(_fileno(stdin), _O_BINARY);
     _setmode(_fileno(stdout), _O_BINARY);
-    SetConsoleCP(CP_UTF8);
+    _setmode(_fileno(stderr), _O_BINARY);
+    setvbuf(stdout, NULL, _IOFBF, 1 << 14);
+    setvbuf(stderr, NULL, _IOFBF, 1 << 12);
+    console_before.code_page = GetConsoleOutputCP();
+    console_before.input_code_page = GetConsoleCP();
     SetConsoleOutputCP(CP_UTF8);
+    SetConsoleCP(CP_UTF8);
+    for (size_t i = 0; i < ARRAY_LEN(console_streams); i++) {
+        HANDLE stream = GetStdHandle(console_streams[i]);
+        DWORD *mode = &console_before.modes[i];
+        if (GetConsoleMode(stream, mode))
+            SetConsoleMode(stream,
+                           *mode | ENABLE_PROCESSED_OUTPUT | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
+        else
+            *mode = 0;
+    }
+    atexit(restore_console);
 }
 
 static void (*interrupt_fn)(void);

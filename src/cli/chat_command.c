@@ -1,9 +1,9 @@
 /* Commands within a conversation, a row each. What they show goes to stderr. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/near.h"
+#include "base/os.h"
 #include "cli/chat.h"
 #include "cli/options.h"
 #include "cli/talk.h"
@@ -96,12 +96,11 @@ static int run_edit(struct chat *chat, const char *text)
 /* "~/x" is in the user's folder, as in a shell. */
 static int with_path(struct chat *chat, const char *text, int (*run)(struct chat *, const char *))
 {
-    const char *home = getenv("HOME");
-    bool in_home = text[0] == '~' && text[1] == '/' && home;
     struct strbuf path = {0};
     if (!*text)
         return talk_error("a file is missing: /save FILE, /load FILE");
-    strbuf_printf(&path, "%s%s", in_home ? home : "", in_home ? text + 1 : text);
+    bool in_home = text[0] == '~' && os_is_separator(text[1]) && os_home_folder(&path);
+    strbuf_append(&path, str_of(in_home ? text + 1 : text));
     int code = path.failed ? talk_error("out of memory: a path") : run(chat, path.ptr);
     strbuf_free(&path);
     return code;

@@ -26,7 +26,7 @@ void chat_input_close(struct chat_input *input)
     *input = (struct chat_input){0};
 }
 
-/* A line of any length. fgets returns early when Ctrl-C is pressed. */
+/* A line of any length. The read returns early when Ctrl-C is pressed. */
 static enum input_end read_plain(struct chat_input *input, struct strbuf *line)
 {
     char piece[4096];
@@ -35,7 +35,7 @@ static enum input_end read_plain(struct chat_input *input, struct strbuf *line)
         fflush(stderr);
         os_wait_line(stdin, interrupted);
     }
-    while (!(input->person && interrupted()) && fgets(piece, sizeof piece, stdin)) {
+    while (!(input->person && interrupted()) && os_gets(piece, sizeof piece, stdin)) {
         strbuf_append(line, str_of(piece));
         if (line->len && line->ptr[line->len - 1] == '\n')
             return INPUT_LINE;

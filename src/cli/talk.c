@@ -40,6 +40,7 @@ static void write_line(void *user, enum hth_log_level level, const char *line)
     wipe_bar();
     fprintf(stderr, "%shearth:%s %s%s\n", paint ? colour : "", paint ? "\033[0m" : "",
             level == HTH_LOG_WARNING ? "warning: " : "", line);
+    fflush(stderr);
 }
 
 static struct log the_log = {write_line, NULL, HTH_LOG_WARNING};
@@ -79,6 +80,7 @@ static void write_note(void *user, enum hth_log_level level, const char *line)
     bool paint = coloured(stderr);
     wipe_bar();
     fprintf(stderr, "%shearth: %s%s\n", paint ? "\033[2m" : "", line, paint ? "\033[0m" : "");
+    fflush(stderr);
 }
 
 void talk_note(const char *fmt, ...)
@@ -96,6 +98,7 @@ static void write_plain(void *user, enum hth_log_level level, const char *line)
     (void)level;
     wipe_bar();
     fprintf(stderr, "%s\n", line);
+    fflush(stderr);
 }
 
 void talk_plain(const char *fmt, ...)
@@ -157,7 +160,7 @@ void out_printf(const char *fmt, ...)
     errno = 0;
     va_list args;
     va_start(args, fmt);
-    if (vprintf(fmt, args) < 0)
+    if (vprintf(fmt, args) < 0 || ferror(stdout)) /* mingw's tells of failures by ferror only */
         out_failed();
     va_end(args);
 }

@@ -1,18 +1,14 @@
 #include "spawn.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "spawn_child.h"
 
-enum { MAX_ARGS = 40, MAX_RESULT = 64 << 20, MAX_SECONDS = 300 };
+enum { MAX_RESULT = 64 << 20 };
 
 const char *spawn_temp(const char *name)
 {
@@ -23,62 +19,6 @@ const char *spawn_temp(const char *name)
     return path;
 }
 
-static int open_or_die(const char *path, int flags)
-{
-    int fd = open(path, flags, 0600);
-    if (fd < 0)
-        _exit(126);
-    return fd;
-}
-
-/* In the child: its three streams, its environment, and the program. */
-static void become(const struct spawn *spawn, const char *const *args, const char *in,
-                   const char *out, const char *err)
-{
-    const char *list[MAX_ARGS + 3];
-    size_t n = 0;
-    dup2(open_or_die(in, O_RDONLY), 0);
-    if (spawn->closed_pipe) {
-        int ends[2];
-        if (pipe(ends))
-            _exit(126);
-        dup2(ends[1], 1);
-        close(ends[0]);
-        close(ends[1]);
-    } else {
-        dup2(open_or_die(out, O_WRONLY | O_CREAT), 1);
-    }
-    dup2(open_or_die(err, O_WRONLY | O_CREAT), 2);
-    for (size_t i = 0; i < ARRAY_LEN(spawn->env) && spawn->env[i]; i++)
-        putenv((char *)(uintptr_t)spawn->env[i]);
-    signal(SIGPIPE, SIG_DFL);
-    alarm(MAX_SECONDS);
-    const char *exec = getenv("HEARTH_EXEC");
-    if (exec && *exec)
-        list[n++] = exec;
-    list[n++] = spawn->program ? spawn->program : HEARTH_PROGRAM;
-    for (size_t i = 0; args[i] && n < MAX_ARGS + 2; i++)
-        list[n++] = args[i];
-    list[n] = NULL;
-    execv(list[0], (char *const *)(uintptr_t)list);
-    _exit(127);
-}
-
-/* Waits until stdout's file is long enough, then presses Ctrl-C. */
-static void interrupt_when(pid_t child, const char *out, size_t bytes)
-{
-    for (int i = 0; i < MAX_SECONDS * 100; i++) {
-        struct stat info;
-        if (stat(out, &info) == 0 && (size_t)info.st_size >= bytes)
-            break;
-        siginfo_t ended = {0};
-        if (waitid(P_PID, (id_t)child, &ended, WEXITED | WNOHANG | WNOWAIT) || ended.si_pid)
-            return;
-        usleep(10000);
-    }
-    kill(child, SIGINT);
-}
-
 static void read_result(struct strbuf *out, const char *path)
 {
     strbuf_clear(out);
@@ -86,7 +26,7 @@ static void read_result(struct strbuf *out, const char *path)
         assert_int_equal(file_read(path, MAX_RESULT, out, NULL), HTH_OK);
     strbuf_append(out, STR(""));
     assert_false(out->failed);
-    remove(path);
+    os_remove(path);
 }
 
 void spawn_run(struct spawn *spawn, const char *const *args)
@@ -98,27 +38,19 @@ void spawn_run(struct spawn *spawn, const char *const *args)
         err = mem_strdup(spawn_temp("err"));
     }
     const char *out = spawn->out_path ? spawn->out_path : own_out;
-    FILE *file = fopen(in, "wb");
+    FILE *file = os_fopen(in, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(spawn->input.ptr ? spawn->input.ptr : "", 1, spawn->input.len, file),
                      spawn->input.len);
     assert_int_equal(fclose(file), 0);
     fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        become(spawn, args, in, out, err);
-    if (spawn->interrupt_at)
-        interrupt_when(child, out, spawn->interrupt_at);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    spawn->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    spawn->code = spawn_child(spawn, args, &(struct spawn_files){in, out, err});
     read_result(&spawn->err, err);
     if (spawn->out_path)
         strbuf_append(&spawn->out, STR(""));
     else
         read_result(&spawn->out, out);
-    if (spawn->code == 126 || spawn->code == 127)
+    if (spawn->code == SPAWN_NOT_STARTED)
         fail_msg("%s cannot be started", spawn->program ? spawn->program : HEARTH_PROGRAM);
 }
 
@@ -170,7 +102,7 @@ const char *spawn_tiny_model(void)
 const char *spawn_file(const char *name, const void *data, size_t size_bytes)
 {
     const char *path = spawn_temp(name);
-    FILE *file = fopen(path, "wb");
+    FILE *file = os_fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size_bytes, file), size_bytes);
     assert_int_equal(fclose(file), 0);

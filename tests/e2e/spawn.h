@@ -2,8 +2,7 @@
  * spawn.h — runs the program as a user does, and keeps what came of it.
  *
  * Owns the results until spawn_free. HEARTH_PROGRAM (the build) names the program; with HEARTH_EXEC
- * in the environment it is started through that (scripts/with-lavapipe says why). POSIX only. One
- * thread.
+ * in the environment it is started through that (scripts/with-lavapipe says why). One thread.
  */
 #ifndef E2E_SPAWN_H
 #define E2E_SPAWN_H

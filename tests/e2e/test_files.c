@@ -190,3 +190,31 @@ TEST(an_unwritable_place_is_named)
     spawn_free(&synth);
     spawn_free(&folder);
 }
+
+/* Names, prompts and what is written, in letters that no code page has all of. */
+TEST(names_are_utf8)
+{
+    static const char word[] = "gr\xc3\xbc\xc3\x9f \xe6\xa8\xa1 \xf0\x9f\x91\x8b";
+    struct strbuf bytes = {0};
+    struct spawn plain = {0}, named = {0}, file = {0}, piped = {.input = str_of(word)}, none = {0};
+    assert_int_equal(file_read(spawn_tiny_model(), SIZE_MAX, &bytes, test_log()), HTH_OK);
+    const char *model =
+        spawn_file("\xc3\xa9 \xe6\xa8\xa1\xf0\x9f\x91\x8b.gguf", bytes.ptr, bytes.len);
+    RUN(&plain, "run", spawn_tiny_model(), "-p", word, "-n", "8", "--device", "cpu");
+    RUN(&named, "run", model, "-p", word, "-n", "8", "--device", "cpu");
+    RUN(&file, "run", model, "-f", spawn_file("\xc3\xa9.txt", word, sizeof word - 1), "-n", "8",
+        "--device", "cpu");
+    assert_code(&plain, 0);
+    assert_string_equal(named.out.ptr, plain.out.ptr);
+    assert_string_equal(file.out.ptr, plain.out.ptr);
+    RUN(&piped, "run", model, "-", "-n", "8", "--device", "cpu");
+    assert_string_equal(piped.out.ptr, plain.out.ptr);
+    RUN(&none, "run", spawn_temp("\xe6\xa8\xa1.gguf"), "-p", "x");
+    spawn_assert_refused(&none, 1, "\xe6\xa8\xa1.gguf");
+    spawn_free(&plain);
+    spawn_free(&named);
+    spawn_free(&file);
+    spawn_free(&piped);
+    spawn_free(&none);
+    strbuf_free(&bytes);
+}

@@ -58,6 +58,17 @@ TEST(prompts_come_from_three_places)
     spawn_free(&input);
 }
 
+/* The same words from every build and level of the CPU: other systems are compared by this. */
+TEST(a_real_model_answers_greedily)
+{
+    struct spawn s = {.input = STR("Why is the sky blue?")};
+    RUN(&s, "run", test_real_model(), "-", "-n", "15", "--temp", "0", "--device", "cpu");
+    assert_code(&s, 0);
+    assert_string_equal(s.out.ptr, "The answer to this question lies in the intricate dance of "
+                                   "light and color.\n");
+    spawn_free(&s);
+}
+
 TEST(options_change_the_answer)
 {
     const char *model = spawn_tiny_model();
@@ -133,10 +144,12 @@ TEST(a_prompt_must_be_text)
     spawn_assert_refused(&bytes, 1, "not UTF-8: byte 0xff at 5");
     RUN(&zero, "run", model, "-");
     spawn_assert_refused(&zero, 1, "zero byte, at 1");
+#if !defined(_WIN32) /* where arguments are UTF-16 */
     RUN(&argument, "run", model, "-p", "\xc3");
     spawn_assert_refused(&argument, 1, "not UTF-8");
     RUN(&system, "run", model, "-p", "x", "--system", "\xed\xa0\x80");
     spawn_assert_refused(&system, 1, "the system text is not UTF-8");
+#endif
     spawn_free(&bytes);
     spawn_free(&zero);
     spawn_free(&argument);

@@ -98,6 +98,16 @@ TEST(setup_ends_at_once_when_all_is_there)
     assert_true(os_time_ns() - start < 3000000000u); /* a second is meant, on a machine at rest */
 }
 
+TEST(build_windows_explains_itself)
+{
+    assert_int_equal(run("scripts/build-windows --help"), 0);
+    assert_says("--prefix DIR");
+    assert_int_equal(run("scripts/build-windows --wrong"), 2);
+    assert_says("--wrong");
+    assert_int_equal(run("scripts/with-wine"), 2);
+    assert_says("usage");
+}
+
 TEST(with_lavapipe_refuses_nonsense)
 {
     assert_int_equal(run("scripts/with-lavapipe"), 2);

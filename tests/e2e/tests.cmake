@@ -2,14 +2,29 @@
 add_executable(hearth_example ${CMAKE_SOURCE_DIR}/docs/example.c)
 target_link_libraries(hearth_example PRIVATE hearth_engine)
 
+set(spawn_sources ${CMAKE_CURRENT_LIST_DIR}/spawn.c)
+if(WIN32)
+  list(APPEND spawn_sources ${CMAKE_CURRENT_LIST_DIR}/spawn_win32.c)
+else()
+  list(APPEND spawn_sources ${CMAKE_CURRENT_LIST_DIR}/spawn_posix.c)
+  set(terminal_sources ${CMAKE_CURRENT_LIST_DIR}/terminal.c)
+endif()
+
 file(GLOB e2e_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
+list(FILTER e2e_sources EXCLUDE REGEX "${left_out}")
 foreach(source ${e2e_sources})
   get_filename_component(stem ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" stem ${stem})
-  target_sources(e2e_${stem} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/spawn.c ${CMAKE_CURRENT_LIST_DIR}/terminal.c)
+  target_sources(e2e_${stem} PRIVATE ${spawn_sources} ${terminal_sources})
   target_compile_definitions(e2e_${stem} PRIVATE
     _XOPEN_SOURCE=700 _DEFAULT_SOURCE
     HEARTH_PROGRAM="$<TARGET_FILE:hearth>" HEARTH_EXAMPLE="$<TARGET_FILE:hearth_example>"
     HEARTH_LIBEDIT=$<BOOL:${HEARTH_LIBEDIT}>)
   add_dependencies(e2e_${stem} hearth hearth_example)
 endforeach()
+
+if(WIN32)
+  add_test(NAME e2e.libraries COMMAND ${CMAKE_COMMAND} -DOBJDUMP=${CMAKE_OBJDUMP} -DPROGRAM=$<TARGET_FILE:hearth>
+    -P ${CMAKE_CURRENT_LIST_DIR}/libraries_win32.cmake)
+  set_tests_properties(e2e.libraries PROPERTIES LABELS e2e)
+endif()

@@ -16,7 +16,7 @@ foreach(source ${fault_tests})
   get_filename_component(stem ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" stem ${stem})
   set(target fault_${stem})
-  target_sources(${target} PRIVATE ${fault_shared} ${CMAKE_CURRENT_SOURCE_DIR}/golden/logits.c ${CMAKE_CURRENT_SOURCE_DIR}/e2e/spawn.c)
+  target_sources(${target} PRIVATE ${fault_shared} ${CMAKE_CURRENT_SOURCE_DIR}/golden/logits.c ${spawn_sources})
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR} golden e2e)
   target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE HEARTH_PROGRAM="$<TARGET_FILE:hearth>"
     HEARTH_LAYER="$<TARGET_FILE:hearth_test_layer>" HEARTH_LAYER_FOLDER="$<TARGET_FILE_DIR:hearth_test_layer>"

@@ -35,6 +35,10 @@ static void append_plan(const char *machine, const char *model, int n_ctx, struc
 
 static void hold_plans(const char *machine)
 {
+#if defined(_WIN32)
+    test_skip("last bits of pow and exp, which differ from where these plans were written, decide "
+              "between plans that cost the same");
+#endif
     struct strbuf now = {0}, kept = {0};
     char path[512];
     snprintf(path, sizeof path, "%s", test_data_path("plans/%s.txt", machine));

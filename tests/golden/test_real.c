@@ -15,26 +15,6 @@
 
 static const double tolerance_float = 1e-6, tolerance_default = 2e-3;
 
-/* HEARTH_MODEL_SMOLLM2, or where scripts/fetch-model puts it. */
-static const char *model_path(void)
-{
-    static char path[1024];
-    const char *given = getenv("HEARTH_MODEL_SMOLLM2");
-    struct strbuf folder = {0};
-    if (given && *given)
-        snprintf(path, sizeof path, "%s", given);
-    else if (os_cache_folder(&folder))
-        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder.ptr);
-    strbuf_free(&folder);
-    if (os_stat(path, NULL, NULL) != OS_FILE_REGULAR) {
-        const char *require = getenv("HEARTH_REQUIRE_GOLDEN");
-        if (require && strcmp(require, "1") == 0)
-            fail_msg("the real model is required, and %s is not there", path);
-        test_skip("no real model: run scripts/fetch-model, or set HEARTH_MODEL_SMOLLM2");
-    }
-    return path;
-}
-
 static float *without_means(const float *logits, size_t n_rows, size_t n_vocab)
 {
     float *out = mem_calloc(n_rows * n_vocab, sizeof *out);
@@ -119,7 +99,7 @@ static void check_prompt(const char *name, const char *device, bool float_only, 
     struct golden golden;
     golden_open(&golden, test_golden_path("real/smollm2-%s.gguf", name));
     struct hth_model *model =
-        model_open(model_path(), (struct hth_model_options){.device = device});
+        model_open(test_real_model(), (struct hth_model_options){.device = device});
     for (; *pieces >= 0; pieces++)
         check(model, &golden, float_only, *pieces);
     hth_model_close(model);

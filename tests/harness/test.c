@@ -1,9 +1,14 @@
+#define _POSIX_C_SOURCE 200112L /* setenv */
 #include "harness/test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <direct.h>
+#endif
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/os.h"
 
@@ -84,6 +89,25 @@ const char *test_golden_path(const char *fmt, ...)
     return path;
 }
 
+const char *test_real_model(void)
+{
+    static char path[1024];
+    const char *given = getenv("HEARTH_MODEL_SMOLLM2");
+    struct strbuf folder = {0};
+    if (given && *given)
+        snprintf(path, sizeof path, "%s", given);
+    else if (os_cache_folder(&folder))
+        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder.ptr);
+    strbuf_free(&folder);
+    if (os_stat(path, NULL, NULL) != OS_FILE_REGULAR) {
+        const char *require = getenv("HEARTH_REQUIRE_GOLDEN");
+        if (require && strcmp(require, "1") == 0)
+            fail_msg("the real model is required, and %s is not there", path);
+        test_skip("no real model: run scripts/fetch-model, or set HEARTH_MODEL_SMOLLM2");
+    }
+    return path;
+}
+
 const char *test_data_path(const char *fmt, ...)
 {
     va_list args;
@@ -108,6 +132,31 @@ const char *test_temp_path(const char *fmt, ...)
     if (n_temp_files < ARRAY_LEN(temp_files))
         temp_files[n_temp_files++] = mem_strdup(path);
     return path;
+}
+
+void test_put_text(const char *path, const char *text)
+{
+    struct file_writer writer;
+    assert_int_equal(file_begin(&writer, path, test_log()), HTH_OK);
+    file_put(&writer, text, strlen(text));
+    assert_int_equal(file_commit(&writer), HTH_OK);
+}
+
+void test_assert_text(const char *path, const char *text)
+{
+    struct strbuf buf = {0};
+    assert_int_equal(file_read(path, 1 << 20, &buf, test_log()), HTH_OK);
+    assert_string_equal(buf.ptr ? buf.ptr : "", text);
+    strbuf_free(&buf);
+}
+
+void test_set_env(const char *name, const char *value)
+{
+#if defined(_WIN32)
+    assert_int_equal(_putenv_s(name, value ? value : ""), 0);
+#else
+    assert_int_equal(value ? setenv(name, value, 1) : unsetenv(name), 0);
+#endif
 }
 
 void test_skip(const char *why, ...)
@@ -192,14 +241,25 @@ void test_each_allocation_fails(enum hth_status (*fn)(void *arg), void *arg)
     fail_msg("more than a million allocations");
 }
 
+/* A file or an empty folder; remove() takes no folders on Windows, and no names in UTF-8. */
+static void remove_any(const char *path)
+{
+#if defined(_WIN32)
+    if (!os_remove(path))
+        _rmdir(path);
+#else
+    remove(path);
+#endif
+}
+
 static void clean_up(void)
 {
     for (unsigned i = 0; i < n_temp_files; i++) {
-        remove(temp_files[i]);
+        remove_any(temp_files[i]);
         mem_free(temp_files[i]);
     }
     if (temp_folder.len)
-        remove(temp_folder.ptr);
+        remove_any(temp_folder.ptr);
     strbuf_free(&temp_folder);
     strbuf_free(&log_text);
 }

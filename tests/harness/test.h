@@ -37,11 +37,22 @@ const char *test_golden(void);
 /* A path inside the golden folder; valid until the next four calls. */
 const char *test_golden_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 
+/* SmolLM2-135M-Instruct: HEARTH_MODEL_SMOLLM2, or where scripts/fetch-model puts it; or skips the
+ * test as test_golden does. */
+const char *test_real_model(void);
+
 /* A path inside tests/data of the source tree; valid until the next four calls. */
 const char *test_data_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 
 /* A file name in this test program's own temporary folder, which is removed at exit. */
 const char *test_temp_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
+
+/* Writes a file whole; asserts that a file's whole contents are a text. */
+void test_put_text(const char *path, const char *text);
+void test_assert_text(const char *path, const char *text);
+
+/* Sets a variable of this process's environment; NULL takes it away. */
+void test_set_env(const char *name, const char *value);
 
 /* Skips the test with a reason (ctest counts it as skipped). */
 void test_skip(const char *why, ...) ATTR_PRINTF(1, 2);

@@ -104,24 +104,24 @@ TEST(levels_are_kept_below_the_one_named)
 {
     const char *before = getenv("HEARTH_CPU_LEVEL");
     char *kept = before ? mem_strdup(before) : NULL;
-    unsetenv("HEARTH_CPU_LEVEL");
+    test_set_env("HEARTH_CPU_LEVEL", NULL);
     enum cpu_level best = CPU_SCALAR;
     for (enum cpu_level level = CPU_SCALAR; level < CPU_LEVELS; level++)
         if (cpu_level_runs(level))
             best = level;
     assert_int_equal(selected()->level, best);
     for (enum cpu_level level = CPU_SCALAR; level < CPU_LEVELS; level++) {
-        setenv("HEARTH_CPU_LEVEL", cpu_level_name(level), 1);
+        test_set_env("HEARTH_CPU_LEVEL", cpu_level_name(level));
         if (cpu_level_runs(level))
             assert_int_equal(selected()->level, level);
         else
             assert_true(selected()->level < level);
     }
-    setenv("HEARTH_CPU_LEVEL", "sse", 1);
+    test_set_env("HEARTH_CPU_LEVEL", "sse");
     assert_int_equal(selected()->level, best);
     if (kept)
-        setenv("HEARTH_CPU_LEVEL", kept, 1);
+        test_set_env("HEARTH_CPU_LEVEL", kept);
     else
-        unsetenv("HEARTH_CPU_LEVEL");
+        test_set_env("HEARTH_CPU_LEVEL", NULL);
     mem_free(kept);
 }

@@ -408,7 +408,7 @@ TEST(a_large_vocabulary_opens_fast)
         best = took < best ? took : best;
         tokenizer_destroy(tokenizer);
     }
-    print_message("150 000 tokens, %zu merges: %.1f ms\n", n_merges, best * 1e3);
+    print_message("150 000 tokens, %d merges: %.1f ms\n", (int)n_merges, best * 1e3);
     if (best > 0.1 * SLOWNESS)
         fail_msg("creating the tokenizer took %.3f s", best);
     tiny_close(&tiny);

@@ -1,5 +1,3 @@
-#define _POSIX_C_SOURCE 200112L /* setenv */
-
 #include "harness/test.h"
 
 #include <stdio.h>
@@ -691,7 +689,7 @@ static const char *cache_folder(void)
     test_temp_path("cache/pipelines"); /* so that it is removed before its parent */
     snprintf(folder, sizeof folder, "%s", test_temp_path("cache"));
     os_make_folders(folder);
-    setenv("HEARTH_CACHE", folder, 1);
+    test_set_env("HEARTH_CACHE", folder);
     return folder;
 }
 
@@ -795,7 +793,7 @@ TEST(folders_that_cannot_be_written_are_no_failure)
     bool saved;
     const char *file = test_temp_path("a-file");
     write_file(file, "x", 1);
-    setenv("HEARTH_CACHE", file, 1);
+    test_set_env("HEARTH_CACHE", file);
     test_log_clear();
     assert_int_equal(run_with_cache(path, &saved), 0);
     assert_false(saved);

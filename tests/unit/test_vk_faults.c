@@ -1,5 +1,3 @@
-#define _POSIX_C_SOURCE 200112L /* setenv */
-
 #include "harness/test.h"
 
 #include <stdatomic.h>
@@ -418,7 +416,7 @@ static void use_own_cache(void)
     }
     mem_free(devices);
     test_temp_path("cache/pipelines");
-    setenv("HEARTH_CACHE", test_temp_path("cache"), 1);
+    test_set_env("HEARTH_CACHE", test_temp_path("cache"));
 }
 
 static void check_failing(VkResult result, enum hth_status expected)

@@ -1,0 +1,11 @@
+# The program starts wherever Windows does: it names no library but Windows' own. cmake -DOBJDUMP= -DPROGRAM= -P
+execute_process(COMMAND ${OBJDUMP} -p ${PROGRAM} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "DLL Name: [^\n]+" names "${text}")
+if(NOT names)
+  message(FATAL_ERROR "${OBJDUMP} finds no library that ${PROGRAM} names")
+endif()
+foreach(name ${names})
+  if(NOT name MATCHES "^DLL Name: (ADVAPI32|KERNEL32|SHELL32|msvcrt|ucrtbase|api-ms-win-[a-z0-9-]+)\\.dll$")
+    message(FATAL_ERROR "${PROGRAM} needs a library of its own: ${name}")
+  endif()
+endforeach()
