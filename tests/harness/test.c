@@ -119,10 +119,10 @@ const char *test_data_path(const char *fmt, ...)
 
 const char *test_temp_path(const char *fmt, ...)
 {
-    if (temp_folder.len == 0) {
+    if (temp_folder.len == 0) { /* Wine's programs have numbers that others may have, too */
         const char *base = getenv("TMPDIR");
-        strbuf_printf(&temp_folder, "%s/hearth-test-%lu", base && *base ? base : "/tmp",
-                      os_process_id());
+        strbuf_printf(&temp_folder, "%s/hearth-test-%lu-%llx", base && *base ? base : "/tmp",
+                      os_process_id(), (unsigned long long)os_time_ns());
         assert_true(os_make_folders(temp_folder.ptr));
     }
     va_list args;
