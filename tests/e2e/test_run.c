@@ -58,14 +58,14 @@ TEST(prompts_come_from_three_places)
     spawn_free(&input);
 }
 
-/* The same words from every build and level of the CPU: other systems are compared by this. */
+/* The same words from every system, build and level of the CPU: systems are compared by this. The
+ * next word after them is a close choice, which rounding decides. */
 TEST(a_real_model_answers_greedily)
 {
     struct spawn s = {.input = STR("Why is the sky blue?")};
-    RUN(&s, "run", test_real_model(), "-", "-n", "15", "--temp", "0", "--device", "cpu");
+    RUN(&s, "run", test_real_model(), "-", "-n", "11", "--temp", "0", "--device", "cpu");
     assert_code(&s, 0);
-    assert_string_equal(s.out.ptr, "The answer to this question lies in the intricate dance of "
-                                   "light and color.\n");
+    assert_string_equal(s.out.ptr, "The answer to this question lies in the intricate dance of\n");
     spawn_free(&s);
 }
 

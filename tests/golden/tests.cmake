@@ -25,7 +25,7 @@ foreach(line ${names})
 endforeach()
 
 # Whole models under the Vulkan validation layer, which prints what it finds and changes no result.
-if(HEARTH_TEST_LAUNCHER AND EXISTS ${HEARTH_PREFIX}/layers/VkLayer_khronos_validation.json)
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND EXISTS ${HEARTH_PREFIX}/layers/VkLayer_khronos_validation.json)
   foreach(entry golden_logits:llama_moe_vulkan golden_logits:discrete_vulkan unit_engine:many_sizes_of_batches_vulkan unit_engine:decoding_allocates_nothing_discrete_vulkan unit_engine:cancel_vulkan prop_split_batches:sharing_vulkan)
     string(REPLACE ":" ";" parts ${entry})
     list(GET parts 0 target)
