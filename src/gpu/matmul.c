@@ -10,7 +10,6 @@
 
 enum {
     MATVEC_MAX_COLS = 4,
-    MATVEC_MAX_TOKENS = 16,
     FEW_GROUPS = 256, /* workgroups that leave a card idle */
     TILE_COLUMNS = 8, /* of an invocation at most: MAX_TN of the shader */
 };
@@ -71,7 +70,7 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
     (void)env;
     struct parts p = parts_of(op);
     int64_t tokens = p.ids ? p.y[0]->ne[2] : columns_of(&p);
-    return shapes_fit(&p) && tokens <= MATVEC_MAX_TOKENS;
+    return shapes_fit(&p) && tokens <= ROW_FEW_TOKENS;
 }
 
 /* Rows per workgroup save loads of x, which every lane shares among its rows; several columns use

@@ -2,8 +2,6 @@
 
 #include "base/mem.h"
 
-enum { FEW_TOKENS = 16 }; /* the most that matvecs take */
-
 struct row_env gpu_exec_env(const struct gpu_exec_options *options)
 {
     return (struct row_env){.caps = vk_get_caps(options->vk),
@@ -42,7 +40,7 @@ enum hth_status gpu_exec_measure(const struct gpu_exec_options *options, uint64_
                                  uint64_t *work, const struct log *log)
 {
     uint64_t activations = 0, batch = 0;
-    int most = gpu_bucket(options->max_tokens), few = most < FEW_TOKENS ? most : FEW_TOKENS;
+    int most = gpu_bucket(options->max_tokens), few = most < ROW_FEW_TOKENS ? most : ROW_FEW_TOKENS;
     int n_outputs = options->max_outputs > 1 ? options->max_outputs : 1;
     enum hth_status status = HTH_OK;
     for (int n = few; n > 0 && status == HTH_OK; n = n < most ? most : 0) {

@@ -53,6 +53,9 @@ struct row {
 
 enum { ROW_MAX_KINDS = 4 };
 
+/* Up to so many tokens are few, which rows of their own may take (matvecs do); more are many. */
+enum { ROW_FEW_TOKENS = 16 };
+
 struct row_family {
     enum op_kind kinds[ROW_MAX_KINDS];
     int n_kinds;

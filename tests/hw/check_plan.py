@@ -9,17 +9,12 @@ Prints a line per GPU and per fault; exit 1 if there was any, 77 if there is no 
 that the run must be whole).
 """
 import json
-import os
-import subprocess
 import sys
+
+from stand_ins import main, run
 
 MODELS = ("llama-1b", "llama-8b", "mixtral-8x7b")
 LIMIT = 1 << 30  # for --vram
-SKIPPED = 77  # what ctest takes for skipped
-
-
-def run(*command):
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
 
 
 def plan(hw, program, gpu, *options):
@@ -71,17 +66,5 @@ def check(hw, program, gpu):
     return bad
 
 
-def main():
-    hw, program, gpus = sys.argv[1], sys.argv[2], sys.argv[3:]
-    if not os.access(hw, os.X_OK):
-        required = os.environ.get("HEARTH_REQUIRE_GOLDEN") == "1"
-        print(f"{'failed' if required else 'skipped'}: no stand-in GPUs at {hw}: scripts/setup --for test builds them")
-        return 1 if required else SKIPPED
-    gpus = gpus or [line.split()[0] for line in run(hw, "list").stdout.splitlines()]
-    bad = sum(check(hw, program, gpu) for gpu in gpus)
-    print(f"{len(gpus)} GPUs, {bad} faults")
-    return 1 if bad or not gpus else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(check))

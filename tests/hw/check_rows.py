@@ -9,20 +9,15 @@ size that was demanded. Prints a line per GPU and per fault; exit 1 if there was
 HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
 """
 import json
-import os
-import subprocess
 import sys
+
+from stand_ins import main, run
 
 # What costs memory traffic, by the names of Intel's, AMD's and NVK's compilers. NVK's SLM is shader local memory: scratch of a
 # thread (src/nouveau/compiler/nak.h of Mesa 26), not what Intel calls so; its spills "to reg" stay in (uniform) registers.
 SPILLS = ("Spills", "Fills", "Spilled SGPRs", "Spilled VGPRs", "Spills to memory", "Fills from memory", "Scratch Memory Size",
           "Scratch size", "SLM size")
-SKIPPED = 77  # what ctest takes for skipped
 INSTRUCTIONS = ("Instructions", "Instruction Count", "Instruction count", "Instruction Size")
-
-
-def run(*command):
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
 
 
 def faults_of(pipeline):
@@ -72,17 +67,5 @@ def check(hw, program, gpu):
     return bad + (0 if pipelines else 1)
 
 
-def main():
-    hw, program, gpus = sys.argv[1], sys.argv[2], sys.argv[3:]
-    if not os.access(hw, os.X_OK):
-        required = os.environ.get("HEARTH_REQUIRE_GOLDEN") == "1"
-        print(f"{'failed' if required else 'skipped'}: no stand-in GPUs at {hw}: scripts/setup --for test builds them")
-        return 1 if required else SKIPPED
-    gpus = gpus or [line.split()[0] for line in run(hw, "list").stdout.splitlines()]
-    bad = sum(check(hw, program, gpu) for gpu in gpus)
-    print(f"{len(gpus)} GPUs, {bad} faults")
-    return 1 if bad or not gpus else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(check))
