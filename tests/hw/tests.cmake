@@ -1,4 +1,18 @@
 # The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
+# Of cards for which one compiler writes the same instructions, one is tried every day, the others with `scripts/test --all`.
+set(hw_twins
+  adl dg1 # of tgl: Xe-LP
+  arl # of mtl: Xe-LPG
+  a380 # of a770: Xe-HPG
+  lnl # of b580: Xe2
+  vega10 renoir # of vega20: GCN5
+  navi23 vangogh rembrandt # of navi21: RDNA2
+  navi32 navi33 phoenix # of navi31: RDNA3
+  gfx1151 # of gfx1150: RDNA3.5
+  gfx1200 # of gfx1201: RDNA4
+  gtx1080 # of gtx980: Maxwell and Pascal
+  rtx2080 rtx4090 # of rtx3090: Turing, Ampere and Ada
+)
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")
 set(hw_cards "")
@@ -13,6 +27,9 @@ foreach(card ${hw_cards})
     add_test(NAME hw.rows.${card}
       COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_rows.py ${hw_launcher} $<TARGET_FILE:hearth> ${card})
     set_tests_properties(hw.rows.${card} PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900)
+    if(card IN_LIST hw_twins)
+      set_property(TEST hw.rows.${card} APPEND PROPERTY LABELS tier-all)
+    endif()
   endif()
 endforeach()
 
