@@ -1,13 +1,16 @@
 /*
  * hearth/hearth.h — run a language model: open it, feed it tokens, sample, read text.
  *
- * A model is immutable once open and may be used by any number of threads and sessions; sessions of
- * one model take turns on its device, feed by feed. A session (a cache with some sequences) belongs
- * to one thread at a time; only `hth_session_cancel` may be called from another. Strings are UTF-8;
- * those given are copied, those returned belong to the object they came from. Everything returned
- * by an `_open` or `_create` is the caller's to close; closing NULL does nothing; sessions close
- * before their model. Failures are values of enum hth_status; the sentence for a person goes to the
- * model's log.    docs/example.c is a whole program in 40 lines.
+ * A model may be used by any number of threads and sessions; sessions of one model take turns on
+ * its device, feed by feed. Nothing of it changes once it is open but where it lives: when memory
+ * of the device is taken away or given back, or the device is lost, whichever session is fed or
+ * opened next moves the model, between two batches, and the others with it. No thread has to know:
+ * calls of other sessions wait for that feed, as ever. A session (a cache with some sequences)
+ * belongs to one thread at a time; only `hth_session_cancel` may be called from another. Strings
+ * are UTF-8; those given are copied, those returned belong to the object they came from. Everything
+ * returned by an `_open` or `_create` is the caller's to close; closing NULL does nothing; sessions
+ * close before their model. Failures are values of enum hth_status; the sentence for a person goes
+ * to the model's log.    docs/example.c is a whole program in 40 lines.
  */
 #ifndef HEARTH_HEARTH_H
 #define HEARTH_HEARTH_H
@@ -63,7 +66,7 @@ struct hth_model_options {
     hth_log_fn *log;    /* receives what there is to say; NULL: nobody */
     void *log_user;
     enum hth_log_level log_level;
-    hth_progress_fn *progress; /* may be NULL */
+    hth_progress_fn *progress; /* may be NULL; called while the model opens, as `place` is */
     void *progress_user;
     bool vocabulary_only;   /* tokens and templates; no weights, no sessions */
     bool validate;          /* Vulkan's validation layer */
@@ -107,7 +110,7 @@ struct hth_model_info {
 };
 struct hth_model_info hth_model_get_info(const struct hth_model *model);
 
-/* Where a model's parts live, and how fast the plan thinks that is. */
+/* Where a model's parts live now, and how fast the plan thinks that is. */
 struct hth_plan_info {
     uint64_t gpu_weight_bytes, host_weight_bytes;
     uint64_t gpu_kv_bytes, host_kv_bytes; /* keys and values of the session that was planned for */
@@ -185,10 +188,11 @@ struct hth_feed {
 
 /* Computes tokens of one or several sequences (each at most once per call), in as few batches as
  * n_batch allows. Logits of the wanted positions replace those of the call before, in the order of
- * feeds and positions. Blocks. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
+ * feeds and positions. Blocks. What a device has no memory for, or is lost with, is computed all
+ * the same, with the model moved. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
  * then hth_session_length tells how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the
- * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _DEVICE_LOST,
- * _MEMORY. */
+ * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _MEMORY (of the
+ * host). */
 HTH_CHECKED hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
                              int n_feeds);
 

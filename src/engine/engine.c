@@ -124,12 +124,6 @@ static enum hth_status open_text(struct hth_model *model)
     return status || !model->tokenizer ? status : open_template(model);
 }
 
-static bool pass_progress(void *user, uint64_t done, uint64_t total)
-{
-    struct hth_model *model = user;
-    return model->opt.progress(model->opt.progress_user, done, total);
-}
-
 static enum hth_status check_rows(const struct hth_model *model)
 {
     struct strbuf close = {0};
@@ -144,93 +138,6 @@ static enum hth_status check_rows(const struct hth_model *model)
     return status;
 }
 
-static bool is_wanted(void *user, const struct weight *weight, int64_t expert)
-{
-    const struct hth_model *model = user;
-    return split_on_gpu(&model->placing.split, weight, expert);
-}
-
-/* The weights of the GPU's part, and all vectors. */
-static enum hth_status place_part(struct hth_model *model)
-{
-    struct place_options options = {
-        .progress = model->opt.progress ? pass_progress : NULL, .wanted = is_wanted, .user = model};
-    return place_weights(&model->place, model->vk,
-                         (const struct weight *const *)model->model->weights,
-                         model->model->n_weights, &options, &model->log);
-}
-
-/* What the device says, under the log's lock. */
-static void hear_device(void *user, enum hth_log_level level, const char *line)
-{
-    struct hth_model *model = user;
-    if (model->loading && level == HTH_LOG_ERROR)
-        snprintf(model->kept, sizeof model->kept, "%s", line);
-    else if (model->log.write)
-        model->log.write(model->log.user, level, line);
-}
-
-/* Loads what was decided. *most is less afterwards if somebody took memory since then. */
-static enum hth_status load_part(struct hth_model *model, uint64_t *most)
-{
-    model->loading = true;
-    model->kept[0] = '\0';
-    enum hth_status status = place_part(model);
-    model->loading = false;
-    if (status && model->place.no_room) {
-        uint64_t had = model->place.resident_bytes + model->placing.need.fixed;
-        *most = had < *most / 2 || *most > model->placing.budget ? had : *most / 2;
-    } else if (status && model->kept[0]) {
-        log_line(&model->log, HTH_LOG_ERROR, "%s", model->kept);
-    }
-    return status;
-}
-
-static void leave_device(struct hth_model *model)
-{
-    vk_close(model->vk);
-    model->vk = NULL;
-}
-
-/* Decides, loads, and where memory was gone by then decides again by what there was. */
-static enum hth_status place_model(struct hth_model *model)
-{
-    uint64_t most = UINT64_MAX;
-    struct placing *placing = &model->placing;
-    *placing = (struct placing){.model = model->model,
-                                .opt = model->opt,
-                                .pool = model->pool,
-                                .rows = model->rows,
-                                .session = model->opt.session};
-    for (bool said = false;; said = true) {
-        model->loading = true; /* measuring does without what it cannot have */
-        enum hth_status status = placing_decide(placing, model->vk, most, &model->log);
-        model->loading = false;
-        if (status || !model->vk)
-            return status;
-        if (!placing->split.used[SPLIT_GPU]) {
-            leave_device(model);
-            return HTH_OK;
-        }
-        status = load_part(model, &most);
-        if (status == HTH_OK || !model->place.no_room)
-            return status;
-        if (!said)
-            log_warning(
-                &model->log,
-                "the GPU had less memory than the driver had granted: planned again with what "
-                "is left (%s)",
-                model->kept);
-    }
-}
-
-static enum hth_status open_device(struct hth_model *model)
-{
-    const struct log heard = {hear_device, model, model->log.max_level};
-    enum hth_status status = device_open(&model->vk, &model->opt, false, &heard);
-    return status ? status : place_model(model);
-}
-
 static enum hth_status keep_name(struct hth_model *model)
 {
     struct str name;
@@ -240,6 +147,29 @@ static enum hth_status keep_name(struct hth_model *model)
     strbuf_append(&copy, name);
     model->name = copy.ptr;
     return copy.failed ? log_fail_memory(&model->log, "the model's name", name.len) : HTH_OK;
+}
+
+/* Texts that are needed later. */
+static enum hth_status keep_options(struct hth_model *model)
+{
+    const struct hth_model_options *opt = &model->opt;
+    model->rows = opt->rows ? mem_strdup(opt->rows) : NULL;
+    model->device_name = opt->device ? mem_strdup(opt->device) : NULL;
+    if ((opt->rows && !model->rows) || (opt->device && !model->device_name))
+        return log_fail_memory(&model->log, "the options", 0);
+    model->opt.rows = model->rows;
+    model->opt.device = model->device_name;
+    return HTH_OK;
+}
+
+/* What the caller need not keep for as long as the model is open: a model that moves asks for none
+ * of it again. */
+static void forget_callers(struct hth_model *model)
+{
+    model->opt.progress = NULL;
+    model->opt.places = NULL;
+    model->opt.n_places = 0;
+    model->opt.place = NULL;
 }
 
 enum hth_status hth_model_open(struct hth_model **out, const char *path,
@@ -253,11 +183,10 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     if (!model)
         return log_fail_memory(&log, "the model", sizeof *model);
     os_mutex_init(&model->device);
+    os_mutex_init(&model->told.mutex);
     model->opt = *options;
     model->log = log;
-    model->rows = options->rows ? mem_strdup(options->rows) : NULL;
-    enum hth_status status =
-        options->rows && !model->rows ? log_fail_memory(&log, "the options", 0) : HTH_OK;
+    enum hth_status status = keep_options(model);
     if (status == HTH_OK)
         status = check_rows(model);
     if (status == HTH_OK && !options->vocabulary_only)
@@ -272,11 +201,14 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     if (status == HTH_OK && !options->vocabulary_only)
         status = model_load(&model->model, model->gguf, &model->log);
     if (status == HTH_OK && !options->vocabulary_only)
-        status = open_device(model);
+        status = keeping_open(model);
+    if (status == HTH_OK)
+        status = model_tell(model);
     if (status) {
         hth_model_close(model);
         return status;
     }
+    forget_callers(model);
     *out = model;
     return HTH_OK;
 }
@@ -285,10 +217,7 @@ void hth_model_close(struct hth_model *model)
 {
     if (!model)
         return;
-    if (model->vk)
-        place_free(&model->place);
-    vk_close(model->vk);
-    placing_free(&model->placing);
+    keeping_close(model);
     model_free(model->model);
     template_free(model->template);
     tokenizer_destroy(model->tokenizer);
@@ -298,20 +227,22 @@ void hth_model_close(struct hth_model *model)
     strbuf_free(&model->synth);
     pool_destroy(model->pool);
     mem_free(model->rows);
+    mem_free(model->device_name);
     mem_free(model->name);
+    arena_free(&model->told.sentences);
+    os_mutex_destroy(&model->told.mutex);
     os_mutex_destroy(&model->device);
     mem_free(model);
 }
 
-struct hth_model_info hth_model_get_info(const struct hth_model *model)
+static struct hth_model_info describe(const struct hth_model *model, const struct told *told)
 {
     struct hth_model_info info = {.architecture = "", .name = "", .device = "CPU", .driver = ""};
-    if (model->vk) {
-        const struct vk_caps *caps = vk_get_caps(model->vk);
-        info.device = caps->name;
-        info.driver = caps->driver;
-        info.on_gpu = model->placing.split.used[SPLIT_GPU];
-        info.software = caps->kind == VK_KIND_SOFTWARE;
+    if (model->vk && model->placing.split.used[SPLIT_GPU]) {
+        info.device = told->device;
+        info.driver = told->driver;
+        info.on_gpu = true;
+        info.software = vk_get_caps(model->vk)->kind == VK_KIND_SOFTWARE;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
     if (!model->model)
@@ -331,7 +262,41 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
     return info;
 }
 
+enum hth_status model_tell(struct hth_model *model)
+{
+    struct told *told = &model->told;
+    const char *sentence = arena_strdup(&told->sentences, model->placing.sentence);
+    if (!sentence)
+        return log_fail_memory(&model->log, "the plan's sentence", sizeof model->placing.sentence);
+    os_mutex_lock(&told->mutex);
+    if (model->vk && !told->device[0]) {
+        const struct vk_caps *caps = vk_get_caps(model->vk);
+        snprintf(told->device, sizeof told->device, "%s", caps->name);
+        snprintf(told->driver, sizeof told->driver, "%s", caps->driver);
+    }
+    told->info = describe(model, told);
+    if (model->model) {
+        told->plan = placing_info(&model->placing);
+        told->plan.sentence = sentence;
+    }
+    os_mutex_unlock(&told->mutex);
+    return HTH_OK;
+}
+
+struct hth_model_info hth_model_get_info(const struct hth_model *model)
+{
+    struct told *told = (struct told *)(uintptr_t)&model->told;
+    os_mutex_lock(&told->mutex);
+    struct hth_model_info info = told->info;
+    os_mutex_unlock(&told->mutex);
+    return info;
+}
+
 struct hth_plan_info hth_model_get_plan(const struct hth_model *model)
 {
-    return model->model ? placing_info(&model->placing) : (struct hth_plan_info){0};
+    struct told *told = (struct told *)(uintptr_t)&model->told;
+    os_mutex_lock(&told->mutex);
+    struct hth_plan_info plan = told->plan;
+    os_mutex_unlock(&told->mutex);
+    return plan;
 }

@@ -16,18 +16,28 @@
 #include "gpu/exec.h"
 #include "hearth/hearth.h"
 #include "kv/kv.h"
+#include "engine/keeping.h"
 #include "engine/placing.h"
 #include "model/model.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
+/* What anybody may ask of a model at any time, whoever may be moving it. */
+struct told {
+    struct os_mutex mutex;
+    struct hth_model_info info;
+    struct hth_plan_info plan;
+    char device[256], driver[256];
+    struct arena sentences; /* of all plans so far: they are as old as the model */
+};
+
 struct hth_model {
     struct os_mutex device; /* held by the session that uses pool, vk and place */
     struct hth_model_options opt;
     struct log log;
-    char *rows;          /* copy of opt.rows */
-    char *name;          /* general.name, or NULL */
-    struct strbuf synth; /* bytes of a made model */
+    char *rows, *device_name; /* copies of opt.rows and opt.device */
+    char *name;               /* general.name, or NULL */
+    struct strbuf synth;      /* bytes of a made model */
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct template *template;
@@ -38,9 +48,13 @@ struct hth_model {
     struct vk *vk; /* NULL: the CPU runs it */
     struct placing placing;
     struct place place;
-    bool loading;    /* then that memory runs out is no error: less is planned */
-    char kept[1024]; /* the device's last error while loading */
+    struct keeping keeping;
+    struct hth_session *sessions; /* that are open; under `device` */
+    struct told told;
 };
+
+/* Makes `told` true: when a model is opened, and after each move. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK model_tell(struct hth_model *model);
 
 /* A model's graph on one device. */
 struct model_part {
@@ -66,9 +80,32 @@ struct cpu_bucket {
 
 enum { MAX_CPU_BUCKETS = 8 };
 
+/* A cache in the host's memory, while its session is off the devices. */
+struct saved_pages {
+    struct kv_geom *geom; /* [n_layer]: as it was laid out */
+    uint8_t *of_cache;
+    uint64_t page_bytes[SPLIT_DEVICES];
+    uint32_t *slots;        /* [n pages]: which of on_gpu */
+    unsigned char *on_gpu;  /* pages in use */
+    unsigned char *on_host; /* all pages */
+};
+
+enum contents {
+    CONTENTS_THERE, /* with the executors */
+    CONTENTS_SAVED,
+    CONTENTS_LOST, /* are computed anew */
+};
+
 struct hth_session {
     struct hth_model *model;
+    struct hth_session *next; /* of model->sessions */
     struct hth_session_options opt;
+    bool entered;          /* executors are open */
+    struct os_mutex pages; /* held by who changes which pages are whose, and who saves them */
+    int32_t *page_ids;     /* [n pages × KV_PAGE]: which token a position is */
+    enum contents contents;
+    struct saved_pages saved;
+    atomic_ullong bytes;     /* that it holds */
     struct kv_geom *kv_geom; /* [n_layer] */
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;

@@ -246,10 +246,35 @@ static enum hth_status find_split(struct placing *p, struct vk *vk, const struct
                     (unsigned long long)(p->budget >> 20));
 }
 
+/* All but what was said by hand. */
+static void forget_plan(struct placing *p)
+{
+    plan_free(&p->plan);
+    units_free(&p->units);
+    split_free(&p->split);
+    *p = (struct placing){.model = p->model,
+                          .opt = p->opt,
+                          .pool = p->pool,
+                          .rows = p->rows,
+                          .session = p->session,
+                          .hand = p->hand,
+                          .hand_read = p->hand_read};
+}
+
+static enum hth_status read_hand(struct placing *p, const struct log *log)
+{
+    if (p->hand_read)
+        return HTH_OK;
+    hand_free(&p->hand);
+    enum hth_status status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
+    p->hand_read = status == HTH_OK;
+    return status;
+}
+
 enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
                                const struct log *log)
 {
-    placing_free(p);
+    forget_plan(p);
     session_fill(&p->session, &p->model->hp);
     bool measured;
     enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, &measured, log);
@@ -258,7 +283,7 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
     p->stands_in = vk && vk_get_caps(vk)->kind == VK_KIND_SOFTWARE;
     p->budget = vk ? p->machine.devices[1].budget_bytes : 0;
     p->budget = p->budget < most ? p->budget : most;
-    status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
+    status = read_hand(p, log);
     if (status == HTH_OK)
         status = plan_cut_model(&p->units, p->model, &p->session, log);
     if (status == HTH_OK && vk)
@@ -279,9 +304,7 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
 
 void placing_free(struct placing *p)
 {
-    plan_free(&p->plan);
-    units_free(&p->units);
+    forget_plan(p);
     hand_free(&p->hand);
-    split_free(&p->split);
-    *p = (struct placing){.model = p->model, .opt = p->opt, .rows = p->rows, .session = p->session};
+    p->hand_read = false;
 }

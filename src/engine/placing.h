@@ -2,8 +2,8 @@
  * placing.h — where the parts of a model that is being opened go: the plan for the device at hand,
  * the split that follows from it, and the bytes that this takes, exactly.
  *
- * Owns plan and split of a model, from when it is opened to when it is closed. Nothing is allocated
- * on the device here. One thread.
+ * Owns plan and split of a model, from when it is opened to when it is closed; a model that moves
+ * is decided upon anew. Nothing is allocated on the device here. One thread.
  */
 #ifndef ENGINE_PLACING_H
 #define ENGINE_PLACING_H
@@ -32,6 +32,7 @@ struct placing {
     struct hth_session_options session; /* that is planned for, filled in */
     struct machine machine;
     struct hand hand;
+    bool hand_read; /* once: options need not outlive the opening of the model */
     struct units units;
     struct plan plan; /* without items: there is none */
     struct split split;

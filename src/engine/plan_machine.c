@@ -22,13 +22,14 @@ static const struct vk_heap *own_heap(const struct vk_caps *caps)
     return best;
 }
 
-/* What may be used of a heap now: what the driver says, less what others of this process have. A
- * software device's is the host's memory, whose figures say nothing of processes. */
+/* What may be used of a heap now, `own_bytes` that are in use already among it: what the driver
+ * says, less what others of this process have. A software device's is the host's memory, whose
+ * figures say nothing of processes. */
 static uint64_t free_bytes(const struct vk_caps *caps, uint64_t own_bytes)
 {
     const struct vk_heap *heap = own_heap(caps);
     uint64_t budget = heap->budget_bytes + (heap->budget_bytes == 0); /* 0: not known */
-    uint64_t available = os_memory_available_bytes();
+    uint64_t available = os_memory_available_bytes() + own_bytes;
     if (caps->kind == VK_KIND_SOFTWARE)
         return budget < available ? budget : available;
     uint64_t others = heap->used_bytes > own_bytes ? heap->used_bytes - own_bytes : 0;
@@ -160,6 +161,15 @@ enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
     if (status == HTH_OK)
         status = measured_load(machine, 1, vk ? &caps : NULL, measured, log);
     return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint64_t *margin)
+{
+    struct vk_caps caps = *vk_get_caps(vk);
+    vk_update_budget(vk, &caps);
+    uint64_t room = free_bytes(&caps, vk_allocated_bytes(vk, VK_MEMORY_DEVICE));
+    *margin = own_heap(&caps)->margin_bytes;
+    return options->vram_bytes && options->vram_bytes < room ? options->vram_bytes : room;
 }
 
 enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,

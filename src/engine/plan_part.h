@@ -33,6 +33,9 @@ HTH_MUST_CHECK plan_own_machine(struct machine *machine, struct vk *vk,
                                 const struct hth_model_options *options, bool *measured,
                                 const struct log *log);
 
+/* Bytes of a device that may be in use by us now; the driver would grant *margin more. */
+uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint64_t *margin);
+
 /* Measures the CPU and, with `vk`, that device as device 1, and keeps the result for other times.
  * Takes at most some two seconds. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,

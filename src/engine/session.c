@@ -1,4 +1,4 @@
-#include "engine/engine.h"
+#include "engine/session_part.h"
 
 #include <string.h>
 
@@ -93,7 +93,8 @@ static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int
     struct cpu_exec_options options = {.pool = session->model->pool,
                                        .float_only = session->opt.float_only};
     if (status == HTH_OK)
-        status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);
+        status =
+            cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->keeping.log);
     bucket->n_tokens = n_tokens;
     bucket->n_outputs = n_outputs;
     if (status)
@@ -140,7 +141,7 @@ static enum hth_status open_gpu(struct hth_session *session)
         .n_kv_pages = kv_n_pages(session->kv),
         .profile = session->opt.profile,
     };
-    return gpu_exec_create(&session->gpu, &options, &session->model->log);
+    return gpu_exec_create(&session->gpu, &options, &session->model->keeping.log);
 }
 
 static int64_t pages_of(const struct hth_session_options *opt)
@@ -175,10 +176,11 @@ static enum hth_status check_room(const struct hth_session *session)
         planned->n_batch);
 }
 
-static enum hth_status open_parts(struct hth_session *session)
+/* What a session has wherever the model is. */
+static enum hth_status open_lists(struct hth_session *session)
 {
     const struct hth_model *model = session->model;
-    const struct log *log = &model->log;
+    const struct log *log = &model->keeping.log;
     int n_layer = model->model->hp.n_layer;
     size_t n_batch = (size_t)session->opt.n_batch;
     session->kv_geom = mem_calloc((size_t)n_layer, sizeof *session->kv_geom);
@@ -194,17 +196,103 @@ static enum hth_status open_parts(struct hth_session *session)
     session->pos = lists + n_batch;
     session->seq = lists + 2 * n_batch;
     session->outputs = lists + 3 * n_batch;
-    model_kv_geometry(model->model, session_kv_type(&session->opt), session->kv_geom);
     enum hth_status status =
-        split_cache(&model->placing.split, session->kv_geom, n_layer, session->kv_page_bytes, log);
-    if (status == HTH_OK)
-        status = kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
-    if (status == HTH_OK && model->placing.split.used[SPLIT_GPU]) {
-        status = check_room(session);
-        status = status ? status : open_gpu(session);
-    }
-    if (status == HTH_OK && model->placing.split.used[SPLIT_HOST])
+        kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
+    if (status)
+        return status;
+    size_t n_positions = (size_t)kv_n_pages(session->kv) * KV_PAGE;
+    session->page_ids = mem_calloc(n_positions, sizeof *session->page_ids);
+    return session->page_ids
+               ? HTH_OK
+               : log_fail_memory(log, "the session", n_positions * sizeof *session->page_ids);
+}
+
+static void count_bytes(struct hth_session *session)
+{
+    uint64_t bytes = 0;
+    if (session->gpu)
+        bytes += gpu_exec_bytes(session->gpu);
+    if (session->cpu_kv)
+        bytes += (uint64_t)kv_n_pages(session->kv) * session->kv_page_bytes[SPLIT_HOST];
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
+        if (session->cpu[i].exec)
+            bytes += cpu_exec_bytes(session->cpu[i].exec);
+    atomic_store(&session->bytes, bytes);
+}
+
+static void close_execs(struct hth_session *session)
+{
+    gpu_exec_destroy(session->gpu);
+    session->gpu = NULL;
+    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
+        close_cpu_bucket(&session->cpu[i]);
+    mem_free_aligned(session->cpu_kv);
+    session->cpu_kv = NULL;
+    mem_free(session->cpu_pages);
+    session->cpu_pages = NULL;
+    session->last.n_tokens = 0;
+    session->entered = false;
+}
+
+static enum hth_status open_execs(struct hth_session *session)
+{
+    const struct hth_model *model = session->model;
+    const struct split *split = &model->placing.split;
+    model_kv_geometry(model->model, session_kv_type(&session->opt), session->kv_geom);
+    enum hth_status status = split_cache(split, session->kv_geom, model->model->hp.n_layer,
+                                         session->kv_page_bytes, &model->keeping.log);
+    if (status == HTH_OK && split->used[SPLIT_GPU])
+        status = open_gpu(session);
+    if (status == HTH_OK && split->used[SPLIT_HOST])
         status = open_cpu(session);
+    return status;
+}
+
+enum hth_status session_enter(struct hth_session *session)
+{
+    enum hth_status status = open_execs(session);
+    if (status == HTH_OK)
+        status = session_bring_back(session);
+    if (status) {
+        close_execs(session);
+        return status;
+    }
+    session->entered = true;
+    count_bytes(session);
+    return HTH_OK;
+}
+
+void session_leave(struct hth_session *session, bool lost)
+{
+    if (!session->entered)
+        return;
+    session_save(session, lost);
+    close_execs(session);
+}
+
+/* Sees that what comes next can run: the model is where it should be, and the session too. */
+static enum hth_status be_ready(struct hth_session *session)
+{
+    enum hth_status status = keeping_poll(session->model);
+    if (status == HTH_OK && !session->entered)
+        status = session_enter(session);
+    return status;
+}
+
+/* The same for a session that is being opened. */
+static enum hth_status enter_first(struct hth_session *session)
+{
+    struct hth_model *model = session->model;
+    enum hth_status status = open_lists(session);
+    if (status == HTH_OK && model->placing.split.used[SPLIT_GPU])
+        status = check_room(session);
+    if (status)
+        return status;
+    session->next = model->sessions;
+    model->sessions = session;
+    do
+        status = be_ready(session);
+    while (status && (status = keeping_recover(model, status)) == HTH_OK);
     return status;
 }
 
@@ -222,8 +310,10 @@ enum hth_status hth_session_open(struct hth_session **out, struct hth_model *mod
     if (options)
         session->opt = *options;
     session_fill(&session->opt, &model->model->hp);
+    os_mutex_init(&session->pages);
     os_mutex_lock(&model->device);
-    enum hth_status status = open_parts(session);
+    keeping_begin(model);
+    enum hth_status status = keeping_end(model, enter_first(session));
     os_mutex_unlock(&model->device);
     if (status) {
         hth_session_close(session);
@@ -237,18 +327,23 @@ void hth_session_close(struct hth_session *session)
 {
     if (!session)
         return;
-    os_mutex_lock(&session->model->device);
-    gpu_exec_destroy(session->gpu);
-    os_mutex_unlock(&session->model->device);
-    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
-        close_cpu_bucket(&session->cpu[i]);
-    mem_free_aligned(session->cpu_kv);
-    mem_free(session->cpu_pages);
+    struct hth_model *model = session->model;
+    os_mutex_lock(&model->device);
+    struct hth_session **link = &model->sessions;
+    while (*link && *link != session)
+        link = &(*link)->next;
+    if (*link)
+        *link = session->next;
+    close_execs(session);
+    os_mutex_unlock(&model->device);
+    session_saved_free(session);
     kv_destroy(session->kv);
     mem_free(session->kv_geom);
+    mem_free(session->page_ids);
     mem_free(session->ids);
     mem_free(session->before);
     mem_free(session->logits);
+    os_mutex_destroy(&session->pages);
     mem_free(session);
 }
 
@@ -290,8 +385,8 @@ static enum hth_status run_split(struct hth_session *session, const struct batch
     return status ? status : end;
 }
 
-static enum hth_status run_batch(struct hth_session *session, const struct batch *batch,
-                                 const float **logits)
+enum hth_status session_run(struct hth_session *session, const struct batch *batch,
+                            const float **logits)
 {
     if (session->gpu && session->model->placing.split.used[SPLIT_HOST])
         return run_split(session, batch, logits);
@@ -311,7 +406,7 @@ static enum hth_status keep_logits(struct hth_session *session, const float *log
     size_t want = (session->n_logits + (size_t)n) * n_vocab;
     float *grown = mem_grow(session->logits, &session->cap_logits, want, sizeof *grown);
     if (!grown)
-        return log_fail_memory(&session->model->log, "logits", want * sizeof *grown);
+        return log_fail_memory(&session->model->keeping.log, "logits", want * sizeof *grown);
     session->logits = grown;
     memcpy(grown + session->n_logits * n_vocab, logits, (size_t)n * n_vocab * sizeof *grown);
     session->n_logits += (size_t)n;
@@ -369,7 +464,8 @@ static enum hth_status fill_batch(struct hth_session *session, const struct hth_
         n = n < room ? n : room;
         int pos = kv_length(session->kv, f->seq);
         if (n > 0) {
-            enum hth_status status = kv_extend(session->kv, f->seq, n, &session->model->log);
+            enum hth_status status =
+                kv_extend(session->kv, f->seq, n, &session->model->keeping.log);
             if (status)
                 return status;
         }
@@ -378,6 +474,7 @@ static enum hth_status fill_batch(struct hth_session *session, const struct hth_
             session->ids[row] = f->ids[*at + i];
             session->pos[row] = pos + i;
             session->seq[row] = f->seq;
+            session_note_id(session, f->seq, pos + i, f->ids[*at + i]);
             if (is_output(f, *at + i))
                 session->outputs[batch->n_outputs++] = row;
         }
@@ -391,6 +488,41 @@ static enum hth_status fill_batch(struct hth_session *session, const struct hth_
     return HTH_OK;
 }
 
+/* As if the batch had never been filled. */
+static void empty_batch(struct hth_session *session, const struct batch *batch)
+{
+    for (int row = batch->n_tokens; row-- > 0;)
+        kv_truncate(session->kv, batch->seq[row], batch->pos[row]);
+}
+
+/* Fills a batch from (*feed, *at) on and computes it. On failure the cache is as it was. */
+static enum hth_status feed_batch(struct hth_session *session, const struct hth_feed *feeds,
+                                  int n_feeds, int *feed, int *at)
+{
+    struct batch batch;
+    const float *logits = NULL;
+    int next_feed = *feed, next_at = *at;
+    enum hth_status status = be_ready(session);
+    if (status)
+        return status;
+    status = fill_batch(session, feeds, n_feeds, &next_feed, &next_at, &batch);
+    if (status == HTH_OK && batch.n_tokens)
+        status = session_run(session, &batch, &logits);
+    if (status == HTH_OK && batch.n_outputs)
+        status = keep_logits(session, logits, batch.n_outputs);
+    if (status) {
+        empty_batch(session, &batch);
+        return status;
+    }
+    if (batch.n_tokens)
+        session->last = batch;
+    keeping_well(session->model);
+    *feed = next_feed;
+    *at = next_at;
+    return HTH_OK;
+}
+
+/* What a device fails at is tried again as long as it can be placed otherwise. */
 static enum hth_status feed_all(struct hth_session *session, const struct hth_feed *feeds,
                                 int n_feeds)
 {
@@ -398,17 +530,11 @@ static enum hth_status feed_all(struct hth_session *session, const struct hth_fe
     while (feed < n_feeds) {
         if (atomic_exchange(&session->cancel, false))
             return HTH_ERROR_CANCELLED;
-        struct batch batch;
-        enum hth_status status = fill_batch(session, feeds, n_feeds, &feed, &at, &batch);
-        const float *logits = NULL;
-        if (status == HTH_OK && batch.n_tokens)
-            status = run_batch(session, &batch, &logits);
-        if (status == HTH_OK && batch.n_outputs)
-            status = keep_logits(session, logits, batch.n_outputs);
+        enum hth_status status = feed_batch(session, feeds, n_feeds, &feed, &at);
+        if (status)
+            status = keeping_recover(session->model, status);
         if (status)
             return status;
-        if (batch.n_tokens)
-            session->last = batch;
     }
     return HTH_OK;
 }
@@ -416,17 +542,20 @@ static enum hth_status feed_all(struct hth_session *session, const struct hth_fe
 enum hth_status hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
                                  int n_feeds)
 {
+    struct hth_model *model = session->model;
     enum hth_status status = check_feeds(session, feeds, n_feeds);
     if (status)
         return status;
     for (int f = 0; f < n_feeds; f++)
         session->before[f] = kv_length(session->kv, feeds[f].seq);
     session->n_logits = 0;
-    os_mutex_lock(&session->model->device);
-    status = feed_all(session, feeds, n_feeds);
-    os_mutex_unlock(&session->model->device);
+    os_mutex_lock(&model->device);
+    keeping_begin(model);
+    status = keeping_end(model, feed_all(session, feeds, n_feeds));
     for (int f = 0; f < n_feeds && status && status != HTH_ERROR_CANCELLED; f++)
         kv_truncate(session->kv, feeds[f].seq, session->before[f]);
+    count_bytes(session);
+    os_mutex_unlock(&model->device);
     return status;
 }
 
@@ -449,14 +578,23 @@ int hth_session_length(const struct hth_session *session, int seq)
 
 int hth_session_truncate(struct hth_session *session, int seq, int length)
 {
-    bool valid = seq >= 0 && seq < session->opt.n_seqs;
-    return valid ? kv_truncate(session->kv, seq, length > 0 ? length : 0) : 0;
+    if (seq < 0 || seq >= session->opt.n_seqs)
+        return 0;
+    os_mutex_lock(&session->pages);
+    int now = kv_truncate(session->kv, seq, length > 0 ? length : 0);
+    os_mutex_unlock(&session->pages);
+    return now;
 }
 
 int hth_session_share(struct hth_session *session, int to, int from, int length)
 {
     bool valid = to >= 0 && to < session->opt.n_seqs && from >= 0 && from < session->opt.n_seqs;
-    return valid && to != from ? kv_share(session->kv, to, from, length > 0 ? length : 0) : 0;
+    if (!valid || to == from)
+        return 0;
+    os_mutex_lock(&session->pages);
+    int shared = kv_share(session->kv, to, from, length > 0 ? length : 0);
+    os_mutex_unlock(&session->pages);
+    return shared;
 }
 
 void hth_session_cancel(struct hth_session *session)
@@ -466,16 +604,8 @@ void hth_session_cancel(struct hth_session *session)
 
 struct hth_session_info hth_session_get_info(const struct hth_session *session)
 {
-    struct hth_session_info info = {session->opt.n_ctx, session->opt.n_seqs, session->opt.n_batch,
-                                    0};
-    if (session->gpu)
-        info.bytes += gpu_exec_bytes(session->gpu);
-    if (session->cpu_kv)
-        info.bytes += (uint64_t)kv_n_pages(session->kv) * session->kv_page_bytes[SPLIT_HOST];
-    for (int i = 0; i < MAX_CPU_BUCKETS; i++)
-        if (session->cpu[i].exec)
-            info.bytes += cpu_exec_bytes(session->cpu[i].exec);
-    return info;
+    return (struct hth_session_info){session->opt.n_ctx, session->opt.n_seqs, session->opt.n_batch,
+                                     atomic_load(&session->bytes)};
 }
 
 /* With the device held. */

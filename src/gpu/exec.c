@@ -89,6 +89,20 @@ static enum hth_status create_pages(struct gpu_exec *exec)
     return HTH_OK;
 }
 
+enum hth_status gpu_exec_read_page(struct gpu_exec *exec, int page, void *bytes)
+{
+    uint32_t ref = exec->page_refs[page];
+    return vk_download(exec->opt.vk, vk_ref_chunk(ref), vk_ref_offset(ref), bytes,
+                       exec->opt.kv_page_bytes);
+}
+
+enum hth_status gpu_exec_write_page(struct gpu_exec *exec, int page, const void *bytes)
+{
+    uint32_t ref = exec->page_refs[page];
+    return vk_upload(exec->opt.vk, vk_ref_chunk(ref), vk_ref_offset(ref), bytes,
+                     exec->opt.kv_page_bytes);
+}
+
 /* Makes a chunk at least `need` bytes, losing its contents. */
 static enum hth_status grow(struct gpu_exec *exec, uint32_t *chunk, uint64_t *have, uint64_t need,
                             enum vk_memory kind, const char *label)

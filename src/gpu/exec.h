@@ -63,6 +63,10 @@ HTH_MUST_CHECK gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
 /* The hops' memory, from start to finish; NULL if there is none. */
 void *gpu_exec_hops(struct gpu_exec *exec);
 
+/* A page of the cache, kv_page_bytes, from the device and to it. Not between start and finish. */
+HTH_MUST_CHECK gpu_exec_read_page(struct gpu_exec *exec, int page, void *bytes);
+HTH_MUST_CHECK gpu_exec_write_page(struct gpu_exec *exec, int page, const void *bytes);
+
 /* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
 int gpu_bucket(int n);
 

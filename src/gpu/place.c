@@ -101,7 +101,8 @@ static const void *part_data(const struct weight *weight, int part, int64_t firs
     return (const char *)weight->data + skip;
 }
 
-static enum hth_status upload_weight(struct place *place, struct placed *placed)
+static enum hth_status upload_weight(struct place *place, struct placed *placed,
+                                     const struct log *log)
 {
     const struct weight *weight = placed->weight;
     for (int i = 0; i < placed->n_parts; i++) {
@@ -117,7 +118,7 @@ static enum hth_status upload_weight(struct place *place, struct placed *placed)
         return HTH_OK;
     uint32_t *table = arena_calloc(&place->arena, (size_t)placed->n_parts, sizeof *table);
     if (!table)
-        return HTH_ERROR_MEMORY;
+        return log_fail_memory(log, weight->name, (size_t)placed->n_parts * sizeof *table);
     for (int i = 0; i < placed->n_parts; i++)
         table[i] = placed->parts[i].size_bytes
                        ? vk_ref(placed->parts[i].chunk, placed->parts[i].offset)
@@ -179,9 +180,7 @@ static enum hth_status fill_chunks(struct place *place, const struct place_optio
     for (size_t i = 0; i < place->n_weights; i++) {
         if (!place->weights[i].weight)
             continue;
-        enum hth_status status = upload_weight(place, &place->weights[i]);
-        if (status == HTH_ERROR_MEMORY)
-            return log_fail_memory(log, place->weights[i].weight->name, 0);
+        enum hth_status status = upload_weight(place, &place->weights[i], log);
         if (status)
             return status;
         done += place->weights[i].weight->size_bytes;

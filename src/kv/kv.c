@@ -135,6 +135,12 @@ int kv_pages_used(const struct kv_cache *cache)
     return cache->n_pages - cache->n_unused;
 }
 
+bool kv_page_used(const struct kv_cache *cache, int page)
+{
+    assert(page >= 0 && page < cache->n_pages);
+    return cache->refs[page] > 0;
+}
+
 int kv_length(const struct kv_cache *cache, int seq)
 {
     assert(seq >= 0 && seq < cache->n_seqs);

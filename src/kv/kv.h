@@ -29,6 +29,7 @@ void kv_destroy(struct kv_cache *cache);
 
 int kv_n_pages(const struct kv_cache *cache); /* in all */
 int kv_pages_used(const struct kv_cache *cache);
+bool kv_page_used(const struct kv_cache *cache, int page); /* does a sequence hold it? */
 
 /* Positions of a sequence, [0, length). */
 int kv_length(const struct kv_cache *cache, int seq);

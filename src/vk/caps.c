@@ -318,6 +318,7 @@ void vk_gpu_read_heaps(const struct vk_gpu *gpu, struct vk_caps *caps)
         uint64_t margin = heap->size_bytes / 64;
         margin = margin < MARGIN_MIN_BYTES ? MARGIN_MIN_BYTES : min_u64(margin, MARGIN_MAX_BYTES);
         uint64_t can = has_budget && budget.heapBudget[i] ? budget.heapBudget[i] : heap->size_bytes;
+        heap->margin_bytes = margin;
         heap->budget_bytes = can > margin ? can - margin : 0;
         heap->used_bytes = has_budget ? budget.heapUsage[i] : 0;
         if (heap->device_local && heap->size_bytes > caps->device_bytes)

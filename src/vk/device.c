@@ -305,6 +305,12 @@ uint32_t vk_validation_messages(const struct vk *vk)
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
+void vk_refuse(struct vk *vk)
+{
+    vk->refused_at = vk->allocated[VK_MEMORY_DEVICE];
+    atomic_fetch_add(&vk->n_refused, 1);
+}
+
 enum hth_status vk_fail(struct vk *vk, VkResult result, const char *call)
 {
     const struct log *log = &vk->log;
@@ -321,6 +327,7 @@ enum hth_status vk_fail(struct vk *vk, VkResult result, const char *call)
     case VK_ERROR_OUT_OF_HOST_MEMORY:
     case VK_ERROR_OUT_OF_POOL_MEMORY:
     case VK_ERROR_FRAGMENTATION:
+        vk_refuse(vk);
         return log_fail(
             log, HTH_ERROR_MEMORY,
             "out of memory: %s failed on %s: %s, with %llu MiB of device memory in use by "

@@ -53,6 +53,7 @@ static enum hth_status no_room(struct vk *vk, VkResult result, uint64_t size_byt
 {
     struct vk_caps now = vk->gpu.caps;
     vk_gpu_read_heaps(&vk->gpu, &now);
+    vk_refuse(vk);
     return log_fail(
         &vk->log, HTH_ERROR_MEMORY,
         "out of memory: vkAllocateMemory found no room for %llu MiB on %s (%s): of heap "
@@ -152,6 +153,7 @@ static enum hth_status check_limit(struct vk *vk, uint64_t size_bytes)
     }
     if (size_bytes <= limit && used <= limit - size_bytes)
         return HTH_OK;
+    vk_refuse(vk);
     return log_fail(
         &vk->log, HTH_ERROR_LIMIT,
         "%s: %llu MiB more device memory, beside %llu in use, are over the limit of %llu "
@@ -176,10 +178,12 @@ enum hth_status vk_chunk_create(struct vk *vk, uint64_t size_bytes, enum vk_memo
     uint32_t number = 0;
     while (number < caps->max_chunks && vk->chunks[number].buffer.handle)
         number++;
-    if (number == caps->max_chunks)
+    if (number == caps->max_chunks) {
+        vk_refuse(vk);
         return log_fail(&vk->log, HTH_ERROR_LIMIT,
                         "all %u chunks of %s are in use: make them larger (%s)", caps->max_chunks,
                         caps->name, label);
+    }
     uint64_t rounded = align_up(size_bytes, VK_REF_ALIGN);
     if (kind == VK_MEMORY_DEVICE && number > 0) { /* chunk 0 is what opening takes */
         status = check_limit(vk, rounded);
@@ -237,6 +241,12 @@ void *vk_chunk_data(struct vk *vk, uint32_t chunk)
 uint64_t vk_chunk_bytes(const struct vk *vk, uint32_t chunk)
 {
     return is_chunk(vk, chunk) ? vk->chunks[chunk].asked_bytes : 0;
+}
+
+uint32_t vk_refusals(const struct vk *vk, uint64_t *allocated)
+{
+    *allocated = vk->refused_at;
+    return atomic_load(&vk->n_refused);
 }
 
 uint64_t vk_allocated_bytes(const struct vk *vk, enum vk_memory kind)

@@ -49,7 +49,8 @@ enum vk_kind {
 struct vk_heap {
     uint64_t size_bytes;
     uint64_t budget_bytes; /* what may be used now, less a margin; size if the driver is silent */
-    uint64_t used_bytes;   /* by this process, as the driver says; 0 if it does not */
+    uint64_t margin_bytes;
+    uint64_t used_bytes; /* by this process, as the driver says; 0 if it does not */
     bool device_local;
 };
 
@@ -134,6 +135,9 @@ uint64_t vk_generation(const struct vk *vk);
 /* Host address, or NULL if it cannot be mapped (or discrete mode forbids it). Coherent. */
 void *vk_chunk_data(struct vk *vk, uint32_t chunk);
 uint64_t vk_chunk_bytes(const struct vk *vk, uint32_t chunk);
+/* How often the device or its driver had no memory, or no number for a chunk, since it was opened;
+ * *allocated (VK_MEMORY_DEVICE) is what there was the last time. */
+uint32_t vk_refusals(const struct vk *vk, uint64_t *allocated);
 /* Sum of all chunks of a kind. */
 uint64_t vk_allocated_bytes(const struct vk *vk, enum vk_memory kind);
 
@@ -141,6 +145,14 @@ uint64_t vk_allocated_bytes(const struct vk *vk, enum vk_memory kind);
 static inline uint32_t vk_ref(uint32_t chunk, uint64_t offset)
 {
     return chunk << 24 | (uint32_t)(offset / VK_REF_ALIGN);
+}
+static inline uint32_t vk_ref_chunk(uint32_t ref)
+{
+    return ref >> 24;
+}
+static inline uint64_t vk_ref_offset(uint32_t ref)
+{
+    return (uint64_t)(ref & 0xffffff) * VK_REF_ALIGN;
 }
 
 /* Copies host bytes into a chunk, through staging where it must; returns when `data` may be reused,
@@ -165,7 +177,7 @@ struct vk_pipeline_key {
 };
 
 /* The pipeline of a key, compiled in the background if it is new. Never fails for a compile error:
- * that is `vk_pipeline_wait`'s. */
+ * that is `vk_pipeline_wait`'s, which tries once more what a worker failed at. */
 HTH_MUST_CHECK vk_pipeline_get(struct vk *vk, const struct vk_pipeline_key *key,
                                struct vk_pipeline **out);
 HTH_MUST_CHECK vk_pipeline_wait(struct vk *vk, struct vk_pipeline *pipeline);

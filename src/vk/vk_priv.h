@@ -191,7 +191,9 @@ struct vk {
 
     struct vk_chunk chunks[VK_MAX_CHUNKS];
     uint64_t allocated[3]; /* by enum vk_memory */
-    uint64_t generation;   /* counts changes of chunks */
+    uint64_t refused_at;   /* of these VK_MEMORY_DEVICE, when memory was last refused */
+    atomic_uint n_refused;
+    uint64_t generation; /* counts changes of chunks */
     bool set_stale;
     struct vk_buffer addresses; /* the uniform buffer */
     VkDescriptorSetLayout set_layout;
@@ -206,6 +208,9 @@ struct vk {
 /* Logs "CALL failed: RESULT" with what may help, marks the device lost where it is, and returns the
  * status that belongs to the result. */
 HTH_MUST_CHECK vk_fail(struct vk *vk, VkResult result, const char *call);
+
+/* Counts memory that could not be had. */
+void vk_refuse(struct vk *vk);
 
 /* HTH_ERROR_DEVICE_LOST once the device is lost. */
 static inline enum hth_status vk_alive(const struct vk *vk)

@@ -33,6 +33,8 @@ struct layer *layer_use(void)
 void layer_reset(struct layer *layer)
 {
     layer->fail_call = NULL;
+    layer->fail_on = false;
+    layer->budget = 0;
     layer->n_failed = layer->n_late = 0;
     for (size_t i = 0; i < layer->n_calls; i++)
         layer->calls[i].n_calls = 0;
@@ -54,6 +56,10 @@ bool layer_may_go_on(const char *call, VkResult result)
         if (strcmp(call, always[i]) == 0)
             return true;
     if (strcmp(call, "vkCreatePipelineCache") == 0) /* what is on disk may be refused */
+        return result != VK_ERROR_DEVICE_LOST;
+    bool compiles =
+        strcmp(call, "vkCreateShaderModule") == 0 || strcmp(call, "vkCreateComputePipelines") == 0;
+    if (compiles) /* tried again when it is needed */
         return result != VK_ERROR_DEVICE_LOST;
     if (strcmp(call, "vkCreateDevice") == 0) /* asked again without a wish for low priority */
         return result == VK_ERROR_INITIALIZATION_FAILED;

@@ -75,8 +75,6 @@ static enum hth_status feed(struct life *life, struct things *t, const struct ht
         life->status = status;
     int n_errors = life->n_errors;
     enum hth_status again = hth_session_feed(t->session, what, 1);
-    if (status == HTH_ERROR_DEVICE_LOST)
-        assert_int_equal(again, HTH_ERROR_DEVICE_LOST); /* and nothing more is said of it */
     if (life->n_errors != n_errors)
         fail_msg("a second failure:\n%s", life->said.ptr);
     return again;
@@ -117,10 +115,17 @@ static void learn(struct life *life, const struct things *t, const struct strbuf
     assert_true(life->text.len > 0);
 }
 
-/* Where the device had no memory for weights, they are elsewhere, and rounded as there. */
+bool life_placed_anew(const struct life *life)
+{
+    return strstr(life->said.ptr, "planned again") || strstr(life->said.ptr, "the GPU was lost") ||
+           strstr(life->said.ptr, "the GPU is lost");
+}
+
+/* Where the device had no memory, parts of the model are elsewhere, and rounded as there; where it
+ * was lost, what was computed token by token was so again, but in batches. */
 static void compare(const struct life *life, const struct things *t, const struct strbuf *text)
 {
-    bool placed_anew = strstr(life->said.ptr, "planned again") != NULL;
+    bool placed_anew = life_placed_anew(life);
     if (!placed_anew && !str_equal(strbuf_str(&life->text), strbuf_str(text)))
         fail_msg("another answer: \"%.*s\" instead of \"%.*s\"\n%s", (int)text->len, text->ptr,
                  (int)life->text.len, life->text.ptr, life->said.ptr);

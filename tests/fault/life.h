@@ -39,6 +39,9 @@ struct life {
 void life_run(struct life *life);
 void life_free(struct life *life);
 
+/* Did a warning say that the device refused memory or was lost, and that life went on? */
+bool life_placed_anew(const struct life *life);
+
 /* A small model in the temporary folder: few layers, a BPE vocabulary, a chat template. */
 const char *life_model(void);
 

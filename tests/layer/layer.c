@@ -55,7 +55,8 @@ static void read_fail(const char *text)
 {
     char name[64];
     int at, result;
-    if (sscanf(text, "%63[^:]:%d:%d", name, &at, &result) != 3)
+    layer_state.fail_on = sscanf(text, "%63[^:]:%d+:%d", name, &at, &result) == 3;
+    if (!layer_state.fail_on && sscanf(text, "%63[^:]:%d:%d", name, &at, &result) != 3)
         abort(); /* a test that is written wrong */
     for (size_t i = 0; i < N_CALLS; i++)
         if (strcmp(calls[i].name, name) == 0)
@@ -69,13 +70,15 @@ static void read_fail(const char *text)
 static void read_environment(void)
 {
     const char *fail = getenv("HEARTH_LAYER_FAIL"), *two = getenv("HEARTH_LAYER_TWO_QUEUES");
-    const char *range = getenv("HEARTH_LAYER_MAX_RANGE");
+    const char *range = getenv("HEARTH_LAYER_MAX_RANGE"), *budget = getenv("HEARTH_LAYER_BUDGET");
     if (fail && *fail)
         read_fail(fail);
     if (two && strcmp(two, "1") == 0)
         layer_state.two_queues = true;
     if (range)
         layer_state.max_range = (uint32_t)strtoul(range, NULL, 10);
+    if (budget)
+        atomic_store(&layer_state.budget, strtoull(budget, NULL, 10));
 }
 
 __attribute__((destructor)) static void write_report(void)
@@ -118,7 +121,8 @@ static bool fails(enum call call)
 {
     const struct layer *plan = &layer_state;
     int number = atomic_fetch_add(&calls[call].n_calls, 1);
-    if (plan->fail_call != &calls[call] || plan->fail_at != number)
+    if (plan->fail_call != &calls[call] ||
+        (plan->fail_on ? number < plan->fail_at : number != plan->fail_at))
         return false;
     atomic_fetch_add(&layer_state.n_failed, 1);
     if (the_device && (plan->fail_result == LOST || call == CALL_vkDeviceWaitIdle))

@@ -9,7 +9,9 @@
  *   HEARTH_LAYER_FAIL=vkCreateBuffer:3:-4   the 4th call of this name fails with
  *                                      VK_ERROR_DEVICE_LOST
  *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
+ *   HEARTH_LAYER_FAIL=vkQueueSubmit:3+:-4   and so do all after it
  *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
+ *   HEARTH_LAYER_BUDGET=N              the driver grants N bytes of each of the device's heaps
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
  *                                      "left OBJECT COUNT", "late COUNT"
  *
@@ -53,11 +55,13 @@ struct layer {
     /* the plan */
     const struct layer_call *fail_call; /* NULL: none */
     int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
+    bool fail_on;                       /* and all calls after it */
     VkResult fail_result;
     bool two_queues;
-    uint32_t max_range; /* bytes; 0: the device's own */
+    uint32_t max_range;   /* bytes; 0: the device's own */
+    atomic_ullong budget; /* bytes; 0: the driver's own */
 
-    atomic_int n_failed; /* how often the plan was carried out: 0 or 1 */
+    atomic_int n_failed; /* how often the plan was carried out */
     atomic_int n_late; /* submits of copies that were still held back when something needed them */
 };
 

@@ -1,0 +1,37 @@
+/*
+ * session_part.h — what the files of a session share: on the devices and off them again, with what
+ * is in its cache.
+ *
+ * session.c owns the executors and feeding, session_pages.c what becomes of the cache when the
+ * session has to leave. Threads: all is called with the model's device mutex held.
+ */
+#ifndef ENGINE_SESSION_PART_H
+#define ENGINE_SESSION_PART_H
+
+#include "engine/engine.h"
+
+/* Opens executors by the model's split, and brings back the cache: as it was saved, or computed
+ * anew from its tokens. On failure the session is off the devices, and nothing of it is lost. */
+HTH_MUST_CHECK session_enter(struct hth_session *session);
+
+/* Closes executors. The cache is saved in the host's memory; where that cannot be (`lost`: what the
+ * device had is gone) it will be computed anew. */
+void session_leave(struct hth_session *session, bool lost);
+
+HTH_MUST_CHECK session_run(struct hth_session *session, const struct batch *batch,
+                           const float **logits);
+
+/* --- session_pages.c -------------------------------------------------------------------------- */
+
+/* Remembers the token of a position that is being computed. */
+void session_note_id(struct hth_session *session, int seq, int pos, int32_t id);
+
+/* Before executors close: saves all pages in use, or sees that it cannot be done. */
+void session_save(struct hth_session *session, bool lost);
+
+/* After executors were opened: pages have again what they had. */
+HTH_MUST_CHECK session_bring_back(struct hth_session *session);
+
+void session_saved_free(struct hth_session *session);
+
+#endif
