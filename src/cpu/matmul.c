@@ -50,6 +50,7 @@ struct local {
     float *decoded;                 /* a row, or [PANEL_MAX][PART] */
     float *panel_decoded;           /* [PART][panel] */
     struct act act;                 /* a column */
+    int8_t *own;                    /* of the kernel of rows */
 };
 
 struct job {
@@ -141,6 +142,7 @@ static uint64_t local_layout(char *base, const struct op *op, struct local *out)
     out->panel_min = take(base, &at, subs);
     out->decoded = take(base, &at, row * sizeof(float));
     out->panel_decoded = take(base, &at, part * sizeof(float));
+    out->own = take(base, &at, align_up((uint64_t)k, ROW_OWN));
     at += act_layout(base ? base + at : NULL, k, &out->act);
     return at;
 }
@@ -316,7 +318,8 @@ static void int_rows(const struct job *job, const struct chunk *chunk, const str
     struct row_dots dots = {.rows = (const uint8_t *)row_at(job, chunk, 0),
                             .row_bytes = dtype_row_bytes(chunk->matrix->w->dtype, (uint64_t)job->k),
                             .n = chunk->n,
-                            .k = job->k};
+                            .k = job->k,
+                            .own = local->own};
     for (int c = 0; c < chunk->n_columns; c++) {
         act_of(job, column_at(job, chunk, c)->x_row, &dots.x);
         dots.y = chunk->sums + c * chunk->stride;
@@ -661,10 +664,9 @@ static bool find_matrices(struct job *job)
     return any;
 }
 
-void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
-                const struct matmul_kernels *kernels)
+void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
-    struct job job = {.call = call, .kernels = kernels, .at = places_of(call->op)};
+    struct job job = {.call = call, .kernels = scratch->row->matmul, .at = places_of(call->op)};
     int n_threads = pool_threads(scratch->pool);
     int n_columns = (int)batch_rows_flat(call->batch, call->op->out[0]);
     if (n_columns == 0)

@@ -17,7 +17,8 @@
 enum {
     PART = 256,     /* weights of a row that are unpacked at a time */
     PANEL_MAX = 32, /* rows of a panel */
-    SUB_MIN = 16,   /* weights per scale */
+    ROW_OWN = 256,
+    SUB_MIN = 16, /* weights per scale */
     SUBS_MAX = PART / SUB_MIN,
 };
 
@@ -34,7 +35,8 @@ struct row_dots {
     int n;     /* rows */
     int64_t k; /* columns, a multiple of 32 */
     struct act x;
-    float *y; /* [n] */
+    int8_t *own; /* [k rounded up to ROW_OWN]: where the kernel may put x in an order of its own */
+    float *y;    /* [n] */
 };
 
 /* What a level has for one format; others are unpacked by the format's own to_int. */
@@ -82,9 +84,8 @@ struct matmul_kernels {
 /* `pack` of levels whose panels have 16 rows and whose products take signed weights. */
 void matmul_pack_16(const int8_t *rows, int k, int8_t *out);
 
-/* What rows of the matmul family have as scratch_bytes and, with their level's kernels, as run. */
+/* What rows of the matmul family have as scratch_bytes and run. */
 size_t matmul_scratch_bytes(const struct op *op, int n_threads);
-void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
-                const struct matmul_kernels *kernels);
+void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch);
 
 #endif

@@ -26,6 +26,7 @@ struct op_call {
     struct view in[OP_MAX_IN], out[OP_MAX_OUT];
     const struct batch *batch;
     void *const *kv_pages; /* host address of each page of the cache */
+    const float *cos_sin;  /* of a rope: its table (rope.h), if whoever runs it has one */
 };
 
 /* What running an op moves and computes, for a batch of its bucket's size with `kv_len` positions.

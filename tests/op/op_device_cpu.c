@@ -85,7 +85,7 @@ static enum hth_status run(size_t row, const struct op_run *op_run)
     if (!bytes)
         return log_fail_memory(test_log(), "scratch", size);
     memset(bytes, 0xff, size + 2 * GUARD);
-    struct cpu_scratch scratch = {threads, bytes + GUARD, !is_integer(row)};
+    struct cpu_scratch scratch = {threads, bytes + GUARD, !is_integer(row), kernel};
     kernel->run(op_run->call, &scratch);
     bool whole = guard_is_whole(bytes) && guard_is_whole(bytes + GUARD + size);
     mem_free_aligned(bytes);
