@@ -42,6 +42,23 @@ static void *base_bytes(const struct cpu_exec *exec, const struct tensor *tensor
     return exec->activations + exec->map.offsets[base->id];
 }
 
+static bool multiplies(const struct op *op)
+{
+    return op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU || op->kind == OP_MATMUL_QKV;
+}
+
+/* The matrices of a product, interleaved; in float they are read as they are. */
+static void prepare_matrices(struct cpu_exec *exec, struct cpu_step *step)
+{
+    const struct op *op = step->call.op;
+    if (!exec->options.interleaved || exec->options.float_only || !multiplies(op))
+        return;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && !op->in[i]->view_of)
+            step->call.in[i].interleaved =
+                interleaved_get(exec->options.interleaved, op->in[i]->weight, exec->options.pool);
+}
+
 static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step,
                                     const struct op *op)
 {
@@ -56,6 +73,7 @@ static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step
     for (int i = 0; i < OP_MAX_OUT; i++)
         if (op->out[i])
             step->call.out[i] = view_of(op->out[i], base_bytes(exec, op->out[i]));
+    prepare_matrices(exec, step);
     size_t scratch = step->row->scratch_bytes
                          ? step->row->scratch_bytes(op, pool_threads(exec->options.pool))
                          : 0;

@@ -61,6 +61,7 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx2,
+    .groups = groups_avx2,
     .formats = formats_avx2,
 };
 

@@ -90,6 +90,7 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx512,
+    .groups = groups_avx512,
     .formats = formats_avx512,
 };
 

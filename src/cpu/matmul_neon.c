@@ -40,6 +40,7 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_neon,
+    .groups = groups_neon,
 };
 
 const struct cpu_op cpu_op_matmul_neon = {

@@ -18,6 +18,7 @@ struct view {
     int64_t stride[OP_MAX_DIMS]; /* elements */
     void *data;
     void *const *experts; /* by-expert weights: the bytes of each expert, NULL: not here */
+    const void *const *interleaved; /* the same in LAYOUT_CPU, each or all may be NULL */
 };
 
 /* An op with its bytes. `n_rows` of tensors bounded by the batch are read from `batch`. */
