@@ -45,7 +45,8 @@ struct hth_model {
     struct str bos_text, eos_text;
     struct model *model;
     struct pool *pool;
-    struct vk *vk; /* NULL: the CPU runs it */
+    struct interleaved *interleaved; /* the CPU's matrices; NULL: they stay as the file has them */
+    struct vk *vk;                   /* NULL: the CPU runs it */
     struct placing placing;
     struct place place;
     struct keeping keeping;

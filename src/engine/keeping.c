@@ -111,10 +111,37 @@ static enum hth_status decide(struct hth_model *model)
     }
 }
 
-static enum hth_status place_once(struct hth_model *model)
+/* The CPU's matrices are copied as it likes them best, all or, where memory is short, none. */
+static enum hth_status open_interleaved(struct hth_model *model)
+{
+    uint64_t bytes = 0, room = os_memory_available_bytes();
+    for (size_t i = 0; i < model->model->n_weights; i++)
+        bytes += split_host_bytes(&model->placing.split, model->model->weights[i]);
+    if (model->opt.ram_bytes && model->opt.ram_bytes < room)
+        room = model->opt.ram_bytes;
+    if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
+        return HTH_OK;
+    struct interleaved_options options = {.most_bytes = room - room / 8,
+                                          .let_go = model->synth.ptr ? NULL : os_map_drop};
+    return interleaved_create(&model->interleaved, model->model->n_weights, &options,
+                              &model->keeping.log);
+}
+
+/* The weights of both sides. */
+static void free_weights(struct hth_model *model)
 {
     place_free(&model->place);
+    interleaved_destroy(model->interleaved);
+    model->interleaved = NULL;
+}
+
+static enum hth_status place_once(struct hth_model *model)
+{
+    free_weights(model);
     enum hth_status status = decide(model);
+    if (status)
+        return status;
+    status = open_interleaved(model);
     if (status)
         return status;
     forget(model); /* measuring does without what it cannot have */
@@ -230,7 +257,7 @@ static void leave(struct hth_model *model, bool lost)
 {
     for (struct hth_session *s = model->sessions; s; s = s->next)
         session_leave(s, lost);
-    place_free(&model->place);
+    free_weights(model);
     model->keeping.placed = false;
 }
 
@@ -368,8 +395,7 @@ enum hth_status keeping_open(struct hth_model *model)
 
 void keeping_close(struct hth_model *model)
 {
-    if (model->vk)
-        place_free(&model->place);
+    free_weights(model);
     vk_close(model->vk);
     placing_free(&model->placing);
 }
