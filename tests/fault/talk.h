@@ -17,6 +17,7 @@ struct talk {
     const char *path;
     bool discrete;
     enum hth_kv_type kv;
+    bool integers;    /* activations of 8 bits, as usual, which the two sides round differently */
     double tolerance; /* NMSE of a token's logits; 0: 1e-6 */
     /* Called before each step of the answer, and as step −1 before the session is opened. */
     void (*disturb)(struct talk *talk, int step);

@@ -122,6 +122,28 @@ TEST(all_is_taken)
                 0);
 }
 
+static void take_more_and_more(struct talk *talk, int step)
+{
+    if (step == 6 || step == 10)
+        grant(talk, step == 6 ? granted : granted / 2);
+    if (step == 14)
+        grant(talk, PLENTY);
+}
+
+/* Twice in a row, in the arithmetic that is usual. */
+TEST(more_and_more_is_taken)
+{
+    struct talk talk = {
+        .path = "synth:tiny-moe:q8_0", .kv = HTH_KV_F16, .integers = true, .tolerance = 1e-3};
+    start(&talk);
+    talk.disturb = take_more_and_more;
+    granted = talk_held(&talk) * 3 / 4;
+    talk_run(&talk);
+    assert_int_equal(talk_count_logged(taken), 2);
+    assert_int_equal(talk_count_logged(back), 1);
+    end(&talk);
+}
+
 /* Keys and values come back as they were: what is computed by them has the same bits. */
 static void check_bits(struct talk talk)
 {
