@@ -169,17 +169,26 @@ TEST(macros_keep_their_iteration)
                "{\"l\":[3,1,2]}", "312");
 }
 
-TEST(raise_exception)
+static void check_refusal(const char *source, const char *sentence)
 {
     json_t *context = json_object();
     struct strbuf out = {0};
-    assert_int_equal(
-        render("text{{ raise_exception('Roles ' ~ 'must alternate') }}", context, NULL, &out),
-        HTH_ERROR_ARGUMENT);
-    assert_string_equal(test_log_text(), "Roles must alternate\n");
+    assert_int_equal(render(source, context, NULL, &out), HTH_ERROR_ARGUMENT);
+    assert_string_equal(test_log_text(), sentence);
     assert_int_equal(out.len, 0);
     strbuf_free(&out);
     json_decref(context);
+}
+
+/* Templates say why: their own words are in the sentence, on one line. */
+TEST(raise_exception)
+{
+    check_refusal("text\n{{ raise_exception('Roles ' ~ 'must alternate') }}",
+                  "template test, line 2, refuses this conversation: Roles must alternate\n");
+    check_refusal("{{ raise_exception('\n  Roles\r\n\tmust alternate.\n') }}",
+                  "template test, line 1, refuses this conversation: Roles must alternate.\n");
+    check_refusal("{{ raise_exception('') }}",
+                  "template test, line 1, refuses this conversation: it does not say why\n");
 }
 
 TEST(context_must_be_object)
