@@ -65,9 +65,11 @@ struct hth_model_options {
     enum hth_log_level log_level;
     hth_progress_fn *progress; /* may be NULL */
     void *progress_user;
-    bool vocabulary_only;   /* tokens and templates; no weights, no sessions */
-    bool validate;          /* Vulkan's validation layer */
-    bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
+    bool vocabulary_only;           /* tokens and templates; no weights, no sessions */
+    const char *chat_template;      /* Jinja, in place of the file's own; NULL: that */
+    const char *chat_template_name; /* where it is from, for messages: a path */
+    bool validate;                  /* Vulkan's validation layer */
+    bool treat_as_discrete;         /* tests: stage everything, as if memory were apart */
     /* What sessions will ask for: the plan makes room for it. Zero is a session's usual. */
     struct hth_session_options session;
     uint64_t vram_bytes; /* of the GPU's memory to use at most; 0: what the driver grants */
@@ -143,10 +145,26 @@ struct hth_message {
     const char *content;
 };
 
-/* Renders a conversation by the model's chat template (ChatML if it has none, with a
- * warning the first time),
- * ready for the assistant's answer if `prompt`. Free *text with hth_free; tokenize it with
- * `special`. */
+/* A conversation, and what its template may want to know besides. */
+struct hth_chat {
+    const struct hth_message *messages;
+    size_t n_messages;
+    bool prompt;           /* ready for the assistant's answer */
+    const char *variables; /* a JSON object: its members are variables of the template, such as
+                            * {"enable_thinking": false}; NULL: none */
+};
+
+/* Renders a conversation by the model's chat template (ChatML if it has none, with a warning the
+ * first time). Free *text with hth_free; tokenize it with `special`. Errors: HTH_ERROR_ARGUMENT
+ * when the template refuses the conversation (the message has its words) or `variables` is no JSON
+ * object, _FORMAT and _UNSUPPORTED for what is wrong with the template, _LIMIT, _MEMORY. */
+HTH_CHECKED hth_render(const struct hth_model *model, const struct hth_chat *chat, char **text,
+                       size_t *len);
+
+/* Does the model's chat template look at a variable of this name? */
+bool hth_template_uses(const struct hth_model *model, const char *name);
+
+/* hth_render without variables. */
 HTH_CHECKED hth_render_chat(const struct hth_model *model, const struct hth_message *messages,
                             size_t count, bool prompt, char **text, size_t *len);
 
@@ -157,6 +175,14 @@ struct hth_stream;
 HTH_CHECKED hth_stream_create(struct hth_stream **out, const struct hth_model *model);
 HTH_CHECKED hth_stream_push(struct hth_stream *stream, int32_t id, const char **text, size_t *len);
 HTH_CHECKED hth_stream_end(struct hth_stream *stream, const char **text, size_t *len);
+
+/* From here on the text ends before the first of these (at most 256 texts of 1 to 255 bytes of
+ * UTF-8, copied), wherever tokens begin and end. What may still become one is held back until the
+ * next push or the end. The text of a control token ("<|im_end|>") is that token. Errors:
+ * HTH_ERROR_ARGUMENT, _MEMORY; then it is as it was. */
+HTH_CHECKED hth_stream_stop_at(struct hth_stream *stream, const char *const *texts, size_t count);
+/* Did it? Nothing more comes then, until hth_stream_end has made the stream ready for another. */
+bool hth_stream_stopped(const struct hth_stream *stream);
 void hth_stream_destroy(struct hth_stream *stream);
 
 void hth_free(void *ptr);
@@ -231,9 +257,14 @@ HTH_CHECKED hth_session_profile(struct hth_session *session, hth_profile_fn *fn,
 struct hth_sampler;
 
 /* Are these options good, whatever the model? A sampler that hth_sampler_create then refuses has a
- * bias of a token that the model lacks. Errors: HTH_ERROR_ARGUMENT. `log` may be NULL. */
+ * bias of a token that the model lacks. What is set but not among `samplers` is a warning. Errors:
+ * HTH_ERROR_ARGUMENT. `log` may be NULL. */
 HTH_CHECKED hth_sampler_check(const struct hth_sampler_options *options, hth_log_fn *log,
                               void *log_user);
+
+/* What the model's file advises (its keys general.sampling.*), as options: zero where it says
+ * nothing. They do nothing by themselves; a seed is never among them. */
+struct hth_sampler_options hth_model_get_sampling(const struct hth_model *model);
 
 /* `options` may be NULL. Errors: HTH_ERROR_ARGUMENT naming what is out of range, _MEMORY. */
 HTH_CHECKED hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,

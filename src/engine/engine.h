@@ -18,6 +18,7 @@
 #include "kv/kv.h"
 #include "engine/placing.h"
 #include "model/model.h"
+#include "sample/advice.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -33,6 +34,7 @@ struct hth_model {
     struct template *template;
     atomic_bool chatml_said; /* that there is no template to use */
     struct str bos_text, eos_text;
+    struct advice advice; /* for sampling */
     struct model *model;
     struct pool *pool;
     struct vk *vk; /* NULL: the CPU runs it */
@@ -41,6 +43,22 @@ struct hth_model {
     bool loading;    /* then that memory runs out is no error: less is planned */
     char kept[1024]; /* the device's last error while loading */
 };
+
+/* What spoils reading and writing text leaves evaluating token ids: such an error is kept, to
+ * become a warning if its status lets the model open all the same. Other lines go on to `log`. */
+struct kept_error {
+    const struct log *log;
+    char line[1024];
+};
+hth_log_fn kept_error_hear; /* its `user` is a struct kept_error */
+void kept_error_say(const struct kept_error *kept, enum hth_log_level level);
+
+/* The chat template: the caller's, or the file's own. */
+HTH_MUST_CHECK chat_open_template(struct hth_model *model);
+
+/* Hands a buffer's bytes over; an empty one still is a string. */
+HTH_MUST_CHECK text_hand_over(const struct hth_model *model, struct strbuf *buf, char **text,
+                              size_t *len);
 
 /* A model's graph on one device. */
 struct model_part {

@@ -21,6 +21,14 @@ static struct template_limits with_defaults(const struct template_limits *given)
     return limits;
 }
 
+bool template_uses(const struct template *tmpl, struct str name)
+{
+    for (int i = 0; i < tmpl->n_symbols; i++)
+        if (str_equal((struct str){tmpl->symbols[i]->ptr, tmpl->symbols[i]->len}, name))
+            return true;
+    return false;
+}
+
 /* The outermost variables: the context's members, then the engine's functions. */
 static bool fill_root(struct jinja *j, const json_t *context)
 {

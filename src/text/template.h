@@ -9,6 +9,7 @@
 #ifndef TEXT_TEMPLATE_H
 #define TEXT_TEMPLATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/log.h"
@@ -17,11 +18,15 @@
 struct json_t; /* jansson */
 struct template;
 
-/* Parses; `name` is used in messages. Errors: HTH_ERROR_FORMAT with line and what was expected,
- * HTH_ERROR_UNSUPPORTED naming a filter, test or function hearth lacks, HTH_ERROR_MEMORY. */
+/* Parses; `name` is used in messages: "template NAME, line 3: …". Errors: HTH_ERROR_FORMAT with
+ * line and what was expected, HTH_ERROR_UNSUPPORTED naming a filter, test or function hearth lacks,
+ * HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK template_parse(struct template **out, struct str source, const char *name,
                               const struct log *log);
 void template_free(struct template *tmpl);
+
+/* Does the template look anything up by this name? */
+bool template_uses(const struct template *tmpl, struct str name);
 
 struct template_limits {  /* zero means the default in brackets */
     uint64_t max_steps;   /* expressions and statements evaluated [20 million] */
@@ -38,9 +43,9 @@ struct template_clock {
 };
 
 /* Renders with the members of the JSON object `context` as variables; appends to `out`. Errors:
- * HTH_ERROR_ARGUMENT when the template itself called raise_exception (its message is logged
- * alone), HTH_ERROR_FORMAT for an error in evaluating (with its line), HTH_ERROR_LIMIT,
- * HTH_ERROR_MEMORY. */
+ * HTH_ERROR_ARGUMENT when the template itself called raise_exception (what it says is logged),
+ * HTH_ERROR_FORMAT for an error in evaluating (with its line), HTH_ERROR_LIMIT, HTH_ERROR_MEMORY.
+ */
 HTH_MUST_CHECK template_render(const struct template *tmpl, const struct json_t *context,
                                const struct template_limits *limits, struct template_clock clock,
                                struct strbuf *out, const struct log *log);

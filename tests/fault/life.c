@@ -46,8 +46,9 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .treat_as_discrete = life->discrete,
                                         .gpu_layers = life->gpu_layers};
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
+    const struct hth_chat chat = {messages, 2, true, "{\"enable_thinking\": [false, {}]}"};
     if (status == HTH_OK)
-        status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
+        status = hth_render(t->model, &chat, &t->chat, &t->chat_len);
     if (status == HTH_OK)
         status = hth_tokenize(t->model, t->chat, t->chat_len, true, true, &t->ids, &t->n_ids);
     if (status == HTH_OK)
@@ -60,7 +61,10 @@ static enum hth_status open_all(struct life *life, struct things *t)
     struct hth_sampler_options sampler = {.repeat_penalty = 1.1f, .top_k = 20};
     if (status == HTH_OK)
         status = hth_sampler_create(&t->sampler, t->model, &sampler);
-    return status == HTH_OK ? hth_stream_create(&t->stream, t->model) : status;
+    if (status == HTH_OK)
+        status = hth_stream_create(&t->stream, t->model);
+    static const char *const stops[] = {"no such text", "<|im_end|>"};
+    return status == HTH_OK ? hth_stream_stop_at(t->stream, stops, 2) : status;
 }
 
 /* Feeds, and after a failure once more: what was not lost must then do what it would have done. */
