@@ -154,6 +154,8 @@ static int generate(struct answer *answer, struct hth_stream *stream, int n_ctx)
             return exit_of(status);
         if (answer->text.failed)
             return talk_error("out of memory: the answer is too long");
+        if (hth_stream_stopped(stream))
+            return EXIT_OK;
         answer->end = !out_flush()                                         ? ANSWER_NO_READER
                       : interrupted()                                      ? ANSWER_INTERRUPTED
                       : answer->n_max && answer->n_answer >= answer->n_max ? ANSWER_LIMIT
@@ -169,8 +171,12 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
 {
     struct hth_stream *stream;
     enum hth_status status = hth_stream_create(&stream, answer->model);
-    if (status)
+    if (status == HTH_OK)
+        status = hth_stream_stop_at(stream, answer->stops, answer->n_stops);
+    if (status) {
+        hth_stream_destroy(stream);
         return exit_of(status);
+    }
     int n_ctx = hth_session_get_info(answer->session).n_ctx;
     answer->end = ANSWER_DONE;
     watch_interrupt(answer->session);
@@ -266,9 +272,11 @@ void answer_summary(const struct answer *answer)
     if (answer->first_word_ns)
         snprintf(first, sizeof first, "first word %.2f s",
                  (double)(answer->first_word_ns - program_started_ns) / 1e9);
-    talk_line("%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s",
-              info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
-              expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
-              per_second(answer->n_steps, answer->steps_ns),
-              expected(plan.answer_tokens_per_s, plan.estimated, steps));
+    talk_line(
+        "%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s%s%s",
+        info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
+        expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
+        per_second(answer->n_steps, answer->steps_ns),
+        expected(plan.answer_tokens_per_s, plan.estimated, steps), answer->seed ? ", seed " : "",
+        answer->seed ? answer->seed : "");
 }

@@ -14,7 +14,7 @@
 #include "text/reasoning.h"
 
 enum answer_end {
-    ANSWER_DONE,        /* the model ended it */
+    ANSWER_DONE,        /* the model ended it, or a stop text came */
     ANSWER_LIMIT,       /* n_max tokens */
     ANSWER_FULL,        /* no room left in the context */
     ANSWER_INTERRUPTED, /* Ctrl-C */
@@ -36,7 +36,10 @@ struct answer {
     const struct hth_model *model;
     struct hth_session *session;
     struct hth_sampler *sampler;
-    int n_max;                 /* tokens at most; 0: no limit */
+    int n_max;                /* tokens at most; 0: no limit */
+    const char *const *stops; /* [n_stops]: texts that the answer ends before */
+    size_t n_stops;
+    const char *seed;          /* that the sampler drew its numbers from; NULL: it drew none */
     answer_room_fn *make_room; /* NULL: the answer is cut */
     void *room_user;
 

@@ -76,7 +76,7 @@ static int get_tokens(const struct args *args, int32_t **ids, int *count)
     struct hth_model *vocabulary = NULL;
     int code = read_text(NULL, args_text(args, "file"), "the text", &text);
     if (code == EXIT_OK)
-        code = open_vocabulary(args_word(args, 0), &vocabulary);
+        code = open_vocabulary(args_word(args, 0), NULL, &vocabulary);
     if (code == EXIT_OK)
         code = tokenize_prompt(vocabulary, strbuf_str(&text), ids, count);
     hth_model_close(vocabulary);
