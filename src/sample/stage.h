@@ -105,6 +105,9 @@ static inline bool candidate_before(const struct candidate *a, const struct cand
  * them. */
 void candidates_sort_first(struct candidates *left, size_t n);
 
+/* Keeps the likeliest `n`, in order unless they are many. */
+void candidates_keep_first(struct candidates *left, size_t n);
+
 /* The largest logit. */
 float candidates_max(const struct candidates *left);
 
