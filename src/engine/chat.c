@@ -88,22 +88,34 @@ static bool set_token(json_t *context, const char *name, struct str text)
                0;
 }
 
-/* The caller's variables, and over them what a conversation is. */
+/* The caller's variables. Jansson without memory mostly has no words for it. */
+static enum hth_status read_variables(const struct hth_model *model, const char *text, json_t **out)
+{
+    json_error_t error = {0};
+    *out = text ? json_loads(text, 0, &error) : json_object();
+    if (json_is_object(*out))
+        return HTH_OK;
+    bool no_memory =
+        !*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory);
+    json_decref(*out);
+    *out = NULL;
+    if (no_memory)
+        return log_fail_memory(&model->log, "a template's variables", text ? strlen(text) : 0);
+    return log_fail(&model->log, HTH_ERROR_ARGUMENT,
+                    "the variables of a chat template must be a JSON object such as "
+                    "{\"enable_thinking\": false}%s%s",
+                    error.text[0] ? ": " : "", error.text);
+}
+
+/* The variables, and over them what a conversation is. */
 static enum hth_status make_context(const struct hth_model *model, const struct hth_chat *chat,
                                     json_t **out)
 {
-    json_error_t error = {0};
-    json_t *context = chat->variables ? json_loads(chat->variables, 0, &error) : json_object();
+    json_t *context;
     *out = NULL;
-    if (chat->variables && !json_is_object(context)) {
-        json_decref(context);
-        if (json_error_code(&error) == json_error_out_of_memory)
-            return log_fail_memory(&model->log, "a template's variables", strlen(chat->variables));
-        return log_fail(&model->log, HTH_ERROR_ARGUMENT,
-                        "the variables of a chat template must be a JSON object such as "
-                        "{\"enable_thinking\": false}%s%s",
-                        error.text[0] ? ": " : "", error.text);
-    }
+    enum hth_status status = read_variables(model, chat->variables, &context);
+    if (status)
+        return status;
     bool whole =
         json_object_set_new(context, "messages", message_list(chat)) == 0 &&
         json_object_set_new(context, "add_generation_prompt", json_boolean(chat->prompt)) == 0 &&

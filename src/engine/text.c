@@ -119,6 +119,8 @@ static enum hth_status control_token(const struct hth_model *model, const char *
     token_list_free(&list);
     if (*id >= 0)
         tokenizer_piece(model->tokenizer, *id, false, false, &shown);
+    if (shown.failed)
+        status = HTH_ERROR_MEMORY;
     if (shown.len)
         *id = -1;
     strbuf_free(&shown);

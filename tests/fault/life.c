@@ -46,9 +46,8 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .treat_as_discrete = life->discrete,
                                         .gpu_layers = life->gpu_layers};
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
-    const struct hth_chat chat = {messages, 2, true, "{\"enable_thinking\": [false, {}]}"};
     if (status == HTH_OK)
-        status = hth_render(t->model, &chat, &t->chat, &t->chat_len);
+        status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
     if (status == HTH_OK)
         status = hth_tokenize(t->model, t->chat, t->chat_len, true, true, &t->ids, &t->n_ids);
     if (status == HTH_OK)

@@ -122,6 +122,22 @@ TEST(nothing_comes_after_a_stop)
     stops_destroy(&stops);
 }
 
+/* Half of a stop text at an answer's end is none of the next answer's. */
+TEST(another_answer_begins_anew)
+{
+    const char *const texts[] = {"ab", NULL};
+    struct stops stops;
+    struct strbuf out = {0};
+    create(&stops, texts);
+    stops_push(&stops, STR("xa"), &out);
+    stops_end(&stops, &out);
+    stops_push(&stops, STR("b"), &out);
+    assert_false(stops.found);
+    assert_string_equal(out.ptr, "xab");
+    strbuf_free(&out);
+    stops_destroy(&stops);
+}
+
 TEST(texts_are_checked)
 {
     char text[NEEDLE_BYTES + 2];
