@@ -70,7 +70,7 @@ static void keep_error(void *user, enum hth_log_level level, const char *line)
     if (level == HTH_LOG_ERROR)
         snprintf(kept->line, sizeof kept->line, "%s", line);
     else
-        log_line(kept->log, level, "%s", line);
+        log_pass_on(kept->log, level, line);
 }
 
 static void say_kept(const struct kept_error *kept, enum hth_log_level level)
@@ -160,14 +160,14 @@ static enum hth_status place_part(struct hth_model *model)
                          model->model->n_weights, &options, &model->log);
 }
 
-/* What the device says, under the log's lock. */
+/* What the device says. */
 static void hear_device(void *user, enum hth_log_level level, const char *line)
 {
     struct hth_model *model = user;
     if (model->loading && level == HTH_LOG_ERROR)
         snprintf(model->kept, sizeof model->kept, "%s", line);
-    else if (model->log.write)
-        model->log.write(model->log.user, level, line);
+    else
+        log_pass_on(&model->log, level, line);
 }
 
 /* Loads what was decided. *most is less afterwards if somebody took memory since then. */
