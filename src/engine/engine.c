@@ -97,10 +97,7 @@ static enum hth_status open_template(struct hth_model *model)
 {
     struct kept_error kept = {.log = &model->log};
     const struct log keep = {keep_error, &kept, HTH_LOG_DEBUG};
-    struct str source;
-    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
-        return HTH_OK;
-    enum hth_status status = template_parse(&model->template, source, "chat template", &keep);
+    enum hth_status status = template_of_model(&model->template, model->gguf, &keep);
     bool goes_on = status != HTH_ERROR_MEMORY;
     say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
     if (status && goes_on) {

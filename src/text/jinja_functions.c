@@ -139,6 +139,8 @@ static bool function_raise(struct jinja *j, struct value self, struct args *args
     (void)out;
     if (!jinja_to_text(j, args->slots[0], &text))
         return false;
+    if (text.text->len == 0)
+        return jinja_fail_status(j, HTH_ERROR_ARGUMENT, "it gives up, and does not say why");
     j->status = log_fail(j->log, HTH_ERROR_ARGUMENT, "%.*s", (int)text.text->len, text.text->ptr);
     return false;
 }
