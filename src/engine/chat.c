@@ -13,7 +13,7 @@ static enum hth_status open_given(struct hth_model *model)
 {
     const char *name = model->opt.chat_template_name;
     return template_parse(&model->template, str_of(model->opt.chat_template),
-                          name ? name : "that was given", &model->log);
+                          name ? name : "the template that was given", &model->log);
 }
 
 /* The file's own may be unusable: the model then does without, and a warning says why. */
@@ -21,14 +21,7 @@ static enum hth_status open_own(struct hth_model *model)
 {
     struct kept_error kept = {.log = &model->log};
     const struct log keep = {kept_error_hear, &kept, HTH_LOG_DEBUG};
-    struct strbuf name = {0};
-    struct str source;
-    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
-        return HTH_OK;
-    strbuf_printf(&name, "of %s", gguf_path(model->gguf));
-    enum hth_status status = name.failed
-                                 ? log_fail_memory(&keep, "a template's name", 0)
-                                 : template_parse(&model->template, source, name.ptr, &keep);
+    enum hth_status status = template_of_model(&model->template, model->gguf, &keep);
     bool goes_on = status != HTH_ERROR_MEMORY;
     kept_error_say(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
     if (status && goes_on) {
@@ -36,7 +29,6 @@ static enum hth_status open_own(struct hth_model *model)
         log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
                     gguf_path(model->gguf));
     }
-    strbuf_free(&name);
     return goes_on ? HTH_OK : status;
 }
 

@@ -62,8 +62,8 @@ void kept_error_hear(void *user, enum hth_log_level level, const char *line)
     struct kept_error *kept = user;
     if (level == HTH_LOG_ERROR)
         snprintf(kept->line, sizeof kept->line, "%s", line);
-    else if (kept->log->write && level <= kept->log->max_level)
-        kept->log->write(kept->log->user, level, line); /* not log_line: its lock is held */
+    else
+        log_pass_on(kept->log, level, line);
 }
 
 void kept_error_say(const struct kept_error *kept, enum hth_log_level level)
@@ -135,14 +135,14 @@ static enum hth_status place_part(struct hth_model *model)
                          model->model->n_weights, &options, &model->log);
 }
 
-/* What the device says, under the log's lock. */
+/* What the device says. */
 static void hear_device(void *user, enum hth_log_level level, const char *line)
 {
     struct hth_model *model = user;
     if (model->loading && level == HTH_LOG_ERROR)
         snprintf(model->kept, sizeof model->kept, "%s", line);
-    else if (model->log.write)
-        model->log.write(model->log.user, level, line);
+    else
+        log_pass_on(&model->log, level, line);
 }
 
 /* Loads what was decided. *most is less afterwards if somebody took memory since then. */

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "kv/kv.h"
+#include "op/op_def.h"
 #include "op/partition.h"
 
 /* --- weights ---------------------------------------------------------------------------------- */
@@ -208,20 +209,19 @@ static uint32_t devices_of_reader(const struct split *split, const struct graph 
     return 0;
 }
 
-/* An op runs where its matrix or cache is. Of the others a norm goes where its result is read, so
- * that only its input has to go there, which the sum behind the block needs anyway; the rest stays
- * where an input is. Only what is done expert by expert, and their sum, runs on both devices. */
+/* An op runs where its matrix or cache is, any other where its definition says (op_def.h). A norm
+ * goes where its result is read: its input has to go there anyway, for the sum behind the block. */
 static uint32_t devices_of_op(const struct split *split, const struct graph *graph,
                               const uint32_t *devices, size_t index)
 {
     const struct op *op = graph->ops[index];
-    bool in_parts = op->kind == OP_GLU || op->kind == OP_EXPERT_SUM;
+    const struct op_def *def = op_def_of(op->kind);
     uint32_t found = devices_by_weight(split, op);
-    if (!found && op->kind == OP_RMS_NORM)
+    if (!found && def->with_reader)
         found = devices_of_reader(split, graph, index);
     for (int i = 0; i < OP_MAX_IN && !found; i++) {
         uint32_t makers = op->in[i] ? makers_of(graph, devices, index, op->in[i]) : 0;
-        found = in_parts || partition_is_one(makers) ? makers : 0;
+        found = def->by_expert || partition_is_one(makers) ? makers : 0;
     }
     return found ? found : 1u << SPLIT_HOST;
 }

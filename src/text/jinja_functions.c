@@ -157,9 +157,8 @@ static bool function_raise(struct jinja *j, struct value self, struct args *args
     if (!jinja_to_text(j, args->slots[0], &text))
         return false;
     fold_blanks(value_str(text), why, sizeof why);
-    j->status =
-        log_fail(j->log, HTH_ERROR_ARGUMENT, "template %s, line %d, refuses this conversation: %s",
-                 j->name, j->line, why[0] ? why : "it does not say why");
+    j->status = log_fail(j->log, HTH_ERROR_ARGUMENT, "%s, line %d, refuses this conversation: %s",
+                         j->name, j->line, why[0] ? why : "it does not say why");
     return false;
 }
 

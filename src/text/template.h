@@ -14,15 +14,19 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "gguf/gguf.h"
 
 struct json_t; /* jansson */
 struct template;
 
-/* Parses; `name` is used in messages: "template NAME, line 3: …". Errors: HTH_ERROR_FORMAT with
- * line and what was expected, HTH_ERROR_UNSUPPORTED naming a filter, test or function hearth lacks,
- * HTH_ERROR_MEMORY. */
+/* Parses; messages begin with `name`. Errors: HTH_ERROR_FORMAT with line and what was expected,
+ * HTH_ERROR_UNSUPPORTED naming a filter, test or function hearth lacks, HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK template_parse(struct template **out, struct str source, const char *name,
                               const struct log *log);
+
+/* Parses that of a model's file; *out is NULL, with HTH_OK, where it has none. */
+HTH_MUST_CHECK template_of_model(struct template **out, const struct gguf *gguf,
+                                 const struct log *log);
 void template_free(struct template *tmpl);
 
 /* Does the template look anything up by this name? */

@@ -129,8 +129,8 @@ static void expect_said(const char *expression, const char *said, const char *co
     for (size_t i = 0; options[i]; i++)
         args[8 + i] = options[i];
     spawn_run(&s, args);
-    snprintf(wanted, sizeof wanted, "hearth: template %s, line 2, refuses this conversation: %s\n",
-             path, said);
+    snprintf(wanted, sizeof wanted, "hearth: %s, line 2, refuses this conversation: %s\n", path,
+             said);
     spawn_assert_refused(&s, 1, wanted);
     spawn_free(&s);
 }

@@ -102,9 +102,12 @@ TEST(files_of_tools)
 {
     const char *model = spawn_tiny_model(), *out = spawn_temp("out.gguf");
     const char *chat = spawn_file("chat.json", conversation, sizeof conversation - 1);
+    char machine[1024];
+    snprintf(machine, sizeof machine, "%s", test_data_path("machines/card-12.json"));
     struct attempt cases[] = {
         {.args = {"synth", "--like", "tiny-llama", "--quant", "q4_0", "-o", out}, .file = out},
         {.args = {"eval", model, "--ids", "1,2", "--logits", out, "--device", "cpu"}, .file = out},
+        {.args = {"plan", model, "--profile", machine, "--svg", out}, .file = out},
         {.args = {"inspect", model, "--tensor", "output_norm.weight", "--raw-f32"}},
         {.args = {"inspect", model, "--json"}},
         {.args = {"tokenize", model, "-f", chat}},
@@ -113,6 +116,15 @@ TEST(files_of_tools)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         fail_calls(&cases[i], files, disk, 11);
+}
+
+/* What is measured is kept, and where it cannot be measured again next time. */
+TEST(files_of_what_was_measured)
+{
+    static const char *const writing[] = {"mkdir", "fwrite", "fflush", "fclose",
+                                          "fsync", "rename", NULL};
+    fail_calls(&(struct attempt){.args = {"devices", "--measure"}, .varies = true}, writing, disk,
+               13);
 }
 
 TEST(files_of_chat)

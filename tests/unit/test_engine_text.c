@@ -118,7 +118,7 @@ TEST(a_given_template_must_be_good)
     struct hth_model *model;
     assert_int_equal(try_open(&model, vocabulary(), "\n{% if %}"), HTH_ERROR_FORMAT);
     assert_null(model);
-    assert_logged("template t.jinja, line 2: ");
+    assert_logged("t.jinja, line 2: ");
 }
 
 TEST(a_refusal_names_template_and_reason)
@@ -127,7 +127,7 @@ TEST(a_refusal_names_template_and_reason)
     struct hth_model *model = open_with("\n{{ raise_exception('Say please.') }}");
     assert_int_equal(render(model, NULL, &text), HTH_ERROR_ARGUMENT);
     assert_string_equal(test_log_text(),
-                        "template t.jinja, line 2, refuses this conversation: Say please.\n");
+                        "t.jinja, line 2, refuses this conversation: Say please.\n");
     hth_model_close(model);
 }
 
