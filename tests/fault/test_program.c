@@ -170,16 +170,17 @@ static void fail_vulkan(struct attempt *c, int stride)
 
 TEST(vulkan_of_run)
 {
-    fail_vulkan(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                           "--device", "vulkan:0", "--ctx", "64", "--discrete"}},
-                stride_or(17));
+    fail_vulkan(
+        &(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2", "--device",
+                                   "vulkan:0", "--ctx", "64", "--discrete", "--no-self-test"}},
+        stride_or(17));
 }
 
 TEST(vulkan_of_eval)
 {
     const char *out = spawn_temp("out.gguf");
     fail_vulkan(&(struct attempt){.args = {"eval", spawn_tiny_model(), "--ids", "1,2", "--logits",
-                                           out, "--device", "vulkan:0"},
+                                           out, "--device", "vulkan:0", "--no-self-test"},
                                   .file = out},
                 stride_or(37));
 }
