@@ -22,7 +22,8 @@ MAY_INCLUDE = {
     "engine": ["hearth", "base", "quant", "gguf", "op", "vk/vk.h", "plan", "kv", "sample", "text", "hub", "model", "cpu",
                "gpu"],
     # Programs reach models through include/hearth; beside it they read files, text and devices, but no tensor of a model.
-    "cli": ["hearth", "base", "gguf", "text", "hub", "quant/dtype.h", "vk/vk.h", "model/synth.h", "engine/rows.h", "engine/plan.h"],
+    "cli": ["hearth", "base", "gguf", "text", "hub", "quant/dtype.h", "vk/vk.h", "model/synth.h", "engine/rows.h", "engine/plan.h",
+            "engine/roof.h", "engine/selftest.h"],
     "server": ["hearth", "base", "text", "hub"],
     "bench": ["hearth", "base", "quant", "gguf", "op", "vk", "plan", "kv", "model", "cpu", "gpu", "engine", "shaders"],
     "tools": ["base", "vk/shader_blob.h"],
