@@ -86,7 +86,7 @@ struct hth_model_options {
     double self_test_s; /* time for comparing kernels of the GPU that are new to this device and
                          * driver with the CPU; 0: 3 s; −1: none, and then kernels known to be wrong
                          * here are used, too */
-    const char *rows;  /* tests: only the GPU's kernels of this name, or NAME_… */
+    const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
 /* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. What fits
