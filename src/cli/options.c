@@ -25,6 +25,8 @@ static const struct option device[] = {
     {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
      .help = "of the CPU side (all processors)"},
     {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},
+    {.name = "no-repack", .type = OPTION_FLAG,
+     .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},
 };
 const struct option_group options_device = {"Where it runs", device};
@@ -89,6 +91,7 @@ struct hth_model_options model_options(const struct args *args)
         .treat_as_discrete = args_flag(args, "discrete"),
         .self_test_s = args_flag(args, "no-self-test") ? -1 : 0,
         .rows = args_text(args, "rows"),
+        .no_repack = args_flag(args, "no-repack"),
     };
 }
 
