@@ -128,12 +128,14 @@ TEST(files_of_chat)
                files, disk, 7);
 }
 
-/* The pipeline cache is a comfort: without it the program ends as well, with a warning. */
+/* The pipeline cache is a comfort, and so is what a self-test found: without them the program ends
+ * as well, with a warning. */
 TEST(files_of_the_pipeline_cache)
 {
     spawn_need_device();
     fail_calls(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                          "--device", "vulkan:0", "--ctx", "64"}},
+                                          "--device", "vulkan:0", "--ctx", "64"},
+                                 .talks = true},
                files, disk, 5);
 }
 
