@@ -192,11 +192,12 @@ TEST(a_report_of_a_wrong_kernel)
 
 /* --- lies ------------------------------------------------------------------------------------- */
 
-/* Kernels are shaped for a size of subgroups and must be right at another, or be found. */
+/* Kernels are shaped for a size of subgroups and must be right at another, or be found: at 8 as
+ * well as at 4, of which one is what the device has. */
 TEST(subgroups_of_another_size)
 {
     struct layer *layer = layer_use();
-    for (uint32_t size = 4; size <= 32; size *= 2) {
+    for (uint32_t size = 4; size <= 8; size *= 2) {
         layer_reset(layer);
         layer->subgroup = size;
         setenv("HEARTH_CACHE", folder_fresh("cache"), 1);
