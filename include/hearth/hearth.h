@@ -87,7 +87,10 @@ struct hth_model_options {
     int n_places;
     hth_place_fn *place; /* asked for each tensor; may be NULL */
     void *place_user;
-    const char *rows; /* tests: only the GPU's kernels of this name, or NAME_… */
+    double self_test_s; /* time for comparing kernels of the GPU that are new to this device and
+                         * driver with the CPU; 0: 3 s; −1: none, and then kernels known to be wrong
+                         * here are used, too */
+    const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
 /* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. What fits
@@ -108,6 +111,10 @@ struct hth_model_info {
     uint64_t n_params;
     uint64_t weight_bytes_file;     /* of all weights in use, as the file stores them */
     uint64_t weight_bytes_resident; /* allocated for them on the device, or mapped */
+    int kernels_checked;            /* when it was opened, as they were new to this device, */
+    double kernels_checked_s;       /* in so many seconds */
+    int kernels_wrong;              /* known to be wrong here, which are not used */
+    bool kernels_left;              /* some are still to be checked, at the next start */
 };
 struct hth_model_info hth_model_get_info(const struct hth_model *model);
 
@@ -216,7 +223,7 @@ struct hth_feed {
  * feeds and positions. Blocks. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
  * then hth_session_length tells how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the
  * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _DEVICE_LOST,
- * _MEMORY. */
+ * _MEMORY; _FORMAT when what comes out is not finite or all zero, by the plainest kernels, too. */
 HTH_CHECKED hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
                              int n_feeds);
 

@@ -8,6 +8,7 @@
 #include "cli/json_out.h"
 #include "cli/options.h"
 #include "cli/talk.h"
+#include "engine/roof.h"
 #include "engine/rows.h"
 
 enum { MAX_LENGTH = 1 << 24 };
@@ -22,6 +23,8 @@ static const struct option options[] = {
      .help = "tokens that are in the context before"},
     {.name = "repeat", .letter = 'r', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1000, .fallback = "3",
      .help = "measure so often and take the median (after one run that is not measured)"},
+    {.name = "roof", .type = OPTION_TEXT, .metavar = "FILE",
+     .help = "with the share of the device's limits, which build/release/bench/roof --json printed"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
     {0},
 };
@@ -34,6 +37,8 @@ struct bench {
     struct hth_model_info info;
     int n_batch, depth, repeat;
     int32_t *ids; /* random, as many as the longest test feeds at once */
+    bool has_roof;
+    struct roof roof;
     json_t *json; /* NULL: text */
 };
 
@@ -69,45 +74,63 @@ static int compare_times(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Weight bytes that a test reads in all, and the kernels it runs. */
-static enum hth_status count_bytes(struct bench *bench, bool prompt, int n, uint64_t *bytes,
-                                   struct step_info *info)
+/* Weight bytes that a test reads in all, what it computes, and the kernels it runs. */
+static enum hth_status count_work(struct bench *bench, bool prompt, int n, struct step_info *info)
 {
     int batch = prompt ? (n < bench->n_batch ? n : bench->n_batch) : 1;
     enum hth_status status = session_step_info(bench->session, batch, info);
-    *bytes = info->weight_bytes * (uint64_t)(prompt ? n / batch : n);
+    uint64_t times = (uint64_t)(prompt ? n / batch : n);
+    info->weight_bytes *= times;
+    info->flops *= times;
     int rest = n % batch;
     if (status == HTH_OK && rest) {
         struct step_info last;
         status = session_step_info(bench->session, rest, &last);
-        *bytes += last.weight_bytes;
+        info->weight_bytes += last.weight_bytes;
+        info->flops += last.flops;
     }
     return status;
 }
 
-static void report(struct bench *bench, const char *name, double tokens_per_s, double gb_per_s,
+/* What `n` tokens took, as they are counted in `info`. */
+static void report(struct bench *bench, const char *name, int n, double seconds,
                    const struct step_info *info)
 {
+    double tokens_per_s = n / seconds, gb_per_s = (double)info->weight_bytes / seconds / 1e9;
+    const char *bound = "";
+    double share = 0;
+    const struct roof_work work = {(double)info->weight_bytes, (double)info->flops,
+                                   roof_best_flop(&bench->roof), seconds};
+    if (bench->has_roof)
+        share = roof_share(&bench->roof, &work, &bound);
     if (!bench->json) {
-        out_printf("%-10s %12.2f tokens/s %10.2f GB/s of weights\n", name, tokens_per_s, gb_per_s);
+        out_printf("%-10s %12.2f tokens/s %10.2f GB/s of weights", name, tokens_per_s, gb_per_s);
+        if (bench->has_roof)
+            out_printf(" %8.1f %% of the roof (%s)", 100 * share, bound);
+        out_printf("\n");
         out_flush();
         return;
     }
     json_t *rows = json_array();
     for (int i = 0; i < info->n_rows; i++)
         json_push(rows, json_string(info->rows[i]));
-    json_push(bench->json,
-              json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name,
-                        "tokens_per_s", tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
-                        json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
-                        json_count(bench->info.weight_bytes_file), "rows", rows, "depth",
-                        bench->depth, "repeats", bench->repeat, "device", bench->info.device));
+    json_t *json =
+        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name, "tokens_per_s",
+                  tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
+                  json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
+                  json_count(bench->info.weight_bytes_file), "rows", rows, "depth", bench->depth,
+                  "repeats", bench->repeat, "device", bench->info.device);
+    if (bench->has_roof) {
+        json_set(json, "roof_share", json_number(share));
+        json_set(json, "roof_bound", json_string(bound));
+    }
+    json_push(bench->json, json);
 }
 
 static enum hth_status measure(struct bench *bench, bool prompt, int n)
 {
     char name[32];
-    uint64_t unmeasured, bytes, *times = mem_calloc((size_t)bench->repeat, sizeof *times);
+    uint64_t unmeasured, *times = mem_calloc((size_t)bench->repeat, sizeof *times);
     struct step_info info;
     snprintf(name, sizeof name, "%s%d", prompt ? "pp" : "tg", n);
     if (!times)
@@ -121,13 +144,13 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
     }
     talk_progress("", 1, 1);
     if (status == HTH_OK)
-        status = count_bytes(bench, prompt, n, &bytes, &info);
+        status = count_work(bench, prompt, n, &info);
     if (status == HTH_OK) {
         size_t middle = (size_t)bench->repeat / 2;
         qsort(times, (size_t)bench->repeat, sizeof *times, compare_times);
         double ns = bench->repeat % 2 ? (double)times[middle]
                                       : (double)(times[middle - 1] + times[middle]) / 2;
-        report(bench, name, n / ns * 1e9, (double)bytes / ns, &info);
+        report(bench, name, n, ns / 1e9, &info);
     }
     mem_free(times);
     return status;
@@ -169,6 +192,8 @@ static enum hth_status open_bench(const struct args *args, struct bench *bench, 
 {
     struct hth_session_options wanted = bench_session(args, longest);
     bench->info = hth_model_get_info(bench->model);
+    if (bench->has_roof)
+        roof_check_device(&bench->roof, bench->info.device, talk_log());
     bench->depth = args_int(args, "depth");
     bench->repeat = args_int(args, "repeat");
     int most = longest > wanted.n_batch ? longest : wanted.n_batch;
@@ -202,11 +227,20 @@ static enum hth_status measure_all(struct bench *bench, const struct lengths *le
     return status;
 }
 
+static int read_roof(const struct args *args, struct bench *bench)
+{
+    const char *path = args_text(args, "roof");
+    bench->has_roof = path != NULL;
+    return path ? exit_of(roof_read(&bench->roof, path, talk_log())) : EXIT_OK;
+}
+
 static int run(const struct args *args)
 {
     struct lengths lengths = {0};
     struct bench bench = {0};
     int code = read_lengths(args, &lengths);
+    if (code == EXIT_OK)
+        code = read_roof(args, &bench);
     struct hth_session_options session = bench_session(args, lengths.longest);
     if (code == EXIT_OK)
         code = open_model(args, args_word(args, 0), &session, &bench.model);
@@ -229,9 +263,11 @@ static int run(const struct args *args)
 
 static void more_help(void)
 {
-    out_printf("MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
-               "the bytes\n"
-               "of weights that must be read, once per batch.\n");
+    out_printf(
+        "MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
+        "the bytes\n"
+        "of weights that must be read, once per batch. The roof is what reading them, or the\n"
+        "fastest arithmetic of the device, would take at least.\n");
 }
 
 static const struct option_group *const groups[] = {

@@ -26,6 +26,7 @@ static const struct option device[] = {
     {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
      .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},
+    {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},
     {.name = "no-repack", .type = OPTION_FLAG,
      .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},
@@ -96,6 +97,7 @@ struct hth_model_options model_options(const struct args *args)
         .progress = show_progress,
         .validate = args_flag(args, "validate"),
         .treat_as_discrete = args_flag(args, "discrete"),
+        .self_test_s = args_flag(args, "no-self-test") ? -1 : 0,
         .rows = args_text(args, "rows"),
         .no_repack = args_flag(args, "no-repack"),
     };
@@ -118,6 +120,17 @@ void placement_options(const struct args *args, struct placement *place,
     options->n_cpu_moe = args_int(args, "n-cpu-moe");
     options->places = place->patterns;
     options->n_places = place->n;
+}
+
+/* What a first start on a device did, and what it found. */
+static void say_checked(const struct hth_model *model)
+{
+    struct hth_model_info info = hth_model_get_info(model);
+    if (info.kernels_checked)
+        talk_line("checked %d kernels on %s against the CPU in %.1f s: %s%s", info.kernels_checked,
+                  info.device, info.kernels_checked_s,
+                  info.kernels_wrong ? "some are wrong and not used" : "all are right",
+                  info.kernels_left ? "; the others at the next start" : "");
 }
 
 /* What was decided, where a person may want to know: not that a model is where it always is. */
@@ -156,8 +169,10 @@ int open_chat_model(const struct args *args, const char *path, const struct chat
     enum hth_status status = hth_model_open(out, path, &options);
     unwatch_interrupt();
     talk_progress("", 1, 1);
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
+        say_checked(*out);
         say_plan(*out);
+    }
     return exit_of(status);
 }
 

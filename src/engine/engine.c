@@ -176,6 +176,7 @@ static enum hth_status place_model(struct hth_model *model)
                                 .opt = model->opt,
                                 .pool = model->pool,
                                 .rows = model->rows,
+                                .bars = &model->proof.bars,
                                 .session = model->opt.session};
     for (bool said = false;; said = true) {
         model->loading = true; /* measuring does without what it cannot have */
@@ -199,10 +200,37 @@ static enum hth_status place_model(struct hth_model *model)
     }
 }
 
+/* Kernels that are new to this device are compared with the CPU. Where for an op none is right, the
+ * CPU runs the model, unless the device was asked for: then compiling says what is missing. */
+static enum hth_status prove_device(struct hth_model *model, const struct log *heard)
+{
+    const char *asked = model->opt.device;
+    struct proof *proof = &model->proof;
+    if (!model->vk || model->opt.self_test_s < 0 || model->rows)
+        return HTH_OK;
+    proof->heard = model->kept;
+    proof->most_seconds = model->opt.self_test_s > 0 ? model->opt.self_test_s : PROVE_SECONDS;
+    model->kept[0] = '\0';
+    model->loading = true;
+    enum hth_status status =
+        prove_model(proof, model->vk, model->model, &model->opt.session, heard);
+    model->loading = false;
+    if (status && model->kept[0])
+        log_line(&model->log, HTH_LOG_ERROR, "%s", model->kept);
+    if (status == HTH_OK && proof->unfit[0] && (!asked || !*asked || strcmp(asked, "auto") == 0)) {
+        log_warning(&model->log, "%s is not used: no kernel for %s is right on it",
+                    vk_get_caps(model->vk)->name, proof->unfit);
+        leave_device(model);
+    }
+    return status;
+}
+
 static enum hth_status open_device(struct hth_model *model)
 {
     const struct log heard = {hear_device, model, model->log.max_level};
     enum hth_status status = device_open(&model->vk, &model->opt, false, &heard);
+    if (status == HTH_OK)
+        status = prove_device(model, &heard);
     return status ? status : place_model(model);
 }
 
@@ -284,6 +312,7 @@ void hth_model_close(struct hth_model *model)
     vk_close(model->vk);
     interleaved_destroy(model->interleaved);
     placing_free(&model->placing);
+    proof_free(&model->proof);
     model_free(model->model);
     advice_free(&model->advice);
     template_free(model->template);
@@ -308,6 +337,10 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model)
         info.driver = caps->driver;
         info.on_gpu = model->placing.split.used[SPLIT_GPU];
         info.software = caps->kind == VK_KIND_SOFTWARE;
+        info.kernels_checked = model->proof.n_checked;
+        info.kernels_checked_s = model->proof.seconds;
+        info.kernels_wrong = (int)model->proof.bars.n;
+        info.kernels_left = model->proof.unfinished;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
     if (!model->model)

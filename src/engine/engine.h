@@ -17,6 +17,7 @@
 #include "hearth/hearth.h"
 #include "kv/kv.h"
 #include "engine/placing.h"
+#include "engine/prove.h"
 #include "model/model.h"
 #include "sample/advice.h"
 #include "text/template.h"
@@ -39,6 +40,7 @@ struct hth_model {
     struct pool *pool;
     struct interleaved *interleaved; /* the CPU's matrices; NULL: they stay as the file has them */
     struct vk *vk;                   /* NULL: the CPU runs it */
+    struct proof proof;              /* which kernels are right on the GPU */
     struct placing placing;
     struct place place;
     bool loading;    /* then that memory runs out is no error: less is planned */
@@ -92,6 +94,7 @@ struct hth_session {
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
     struct gpu_exec *gpu; /* NULL: it has no part of the model */
+    bool plain;           /* its logits were not usable: only the plainest kernels since */
     struct cpu_bucket cpu[MAX_CPU_BUCKETS];
     uint64_t clock;
     unsigned char *cpu_kv; /* all pages */

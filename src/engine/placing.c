@@ -38,6 +38,7 @@ static enum hth_status measure_exec(const struct placing *p, struct vk *vk,
         .user = &part,
         .float_only = session->float_only,
         .forced_rows = p->rows,
+        .bars = p->bars,
         .n_seqs = session->n_seqs,
         .table_stride = stride,
         .max_tokens = session->n_batch,
@@ -283,5 +284,6 @@ void placing_free(struct placing *p)
     units_free(&p->units);
     hand_free(&p->hand);
     split_free(&p->split);
-    *p = (struct placing){.model = p->model, .opt = p->opt, .rows = p->rows, .session = p->session};
+    *p = (struct placing){
+        .model = p->model, .opt = p->opt, .rows = p->rows, .bars = p->bars, .session = p->session};
 }

@@ -29,6 +29,7 @@ struct placing {
     struct hth_model_options opt;
     struct pool *pool;
     const char *rows;                   /* forced, or NULL */
+    const struct row_bars *bars;        /* not to be used */
     struct hth_session_options session; /* that is planned for, filled in */
     struct machine machine;
     struct hand hand;

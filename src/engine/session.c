@@ -133,6 +133,7 @@ static enum hth_status open_gpu(struct hth_session *session)
         .user = session,
         .float_only = session->opt.float_only,
         .forced_rows = session->model->rows,
+        .bars = &session->model->proof.bars,
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,
@@ -306,6 +307,48 @@ static enum hth_status run_batch(struct hth_session *session, const struct batch
     return status;
 }
 
+/* Numbers that an answer can be drawn from: finite, and not all of them zero. Compared as integers,
+ * which order as their magnitudes do. */
+static bool are_usable(const float *logits, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest > 0 && largest < 0x7f800000;
+}
+
+/* Runs the batch; where nothing usable comes of it, once more by the plainest kernels there are,
+ * which are then kept. What the cache holds of earlier tokens was usable. */
+static enum hth_status run_checked(struct hth_session *session, const struct batch *batch,
+                                   const float **logits)
+{
+    const struct log *log = &session->model->log;
+    size_t n = (size_t)batch->n_outputs * (size_t)session->model->model->hp.n_vocab;
+    enum hth_status status = run_batch(session, batch, logits);
+    if (status || !n || are_usable(*logits, n))
+        return status;
+    const char *what = "are not all finite numbers, or all zero";
+    if (session->gpu && !session->plain) {
+        log_warning(log,
+                    "the logits %s: tried again with the plainest kernels of %s, which this "
+                    "session keeps; hearth selftest tells which kernels are wrong",
+                    what, vk_get_caps(session->model->vk)->name);
+        session->plain = true;
+        gpu_exec_set_plain(session->gpu);
+        status = run_batch(session, batch, logits);
+        if (status || are_usable(*logits, n))
+            return status;
+    }
+    return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
+                    session->gpu ? "use --device cpu, and if it is right there, send what hearth "
+                                   "selftest prints"
+                                 : "the model's file may be broken");
+}
+
 static enum hth_status keep_logits(struct hth_session *session, const float *logits, int n)
 {
     size_t n_vocab = (size_t)session->model->model->hp.n_vocab;
@@ -403,7 +446,7 @@ static enum hth_status feed_all(struct hth_session *session, const struct hth_fe
         enum hth_status status = fill_batch(session, feeds, n_feeds, &feed, &at, &batch);
         const float *logits = NULL;
         if (status == HTH_OK && batch.n_tokens)
-            status = run_batch(session, &batch, &logits);
+            status = run_checked(session, &batch, &logits);
         if (status == HTH_OK && batch.n_outputs)
             status = keep_logits(session, logits, batch.n_outputs);
         if (status)

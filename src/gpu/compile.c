@@ -225,6 +225,14 @@ static void lay_out_batch(struct compile *c, int table_stride)
     batch->n_words = batch->pages + seqs * batch->table_stride;
 }
 
+static const struct row *choose(const struct compile *c, struct row_choice *choice)
+{
+    if (!c->pick)
+        return row_select(&c->env, c->op, choice);
+    *choice = c->pick->choice;
+    return c->pick->row;
+}
+
 /* Side buffers are as large as their largest user, so the first pass only measures. */
 static enum hth_status compile_ops(struct compile *c, bool measuring)
 {
@@ -233,7 +241,7 @@ static enum hth_status compile_ops(struct compile *c, bool measuring)
     for (size_t i = 0; i < c->graph->n_ops; i++) {
         c->op = c->graph->ops[i];
         struct row_choice choice;
-        const struct row *row = row_select(&c->env, c->op, &choice);
+        const struct row *row = choose(c, &choice);
         if (!row)
             return log_fail(c->log, HTH_ERROR_UNSUPPORTED,
                             "%s: no kernel for %s%s%s fits this device: use --device cpu",
@@ -279,6 +287,7 @@ static struct compile begin_compile(struct program *out, const struct graph *gra
         .vk = options->vk,
         .log = log,
         .env = options->env,
+        .pick = options->pick,
         .place = options->place,
         .graph = graph,
         .map = map,
@@ -387,7 +396,8 @@ static bool fused_fits(void *user, const struct op *op)
 
 enum hth_status compile_fuse(struct graph *graph, const struct row_env *env)
 {
-    return fuse_graph(graph, FUSE_ALL, fused_fits, (void *)(uintptr_t)env);
+    unsigned flags = env->plain && !env->forced ? 0 : FUSE_ALL;
+    return fuse_graph(graph, flags, fused_fits, (void *)(uintptr_t)env);
 }
 
 void program_free(struct program *program)

@@ -60,11 +60,18 @@ struct program {
 /* Contents made by helper dispatches that several ops share. */
 enum side { SIDE_QUANTIZED, SIDE_GROUPS, SIDE_COUNT };
 
+/* A row in a shape of its own. */
+struct row_pick {
+    const struct row *row;
+    struct row_choice choice;
+};
+
 /* What compiling needs to know. */
 struct compile {
     struct vk *vk;
     const struct log *log;
     struct row_env env;
+    const struct row_pick *pick;
     const struct place *place;
     const struct graph *graph;
     const struct memmap *map;
@@ -84,6 +91,7 @@ struct compile {
 struct compile_options {
     struct vk *vk;
     struct row_env env;
+    const struct row_pick *pick; /* for every op; NULL: selection */
     const struct place *place;
     uint32_t activations, batch_chunk, hops;
     int table_stride; /* pages per sequence in the batch's table */

@@ -21,11 +21,13 @@ struct gpu_exec_options {
     gpu_build_fn *build;
     void *user;
     bool float_only;
-    const char *forced_rows;  /* NULL: selection */
-    int n_seqs, table_stride; /* of the page table */
-    int max_tokens;           /* of a batch */
-    int max_outputs;          /* of a batch that memory is had for at once; 0: 1 */
-    uint64_t kv_page_bytes;   /* of the layers whose cache is here; 0: none is */
+    const char *forced_rows;     /* NULL: selection */
+    const struct row_bars *bars; /* rows that are wrong here; NULL: none is known */
+    bool plain;                  /* only the plainest rows (row.h) */
+    int n_seqs, table_stride;    /* of the page table */
+    int max_tokens;              /* of a batch */
+    int max_outputs;             /* of a batch that memory is had for at once; 0: 1 */
+    uint64_t kv_page_bytes;      /* of the layers whose cache is here; 0: none is */
     int n_kv_pages;
     bool profile; /* a timestamp around every step */
 };
@@ -62,6 +64,9 @@ HTH_MUST_CHECK gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
 
 /* The hops' memory, from start to finish; NULL if there is none. */
 void *gpu_exec_hops(struct gpu_exec *exec);
+
+/* Only the plainest rows from now on (row.h): what was compiled is let go. */
+void gpu_exec_set_plain(struct gpu_exec *exec);
 
 /* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
 int gpu_bucket(int n);

@@ -7,6 +7,8 @@ struct row_env gpu_exec_env(const struct gpu_exec_options *options)
     return (struct row_env){.caps = vk_get_caps(options->vk),
                             .float_only = options->float_only,
                             .forced = options->forced_rows,
+                            .bars = options->bars,
+                            .plain = options->plain,
                             .n_seqs = options->n_seqs};
 }
 

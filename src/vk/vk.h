@@ -32,6 +32,7 @@ enum {
     VK_MAX_PUSH_BYTES = 128,
     VK_REF_ALIGN = 256, /* every place a shader is told of is a multiple of this */
     VK_MAX_HEAPS = 16,
+    VK_MAX_MATRICES = 64,
 };
 
 struct vk;
@@ -53,6 +54,14 @@ struct vk_heap {
     bool device_local;
 };
 
+/* A shape of cooperative matrices of a subgroup: A of m × k numbers times B of k × n, plus C. Types
+ * by name, "f16", "bf16", "s8"; "?" for one that hearth does not know. */
+struct vk_matrix {
+    uint32_t m, n, k;
+    const char *a, *b, *c, *result;
+    bool saturates;
+};
+
 struct vk_caps {
     char name[256], driver[256]; /* "AMD Radeon …", "radv Mesa 26.1.6" */
     enum vk_kind kind;
@@ -63,8 +72,10 @@ struct vk_caps {
     bool subgroup_control;  /* a size can be demanded for compute */
     uint32_t max_subgroups; /* of a workgroup, where a size is demanded; 0: no limit is known */
     bool fp16, int8, int16, int64, storage8, storage16, addresses;
-    bool int_dot_any; /* shaders may use integer dot products */
-    bool int_dot;     /* and packed 4×8 signed ones are accelerated */
+    bool int_dot_any;    /* shaders may use integer dot products */
+    bool int_dot;        /* and packed 4×8 signed ones are accelerated */
+    uint32_t n_matrices; /* 0: shaders may not use any */
+    struct vk_matrix matrices[VK_MAX_MATRICES];
     bool timestamps;
     double timestamp_ns; /* per tick */
     uint32_t shared_bytes, max_invocations, max_group[3], max_groups[3];

@@ -46,6 +46,7 @@ enum vk_extension {
     VK_EXT_INTEGER_DOT,
     VK_EXT_MAINTENANCE_4,
     VK_EXT_CREATION_FEEDBACK,
+    VK_EXT_MATRIX,
     VK_EXT_BUDGET,
     VK_EXT_PIPELINE_STATS,
     VK_EXT_PRIORITY_KHR,
@@ -63,6 +64,7 @@ struct vk_features {
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup;
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
     VkPhysicalDeviceMaintenance4Features maintenance4;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR stats;
 };
 

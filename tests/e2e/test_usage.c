@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-static const char *const commands[] = {"bench", "chat",     "completion", "devices",
-                                       "eval",  "inspect",  "rows",       "run",
-                                       "synth", "template", "tokenize"};
+static const char *const commands[] = {"bench",    "chat",    "completion", "devices",
+                                       "eval",     "inspect", "rows",       "run",
+                                       "selftest", "synth",   "template",   "tokenize"};
 
 TEST(no_arguments_print_the_commands)
 {

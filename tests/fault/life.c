@@ -44,6 +44,7 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .log_user = life,
                                         .log_level = HTH_LOG_WARNING,
                                         .treat_as_discrete = life->discrete,
+                                        .self_test_s = -1,
                                         .gpu_layers = life->gpu_layers};
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
     if (status == HTH_OK)

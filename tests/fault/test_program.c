@@ -140,12 +140,14 @@ TEST(files_of_chat)
                files, disk, 7);
 }
 
-/* The pipeline cache is a comfort: without it the program ends as well, with a warning. */
+/* The pipeline cache is a comfort, and so is what a self-test found: without them the program ends
+ * as well, with a warning. */
 TEST(files_of_the_pipeline_cache)
 {
     spawn_need_device();
     fail_calls(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                          "--device", "vulkan:0", "--ctx", "64"}},
+                                          "--device", "vulkan:0", "--ctx", "64"},
+                                 .talks = true},
                files, disk, 5);
 }
 
@@ -182,16 +184,17 @@ static void fail_vulkan(struct attempt *c, int stride)
 
 TEST(vulkan_of_run)
 {
-    fail_vulkan(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                           "--device", "vulkan:0", "--ctx", "64", "--discrete"}},
-                stride_or(17));
+    fail_vulkan(
+        &(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2", "--device",
+                                   "vulkan:0", "--ctx", "64", "--discrete", "--no-self-test"}},
+        stride_or(17));
 }
 
 TEST(vulkan_of_eval)
 {
     const char *out = spawn_temp("out.gguf");
     fail_vulkan(&(struct attempt){.args = {"eval", spawn_tiny_model(), "--ids", "1,2", "--logits",
-                                           out, "--device", "vulkan:0"},
+                                           out, "--device", "vulkan:0", "--no-self-test"},
                                   .file = out},
                 stride_or(37));
 }

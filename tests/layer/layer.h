@@ -10,6 +10,9 @@
  *                                      VK_ERROR_DEVICE_LOST
  *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
  *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
+ *   HEARTH_LAYER_FLIP=HASH:WORD:MASK   bits of a word of the shader with this hash (wrong.c) are
+ *                                      flipped; all in hexadecimal
+ *   HEARTH_LAYER_SUBGROUP=N            subgroups are said to have N lanes
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
  *                                      "left OBJECT COUNT", "late COUNT"
  *
@@ -55,9 +58,13 @@ struct layer {
     int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
     VkResult fail_result;
     bool two_queues;
-    uint32_t max_range; /* bytes; 0: the device's own */
+    uint32_t max_range;            /* bytes; 0: the device's own */
+    uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
+    uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
+    uint32_t subgroup;             /* 0: the device's own */
 
-    atomic_int n_failed; /* how often the plan was carried out: 0 or 1 */
+    atomic_int n_failed;  /* how often the plan was carried out: 0 or 1 */
+    atomic_int n_flipped; /* shaders */
     atomic_int n_late; /* submits of copies that were still held back when something needed them */
 };
 
