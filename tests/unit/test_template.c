@@ -180,7 +180,7 @@ static void check_refusal(const char *source, const char *sentence)
     strbuf_free(&out);
     json_decref(context);
     check_failure("{{ raise_exception('') }}", HTH_ERROR_ARGUMENT,
-                  "test, line 1: it gives up, and does not say why");
+                  "test, line 1, refuses this conversation: it does not say why");
 }
 
 /* The messages of a model's own template begin with its file. */
