@@ -381,7 +381,7 @@ static int run(const struct args *args)
         code = check_sampling(args);
     struct hth_session_options session = session_options(args);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_model(args, args_word(args, 0), &session, false, &model);
     if (code == EXIT_OK)
         code = start(&chat, model);
     if (code == EXIT_OK)

@@ -120,12 +120,13 @@ static void say_plan(const struct hth_model *model)
 }
 
 int open_model(const struct args *args, const char *path,
-               const struct hth_session_options *for_session, struct hth_model **out)
+               const struct hth_session_options *for_session, bool measure, struct hth_model **out)
 {
     struct hth_model_options options = model_options(args);
     struct placement place;
     placement_options(args, &place, &options);
     options.session = *for_session;
+    options.measure = measure;
     watch_interrupt(NULL);
     enum hth_status status = hth_model_open(out, path, &options);
     unwatch_interrupt();

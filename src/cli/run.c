@@ -138,7 +138,8 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {
         explain_end(&answer);
-        if (answer.end == ANSWER_INTERRUPTED)
+        code = answer_learn(&answer);
+        if (answer.end == ANSWER_INTERRUPTED && code == EXIT_OK)
             code = EXIT_INTERRUPTED;
     }
     answer_free(&answer);
@@ -164,7 +165,7 @@ static int run(const struct args *args)
     if (code == EXIT_OK)
         code = plan_session(args, &prompt, &session);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_model(args, args_word(args, 0), &session, false, &model);
     if (code == EXIT_OK)
         code = answer_prompt(args, model, &prompt);
     hth_model_close(model);

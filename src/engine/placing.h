@@ -35,8 +35,7 @@ struct placing {
     struct units units;
     struct plan plan; /* without items: there is none */
     struct split split;
-    bool whole;     /* everything on the GPU, tables too */
-    bool stands_in; /* the device is a program, planned for as the card that it stands for */
+    bool whole; /* everything on the GPU, tables too */
     struct device_need need;
     uint64_t budget;      /* of `need`; 0: no GPU */
     uint64_t whole_bytes; /* that all of it would take; 0: not all is to be there */
