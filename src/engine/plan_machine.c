@@ -207,7 +207,7 @@ enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
-/* Does a unit that may be with a device have matrices in a format? */
+/* Are there matrices in a format? */
 static bool needs_format(const struct units *units, const struct dtype *dtype)
 {
     for (int i = 1; i <= units->n_shares; i++)
@@ -220,17 +220,14 @@ enum hth_status plan_measure_formats(struct machine *machine, const struct units
                                      struct vk *vk, struct pool *pool, unsigned devices,
                                      const struct log *log)
 {
-    const uint64_t MOST_NS = UINT64_C(1000000000); /* of one opening; the next one goes on */
     struct measuring m = {.machine = machine, .vk = vk, .log = log};
-    uint64_t began = os_time_ns();
     enum hth_status status = HTH_OK;
     for (int d = 0; d < machine->n_devices && status == HTH_OK; d++) {
         bool found = false;
         const struct dtype *dtype;
         for (size_t i = 0; (dtype = dtype_at(i)) && status == HTH_OK; i++) {
             if (!(devices >> d & 1u) || !machine->devices[d].measured ||
-                machine_format_of(&machine->devices[d], dtype) || !needs_format(units, dtype) ||
-                os_time_ns() - began > MOST_NS)
+                machine_format_of(&machine->devices[d], dtype) || !needs_format(units, dtype))
                 continue;
             if (!m.probe)
                 status = begin_measuring(&m, pool);

@@ -38,8 +38,7 @@ HTH_MUST_CHECK plan_measure(struct machine *machine, struct vk *vk, struct pool 
                             const struct log *log);
 
 /* Measures what formats of these units take on those of `devices` (bits) that are measured
- * otherwise, and keeps it: tens of milliseconds each, at most about a second in all. Errors:
- * HTH_ERROR_MEMORY. */
+ * otherwise, and keeps it: some tens of milliseconds each. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK plan_measure_formats(struct machine *machine, const struct units *units,
                                     struct vk *vk, struct pool *pool, unsigned devices,
                                     const struct log *log);

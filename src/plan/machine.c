@@ -50,10 +50,19 @@ static const double BUS = 12e9, DIRECT_PART = 0.8;
 
 static const double FILE_READ = 2e9; /* an NVMe drive, in the order of a model's layers */
 
+/* A program that stands in for a GPU, on the CPU's cores: measured of Mesa's on two of them. */
+static const double STAND_IN_READ = 0.25, STAND_IN_MATRIX = 0.1, STAND_IN_DISPATCH = 20e-6;
+
 static double estimate(const struct machine *machine, const struct machine_device *device,
                        enum machine_rate rate)
 {
     const struct machine_device *host = &machine->devices[0];
+    if (device->stands_in && rate == RATE_READ)
+        return STAND_IN_READ * host->rate[RATE_READ];
+    if (device->stands_in && rate == RATE_MATRIX)
+        return STAND_IN_MATRIX * host->rate[RATE_MATRIX];
+    if (device->stands_in && rate == RATE_DISPATCH)
+        return STAND_IN_DISPATCH;
     bool cpu = device->kind == MACHINE_CPU, apart = device->kind == MACHINE_DISCRETE;
     switch (rate) {
     case RATE_READ: return cpu ? CPU_READ : apart ? CARD_READ : 0.9 * host->rate[RATE_READ];
@@ -217,15 +226,16 @@ void machine_measure(struct machine *machine, const struct probe *probe)
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
                             const struct dtype *dtype)
 {
-    /* more than caches hold; as much work as a matrix of a small model has for a batch */
-    const uint64_t bytes = 64u << 20, flop = UINT64_C(1) << 30;
+    /* more than caches hold; as much work as takes some milliseconds, by the rate for all */
+    const double BYTES = 64 << 20, LEAST = 64e6, MOST = 64e9, WORK_S = 4e-3;
     struct machine_device *device = &machine->devices[d];
+    double flop = WORK_S * device->rate[RATE_MATRIX], op_s = device->rate[RATE_DISPATCH];
     if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
         return false;
-    double op_s = device->rate[RATE_DISPATCH];
-    double read_s = median_s(probe, PROBE_READ, d, dtype, bytes) - op_s;
-    double matrix_s = median_s(probe, PROBE_MATRIX, d, dtype, flop) - op_s;
-    struct machine_format found = {(double)bytes / read_s, (double)flop / matrix_s};
+    flop = flop < LEAST ? LEAST : flop > MOST ? MOST : flop;
+    double read_s = median_s(probe, PROBE_READ, d, dtype, (uint64_t)BYTES) - op_s;
+    double matrix_s = median_s(probe, PROBE_MATRIX, d, dtype, (uint64_t)flop) - op_s;
+    struct machine_format found = {BYTES / read_s, flop / matrix_s};
     if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
         !machine_rate_sensible(RATE_MATRIX, found.matrix))
         return false;

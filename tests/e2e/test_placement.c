@@ -120,10 +120,15 @@ TEST(what_a_software_device_should_do_is_told)
     }
 }
 
+/* Until there is a prediction: on a busy machine a time may come out as none. */
 static void bench_small(struct spawn *s)
 {
-    RUN(s, "bench", "synth:tiny-llama:q4_0", "--device", "cpu", "-p", "8", "-n", "3000", "-r", "1");
-    assert_code(s, 0);
+    for (int tries = 0; tries < 5 && !(s->out.ptr && strstr(s->out.ptr, " (predicted ")); tries++) {
+        spawn_free(s);
+        RUN(s, "bench", "synth:tiny-llama:q4_0", "--device", "cpu", "-p", "8", "-n", "3000", "-r",
+            "1");
+        assert_code(s, 0);
+    }
     assert_contains(s->out.ptr, " (predicted ");
     assert_null(strstr(s->out.ptr, "(estimated"));
 }
@@ -149,7 +154,8 @@ TEST(what_bench_achieves_is_kept)
     assert_int_equal(n_runs(root, "answer"), 1);
     json_decref(root);
     test_put_text(path, "{"); /* broken: measured again, with a line */
-    bench_small(&s);
+    RUN(&s, "bench", "synth:tiny-llama:q4_0", "--device", "cpu", "-p", "0", "-n", "2", "-r", "1");
+    assert_code(&s, 0);
     assert_contains(s.err.ptr, "is ignored, as it is no JSON");
     spawn_free(&s);
 }

@@ -353,6 +353,21 @@ TEST(probes_of_formats)
     pool_destroy(pool);
 }
 
+/* Opens a model once all that it rests on is measured: on a busy machine a time may come out as
+ * none, and is measured the next time. */
+static struct hth_model *open_measured(const char *path, const struct hth_model_options *options)
+{
+    struct hth_model *model;
+    for (int tries = 0; tries < 9; tries++) {
+        assert_int_equal(hth_model_open(&model, path, options), HTH_OK);
+        if (!hth_model_get_plan(model).estimated)
+            return model;
+        hth_model_close(model);
+    }
+    fail_msg("%s: its rates are not measured", path);
+    return NULL;
+}
+
 /* Measured once, it is what plans rest on from then on: formats too, once a model needed them. */
 TEST(plans_use_what_was_measured)
 {
@@ -371,9 +386,7 @@ TEST(plans_use_what_was_measured)
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.estimated);
     plan_report_close(report);
-    assert_int_equal(hth_model_open(&model, request.model, &cpu), HTH_OK);
-    assert_false(hth_model_get_plan(model).estimated);
-    hth_model_close(model);
+    hth_model_close(open_measured(request.model, &cpu));
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_false(report->plan.estimated);
     plan_report_close(report);
@@ -386,9 +399,8 @@ static const struct hth_turn long_turn = {.n_prompt = 1000000, .n_answer = 10000
 /* What is expected of a model on the CPU, in seconds. */
 static void expect(double seconds[2], double told_prompt, double told_answer)
 {
-    struct hth_model *model;
     const struct hth_model_options options = {.device = "cpu", .measure = true};
-    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
     struct hth_expected expected = hth_model_expect(model, &long_turn);
     assert_false(expected.estimated);
     seconds[0] = long_turn.n_prompt / expected.prompt_tokens_per_s;
@@ -447,20 +459,18 @@ TEST(nothing_is_learned_from_what_rests_on_guesses)
 /* A software device takes what fits, as it was asked for, and is predicted by what it does. */
 TEST(a_software_device_is_predicted_vulkan)
 {
-    struct hth_model *model;
     struct hth_model_options options = {.device = test_device(), .measure = true};
     fresh_cache();
-    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
     struct hth_plan_info whole = hth_model_get_plan(model);
     struct hth_expected expected = hth_model_expect(model, &long_turn);
-    assert_true(whole.gpu_weight_bytes > 0 && !whole.divided && !whole.estimated);
+    assert_true(whole.gpu_weight_bytes > 0 && !whole.divided);
     assert_true(expected.prompt_tokens_per_s > 0 && expected.answer_tokens_per_s > 0);
     hth_model_close(model);
     options.vram_bytes = whole.gpu_bytes * 3 / 4;
-    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    model = open_measured("synth:tiny-llama:q4_0", &options);
     struct hth_plan_info part = hth_model_get_plan(model);
     assert_true(part.divided && part.gpu_weight_bytes > 0 && part.host_weight_bytes > 0);
-    assert_false(part.estimated);
     assert_true(part.answer_tokens_per_s > 0);
     hth_model_close(model);
 }
