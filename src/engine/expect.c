@@ -58,9 +58,8 @@ enum hth_status hth_model_achieved(const struct hth_model *model, const struct h
                                    double prompt_s, double answer_s)
 {
     struct plan_expected expected;
-    const struct machine *machine = &model->placing.machine;
-    bool other_threads = machine->n_threads_used && machine->n_threads_used != machine->n_threads;
-    if (!is_planned(model) || model->placing.plan.estimated || other_threads)
+    if (!is_planned(model) || model->placing.plan.estimated ||
+        !placing_as_measured(&model->placing))
         return HTH_OK;
     expect(model, turn, &expected);
     enum hth_status status = learn(model, PHASE_PROMPT, &expected, turn->n_prompt, prompt_s);

@@ -168,13 +168,19 @@ static struct plan_options plan_options_of(const struct placing *p)
         .n_batch = p->session.n_batch, .skew = USUAL_EXPERT_SKEW, .as_run = true};
 }
 
+bool placing_as_measured(const struct placing *p)
+{
+    int n_threads = p->opt.n_threads;
+    return (n_threads == 0 || n_threads == p->machine.n_threads) && !p->opt.no_repack;
+}
+
 /* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them, and
  * where that is asked for; formats that are new to a device, wherever it is measured. */
 static enum hth_status know_rates(struct placing *p, struct vk *vk, unsigned devices,
                                   const struct log *log)
 {
     struct machine *machine = &p->machine;
-    bool as_measured = !p->opt.n_threads || p->opt.n_threads == machine->n_threads;
+    bool as_measured = placing_as_measured(p);
     bool decides = vk && !p->whole && !machine->devices[1].stands_in;
     enum hth_status status = HTH_OK;
     if (!as_measured)

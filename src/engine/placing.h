@@ -54,6 +54,9 @@ HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk 
                                        const struct hth_session_options *session,
                                        struct device_need *need, const struct log *log);
 
+/* Do options leave the CPU as it is when it is measured? */
+bool placing_as_measured(const struct placing *placing);
+
 struct hth_plan_info placing_info(const struct placing *placing);
 
 #endif

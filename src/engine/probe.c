@@ -24,6 +24,7 @@ struct trial {
     unsigned char *bytes; /* of the matrix, and behind it a table of one row */
     struct weight matrix, table;
     struct graph graph[CHAINS];
+    struct interleaved *interleaved; /* the CPU's copy of the matrix, as models have it */
     struct cpu_exec *cpu[CHAINS];
     struct gpu_exec *gpu[CHAINS];
     struct place place;
@@ -65,6 +66,7 @@ static void close_trial(struct trial *trial)
         cpu_exec_destroy(trial->cpu[c]);
         graph_free(&trial->graph[c]);
     }
+    interleaved_destroy(trial->interleaved);
     place_free(&trial->place);
     mem_free(trial->bytes);
     *trial = (struct trial){.shape.device = -1};
@@ -114,9 +116,13 @@ static bool make_matrix(struct trial *trial)
 static enum hth_status open_cpu(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    struct cpu_exec_options options = {.pool = probe->pool};
-    enum hth_status status =
-        build_chain(&probe->chains[c], &trial->graph[c], trial->shape.n_tokens, 1);
+    const struct interleaved_options room = {.most_bytes = 2 * trial->matrix.size_bytes};
+    enum hth_status status = HTH_OK;
+    if (c == 0)
+        status = interleaved_create(&trial->interleaved, 2, &room, NULL);
+    struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
+    if (status == HTH_OK)
+        status = build_chain(&probe->chains[c], &trial->graph[c], trial->shape.n_tokens, 1);
     return status ? status : cpu_exec_create(&trial->cpu[c], &trial->graph[c], &options, NULL);
 }
 
