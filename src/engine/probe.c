@@ -28,6 +28,7 @@ struct trial {
     struct cpu_exec *cpu[CHAINS];
     struct gpu_exec *gpu[CHAINS];
     struct place place;
+    double least_s[CHAINS]; /* that they took so far; 0: nothing yet */
     bool ready;
 };
 
@@ -192,14 +193,21 @@ static double chain_s(struct machine_probe *probe, int c)
     return status == HTH_OK ? (double)(os_time_ns() - began) / 1e9 : 0;
 }
 
-/* One product of a chain. */
+/* One product of a chain, by the least that chains took so far: what a busy machine adds is not the
+ * product's. */
 static double product_s(struct machine_probe *probe, const struct shape *shape)
 {
     if (!want_trial(probe, shape))
         return 0;
-    double once = chain_s(probe, SHORT), often = chain_s(probe, LONG);
-    bool good = once > 0 && often > once;
-    return good ? (often - once) / (shape->n_products[LONG] - shape->n_products[SHORT]) : 0;
+    double *least = probe->trial.least_s;
+    for (int c = 0; c < CHAINS; c++) {
+        double now = chain_s(probe, c);
+        least[c] = least[c] > 0 && least[c] < now ? least[c] : now;
+    }
+    bool good = least[SHORT] > 0 && least[LONG] > least[SHORT];
+    return good
+               ? (least[LONG] - least[SHORT]) / (shape->n_products[LONG] - shape->n_products[SHORT])
+               : 0;
 }
 
 /* A square matrix of so many elements. */
