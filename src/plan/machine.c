@@ -188,10 +188,11 @@ static void measure_products(struct machine *machine, const struct probe *probe,
     struct machine_device *device = &machine->devices[d];
     double fixed, rate;
     if (fit_line(probe, PROBE_READ, d, weights, &fixed, &rate)) {
-        /* the line knows too little of it where the smaller product comes from a cache */
+        /* of the line it is a small difference of large times, and less than nothing where the
+         * smaller product comes from a cache */
         double op = median_s(probe, PROBE_OP, d, NULL, 0);
         set_rate(device, RATE_READ, rate);
-        set_rate(device, RATE_DISPATCH, op > fixed ? op : fixed);
+        set_rate(device, RATE_DISPATCH, op > 0 ? op : fixed);
     }
     if (fit_line(probe, PROBE_MATRIX, d, flop, &fixed, &rate))
         set_rate(device, RATE_MATRIX, rate);
