@@ -90,6 +90,8 @@ struct hth_model_options {
     double self_test_s; /* time for comparing kernels of the GPU that are new to this device and
                          * driver with the CPU; 0: 3 s; −1: none, and then kernels known to be wrong
                          * here are used, too */
+    bool measure;       /* rates that the plan's figures rest on and that were not measured on this
+                         * machine are, now: about two seconds, once */
     const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
@@ -132,6 +134,26 @@ struct hth_plan_info {
     const char *sentence; /* what was decided, and why, for a person */
 };
 struct hth_plan_info hth_model_get_plan(const struct hth_model *model);
+
+/* A turn: n_prompt tokens at once behind `depth` others, then n_answer one by one. */
+struct hth_turn {
+    int depth, n_prompt, n_answer;
+};
+
+/* How fast the plan thinks that a turn is; 0 for a part that it does not have. */
+struct hth_expected {
+    double prompt_tokens_per_s, answer_tokens_per_s;
+    bool estimated; /* as in hth_plan_info */
+};
+struct hth_expected hth_model_expect(const struct hth_model *model, const struct hth_turn *turn);
+
+/* Tells what a turn took, so that what was measured of this machine is corrected where it does not
+ * hold (any more). 0 s: not known, or not typical: what is evaluated for the first time is compiled
+ * and loaded then. Turns that are too short say nothing; single ones that are odd change nothing. A
+ * model whose rates are not measured learns nothing. Keeps the result in the user's cache folder;
+ * what is in use is not changed. Errors: HTH_ERROR_MEMORY. */
+HTH_CHECKED hth_model_achieved(const struct hth_model *model, const struct hth_turn *turn,
+                               double prompt_s, double answer_s);
 
 /* --- text ------------------------------------------------------------------------------------- */
 

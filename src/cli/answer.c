@@ -129,8 +129,9 @@ static int feed_next(struct answer *answer, int32_t id)
     }
     if (status)
         return exit_of(status);
-    answer->steps_ns += os_time_ns() - began;
-    answer->n_steps++;
+    uint64_t took = os_time_ns() - began;
+    answer->steps_ns += took;
+    answer->first_step_ns = answer->n_steps++ ? answer->first_step_ns : took;
     return remember(&answer->fed, &id, 1);
 }
 
@@ -224,7 +225,7 @@ int answer_begin(struct answer *answer, struct str prompt)
     strbuf_clear(&answer->text);
     answer->ids.count = 0;
     answer->n_prompt = answer->n_answer = answer->n_steps = 0;
-    answer->prompt_ns = answer->steps_ns = answer->first_word_ns = 0;
+    answer->prompt_ns = answer->steps_ns = answer->first_step_ns = answer->first_word_ns = 0;
     reasoning_begin(&answer->reasoning, prompt);
     int code = EXIT_OK;
     for (int i = 0; i < N_REASONING_MARKERS && code == EXIT_OK; i++) {
@@ -255,7 +256,7 @@ static double per_second(int n, uint64_t time_ns)
     return time_ns ? n * 1e9 / (double)time_ns : 0;
 }
 
-/* What the plan expected, beside what was achieved; empty where it expected nothing. */
+/* What was expected, beside what was achieved; empty where nothing was. */
 static const char *expected(double tokens_per_s, bool estimated, char out[64])
 {
     out[0] = '\0';
@@ -264,10 +265,18 @@ static const char *expected(double tokens_per_s, bool estimated, char out[64])
     return out;
 }
 
+/* What was fed for this answer, and what the context had before. */
+static struct hth_turn turn_of(const struct answer *answer)
+{
+    int depth = (int)answer->fed.count - answer->n_prompt - answer->n_steps;
+    return (struct hth_turn){depth > 0 ? depth : 0, answer->n_prompt, answer->n_steps};
+}
+
 void answer_summary(const struct answer *answer)
 {
     struct hth_model_info info = hth_model_get_info(answer->model);
-    struct hth_plan_info plan = hth_model_get_plan(answer->model);
+    struct hth_turn turn = turn_of(answer);
+    struct hth_expected plan = hth_model_expect(answer->model, &turn);
     char first[64] = "no word came", prompt[64], steps[64];
     if (answer->first_word_ns)
         snprintf(first, sizeof first, "first word %.2f s",
@@ -279,4 +288,16 @@ void answer_summary(const struct answer *answer)
         per_second(answer->n_steps, answer->steps_ns),
         expected(plan.answer_tokens_per_s, plan.estimated, steps), answer->seed ? ", seed " : "",
         answer->seed ? answer->seed : "");
+}
+
+int answer_learn(const struct answer *answer)
+{
+    struct hth_turn turn = turn_of(answer);
+    if (answer->n_steps < 2)
+        return EXIT_OK;
+    turn.depth += answer->n_prompt + 1;
+    turn.n_prompt = 0;
+    turn.n_answer--;
+    uint64_t took = answer->steps_ns - answer->first_step_ns;
+    return exit_of(hth_model_achieved(answer->model, &turn, 0, (double)took / 1e9));
 }

@@ -50,6 +50,7 @@ struct answer {
     enum answer_end end;
     int n_prompt, n_answer, n_steps; /* tokens fed, sampled, and steps of one token */
     uint64_t prompt_ns, steps_ns;    /* what they took */
+    uint64_t first_step_ns;          /* of it: the first step, which compiles and loads */
     uint64_t first_word_ns;          /* when, os_time_ns; 0: there was none */
 
     /* its own */
@@ -73,5 +74,8 @@ void answer_explain_closed(const struct answer *answer);
 
 /* The line that run ends with. */
 void answer_summary(const struct answer *answer);
+
+/* What the steps took corrects what is expected of them from then on. Returns an exit code. */
+ATTR_WARN_UNUSED int answer_learn(const struct answer *answer);
 
 #endif

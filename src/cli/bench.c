@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -92,39 +93,83 @@ static enum hth_status count_work(struct bench *bench, bool prompt, int n, struc
     return status;
 }
 
-/* What `n` tokens took, as they are counted in `info`. */
-static void report(struct bench *bench, const char *name, int n, double seconds,
-                   const struct step_info *info)
+/* What came of a test. */
+struct result {
+    const char *name;
+    double tokens_per_s, gb_per_s;
+    double expected; /* tokens/s; 0: nothing was */
+    bool estimated;
+    double roof_share; /* 0: there is no roof to compare with */
+    const char *roof_bound;
+    const struct step_info *info;
+};
+
+static void report_text(const struct result *result)
 {
-    double tokens_per_s = n / seconds, gb_per_s = (double)info->weight_bytes / seconds / 1e9;
-    const char *bound = "";
-    double share = 0;
-    const struct roof_work work = {(double)info->weight_bytes, (double)info->flops,
-                                   roof_best_flop(&bench->roof), seconds};
-    if (bench->has_roof)
-        share = roof_share(&bench->roof, &work, &bound);
+    char expected[64] = "";
+    if (result->expected > 0)
+        snprintf(expected, sizeof expected, " (%s %.2f)",
+                 result->estimated ? "estimated" : "predicted", result->expected);
+    out_printf("%-10s %12.2f tokens/s%s %10.2f GB/s of weights", result->name, result->tokens_per_s,
+               expected, result->gb_per_s);
+    if (result->roof_bound)
+        out_printf(" %8.1f %% of the roof (%s)", 100 * result->roof_share, result->roof_bound);
+    out_printf("\n");
+    out_flush();
+}
+
+static void report(struct bench *bench, const struct result *result)
+{
     if (!bench->json) {
-        out_printf("%-10s %12.2f tokens/s %10.2f GB/s of weights", name, tokens_per_s, gb_per_s);
-        if (bench->has_roof)
-            out_printf(" %8.1f %% of the roof (%s)", 100 * share, bound);
-        out_printf("\n");
-        out_flush();
+        report_text(result);
         return;
     }
     json_t *rows = json_array();
-    for (int i = 0; i < info->n_rows; i++)
-        json_push(rows, json_string(info->rows[i]));
-    json_t *json =
-        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name, "tokens_per_s",
-                  tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
-                  json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
-                  json_count(bench->info.weight_bytes_file), "rows", rows, "depth", bench->depth,
-                  "repeats", bench->repeat, "device", bench->info.device);
-    if (bench->has_roof) {
-        json_set(json, "roof_share", json_number(share));
-        json_set(json, "roof_bound", json_string(bound));
+    for (int i = 0; i < result->info->n_rows; i++)
+        json_push(rows, json_string(result->info->rows[i]));
+    json_t *value =
+        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", result->name,
+                  "tokens_per_s", result->tokens_per_s, "gb_per_s", result->gb_per_s,
+                  "weight_bytes_resident", json_count(bench->info.weight_bytes_resident),
+                  "weight_bytes_file", json_count(bench->info.weight_bytes_file), "rows", rows,
+                  "depth", bench->depth, "repeats", bench->repeat, "device", bench->info.device);
+    json_set(value, "device_bytes", json_count(hth_model_get_plan(bench->model).gpu_bytes));
+    if (result->expected > 0) {
+        json_set(value, "expected_tokens_per_s", json_number(result->expected));
+        json_set(value, "estimated", json_boolean(result->estimated));
     }
-    json_push(bench->json, json);
+    if (result->roof_bound) {
+        json_set(value, "roof_share", json_number(result->roof_share));
+        json_set(value, "roof_bound", json_string(result->roof_bound));
+    }
+    json_push(bench->json, value);
+}
+
+/* Beside what was expected; what came of it corrects that for the next time. */
+static enum hth_status compare(struct bench *bench, bool prompt, int n, double seconds,
+                               struct result *result)
+{
+    struct hth_turn turn = {bench->depth, prompt ? n : 0, prompt ? 0 : n};
+    struct hth_expected expected = hth_model_expect(bench->model, &turn);
+    result->expected = prompt ? expected.prompt_tokens_per_s : expected.answer_tokens_per_s;
+    result->estimated = expected.estimated;
+    return hth_model_achieved(bench->model, &turn, prompt ? seconds : 0, prompt ? 0 : seconds);
+}
+
+static void compare_with_roof(const struct bench *bench, double seconds, struct result *result)
+{
+    const struct roof_work work = {(double)result->info->weight_bytes, (double)result->info->flops,
+                                   roof_best_flop(&bench->roof), seconds};
+    if (bench->has_roof)
+        result->roof_share = roof_share(&bench->roof, &work, &result->roof_bound);
+}
+
+/* The middle of the times of a test that was repeated; sorts them. */
+static double median_s(uint64_t *times, size_t n)
+{
+    qsort(times, n, sizeof *times, compare_times);
+    double ns = n % 2 ? (double)times[n / 2] : (double)(times[n / 2 - 1] + times[n / 2]) / 2;
+    return ns / 1e9;
 }
 
 static enum hth_status measure(struct bench *bench, bool prompt, int n)
@@ -146,11 +191,14 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
     if (status == HTH_OK)
         status = count_work(bench, prompt, n, &info);
     if (status == HTH_OK) {
-        size_t middle = (size_t)bench->repeat / 2;
-        qsort(times, (size_t)bench->repeat, sizeof *times, compare_times);
-        double ns = bench->repeat % 2 ? (double)times[middle]
-                                      : (double)(times[middle - 1] + times[middle]) / 2;
-        report(bench, name, n, ns / 1e9, &info);
+        double seconds = median_s(times, (size_t)bench->repeat);
+        struct result result = {.name = name,
+                                .tokens_per_s = n / seconds,
+                                .gb_per_s = (double)info.weight_bytes / seconds / 1e9,
+                                .info = &info};
+        compare_with_roof(bench, seconds, &result);
+        status = compare(bench, prompt, n, seconds, &result);
+        report(bench, &result);
     }
     mem_free(times);
     return status;
@@ -243,7 +291,7 @@ static int run(const struct args *args)
         code = read_roof(args, &bench);
     struct hth_session_options session = bench_session(args, lengths.longest);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &bench.model);
+        code = open_model(args, args_word(args, 0), &session, true, &bench.model);
     if (code == EXIT_OK)
         code = exit_of(open_bench(args, &bench, lengths.longest));
     if (code == EXIT_OK) {

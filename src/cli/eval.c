@@ -194,7 +194,7 @@ static int run(const struct args *args)
         code = talk_error("there are no tokens");
     struct hth_session_options session = eval_session(args, count);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_model(args, args_word(args, 0), &session, false, &model);
     if (code == EXIT_OK)
         code = eval_tokens(args, model, ids, count);
     mem_free(ids);

@@ -151,22 +151,15 @@ static void use_template(struct hth_model_options *options, const struct chat_te
     options->chat_template_name = template->name;
 }
 
-int open_model(const struct args *args, const char *path,
-               const struct hth_session_options *for_session, struct hth_model **out)
+/* The options that are left: what lives where, and for which session. */
+static int open_with(const struct args *args, const char *path, struct hth_model_options *options,
+                     const struct hth_session_options *for_session, struct hth_model **out)
 {
-    return open_chat_model(args, path, NULL, for_session, out);
-}
-
-int open_chat_model(const struct args *args, const char *path, const struct chat_template *template,
-                    const struct hth_session_options *for_session, struct hth_model **out)
-{
-    struct hth_model_options options = model_options(args);
     struct placement place;
-    placement_options(args, &place, &options);
-    use_template(&options, template);
-    options.session = *for_session;
+    placement_options(args, &place, options);
+    options->session = *for_session;
     watch_interrupt(NULL);
-    enum hth_status status = hth_model_open(out, path, &options);
+    enum hth_status status = hth_model_open(out, path, options);
     unwatch_interrupt();
     talk_progress("", 1, 1);
     if (status == HTH_OK) {
@@ -176,6 +169,21 @@ int open_chat_model(const struct args *args, const char *path, const struct chat
     return exit_of(status);
 }
 
+int open_model(const struct args *args, const char *path,
+               const struct hth_session_options *for_session, bool measure, struct hth_model **out)
+{
+    struct hth_model_options options = model_options(args);
+    options.measure = measure;
+    return open_with(args, path, &options, for_session, out);
+}
+
+int open_chat_model(const struct args *args, const char *path, const struct chat_template *template,
+                    const struct hth_session_options *for_session, struct hth_model **out)
+{
+    struct hth_model_options options = model_options(args);
+    use_template(&options, template);
+    return open_with(args, path, &options, for_session, out);
+}
 int open_vocabulary(const char *path, const struct chat_template *template, struct hth_model **out)
 {
     const struct log *log = talk_log();

@@ -33,9 +33,10 @@ void placement_options(const struct args *args, struct placement *place,
                        struct hth_model_options *options);
 
 /* Opens a model by options_device, options_placement and options_test, for a session of this kind,
- * with a progress bar; Ctrl-C cancels. Returns an exit code, everything said. */
+ * with a progress bar; Ctrl-C cancels. `measure`: what it should do here is measured, if it was not
+ * yet. Returns an exit code, everything said. */
 ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path,
-                                const struct hth_session_options *for_session,
+                                const struct hth_session_options *for_session, bool measure,
                                 struct hth_model **out);
 
 /* The same with another chat template, unless that is NULL or without a text. */

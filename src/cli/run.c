@@ -158,7 +158,8 @@ static int answer_prompt(const struct question *question, struct hth_model *mode
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {
         explain_end(&answer);
-        if (answer.end == ANSWER_INTERRUPTED)
+        code = answer_learn(&answer);
+        if (answer.end == ANSWER_INTERRUPTED && code == EXIT_OK)
             code = EXIT_INTERRUPTED;
     }
     answer_free(&answer);

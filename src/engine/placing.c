@@ -124,8 +124,6 @@ struct hth_plan_info placing_info(const struct placing *p)
     info.gpu_budget_bytes = info.gpu_bytes ? p->budget : 0;
     info.divided = p->machine.n_devices > 1 && !p->whole;
     info.host_kv_bytes = p->plan.heaps[0].kv;
-    if (p->stands_in && info.gpu_bytes)
-        return info;
     info.prompt_tokens_per_s = p->plan.prompt_tokens_per_s;
     info.answer_tokens_per_s = p->plan.answer_tokens_per_s;
     info.estimated = p->plan.estimated;
@@ -171,6 +169,28 @@ static struct plan_options plan_options_of(const struct placing *p)
         .n_batch = p->session.n_batch, .skew = USUAL_EXPERT_SKEW, .as_run = true};
 }
 
+bool placing_as_measured(const struct placing *p)
+{
+    int n_threads = p->opt.n_threads;
+    return (n_threads == 0 || n_threads == p->machine.n_threads) && !p->opt.no_repack;
+}
+
+/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them, and
+ * where that is asked for; formats that are new to a device, wherever it is measured. */
+static enum hth_status know_rates(struct placing *p, struct vk *vk, unsigned devices,
+                                  const struct log *log)
+{
+    struct machine *machine = &p->machine;
+    bool as_measured = placing_as_measured(p);
+    bool decides = vk && !p->whole && !machine->devices[1].stands_in;
+    enum hth_status status = HTH_OK;
+    if (!as_measured)
+        return HTH_OK;
+    if (decides || p->opt.measure)
+        status = plan_measure(machine, vk, p->pool, false, log);
+    return status ? status : plan_measure_formats(machine, &p->units, vk, p->pool, devices, log);
+}
+
 /* Everything on the GPU; what that is worth is only told. */
 static enum hth_status judge_whole(struct placing *p, const struct log *log)
 {
@@ -197,6 +217,8 @@ static enum hth_status try_whole(struct placing *p, struct vk *vk, const struct 
         status = placing_measure_session(p, vk, &p->session, &p->need, log);
     p->whole_bytes = device_need_all(&p->need);
     p->whole = p->whole_bytes <= p->budget;
+    if (status == HTH_OK && p->whole)
+        status = know_rates(p, vk, 1u << SPLIT_GPU, log);
     return status == HTH_OK && p->whole ? judge_whole(p, log) : status;
 }
 
@@ -252,11 +274,9 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
 {
     placing_free(p);
     session_fill(&p->session, &p->model->hp);
-    bool measured;
-    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, &measured, log);
+    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, log);
     if (status)
         return status;
-    p->stands_in = vk && vk_get_caps(vk)->kind == VK_KIND_SOFTWARE;
     p->budget = vk ? p->machine.devices[1].budget_bytes : 0;
     p->budget = p->budget < most ? p->budget : most;
     status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
@@ -264,9 +284,8 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
         status = plan_cut_model(&p->units, p->model, &p->session, log);
     if (status == HTH_OK && vk)
         status = try_whole(p, vk, log);
-    /* where there is something to decide, by what this machine is */
-    if (status == HTH_OK && !p->whole && vk && !p->stands_in && !measured && !p->opt.n_threads)
-        status = plan_measure(&p->machine, vk, p->pool, log);
+    if (status == HTH_OK && !p->whole)
+        status = know_rates(p, vk, vk ? ~0u : 1u << SPLIT_HOST, log);
     if (status == HTH_OK && !p->whole)
         status = find_split(p, vk, log);
     if (status)

@@ -36,8 +36,7 @@ struct placing {
     struct units units;
     struct plan plan; /* without items: there is none */
     struct split split;
-    bool whole;     /* everything on the GPU, tables too */
-    bool stands_in; /* the device is a program, planned for as the card that it stands for */
+    bool whole; /* everything on the GPU, tables too */
     struct device_need need;
     uint64_t budget;      /* of `need`; 0: no GPU */
     uint64_t whole_bytes; /* that all of it would take; 0: not all is to be there */
@@ -55,6 +54,9 @@ void placing_free(struct placing *placing);
 HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk *vk,
                                        const struct hth_session_options *session,
                                        struct device_need *need, const struct log *log);
+
+/* Do options leave the CPU as it is when it is measured? */
+bool placing_as_measured(const struct placing *placing);
 
 struct hth_plan_info placing_info(const struct placing *placing);
 

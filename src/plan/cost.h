@@ -47,10 +47,10 @@ struct cost {
     int fastest;       /* of the GPUs; 0: there is none */
     int stream_device; /* whose bus carries what is streamed or read directly; 0: nothing is */
     double ahead_s;    /* copies that staging has room for */
-    double cpu_read;   /* bytes/s of weights in the host's memory, or in the file behind it */
-    double file_part;  /* of the host's weights, that do not fit into its memory */
-    double kv_decode, kv_prefill;          /* positions that a token and a batch look at */
-    double hit[COST_MAX_EXPERTS + 1];      /* share of choices that the r most used get */
+    double pace[MACHINE_MAX_DEVICES][PHASES]; /* what runs take, as multiples of what rates say */
+    double file_part;                 /* of the host's weights, that do not fit into its memory */
+    double kv_decode, kv_prefill;     /* positions that a token and a batch look at */
+    double hit[COST_MAX_EXPERTS + 1]; /* share of choices that the r most used get */
     double distinct[COST_MAX_EXPERTS + 1]; /* of the r most used, those that a batch needs */
 };
 

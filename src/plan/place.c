@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "plan/solve.h"
@@ -95,6 +96,7 @@ static bool within(const struct cost *cost, const struct choice *choices,
 /* --- candidates ------------------------------------------------------------------------------- */
 
 struct search {
+    struct machine machine; /* as it is decided by */
     struct cost cost;
     const struct log *log;
     struct choice *best, *trial; /* [n_units] */
@@ -506,10 +508,10 @@ static enum hth_status fail_bound(const struct units *units, const struct machin
 static enum hth_status ask_for_more(struct plan *plan, struct search *search,
                                     const struct turn *turn, int fixed)
 {
-    struct machine larger = *plan->machine;
+    struct machine larger = search->machine;
     int device = 0;
     for (int d = larger.n_devices - 1; d > 0; d--)
-        device = larger.devices[d].kind == MACHINE_DISCRETE ? d : device;
+        device = plan->machine->devices[d].kind == MACHINE_DISCRETE ? d : device;
     plan->more = (struct plan_more){.device = device,
                                     .prompt_tokens_per_s = plan->prompt_tokens_per_s,
                                     .answer_tokens_per_s = plan->answer_tokens_per_s};
@@ -523,7 +525,8 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
     enum hth_status status = find(search, turn, fixed);
     if (status == HTH_OK && search->best_s < plan->turn_s) {
         struct plan other = {.machine = &larger, .units = plan->units};
-        cost_init(&search->cost, &larger, plan->units, &search->best_turn, search->best_file_part);
+        cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
+                  search->best_file_part);
         predict(&other, &search->cost, search->best);
         plan->more.prompt_tokens_per_s = other.prompt_tokens_per_s;
         plan->more.answer_tokens_per_s = other.answer_tokens_per_s;
@@ -545,6 +548,31 @@ static unsigned rates_behind(const struct plan *plan, int device)
     return plan->heaps[device].planned ? computing | handing : 0;
 }
 
+/* Is a format of a unit's matrices one whose rates on a device were not measured, though the
+ * device's were? */
+static bool guesses_format(const struct plan *plan, const struct unit *unit, int device)
+{
+    const struct machine_device *d = &plan->machine->devices[device];
+    for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next)
+        if (!machine_format_of(d, plan->units->shares[i].dtype))
+            return true;
+    return false;
+}
+
+static bool is_estimated(const struct plan *plan)
+{
+    bool is = false;
+    for (int d = 0; d < plan->machine->n_devices; d++)
+        is |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
+    for (int i = 0; i < plan->units->n_units; i++) {
+        const struct unit *unit = &plan->units->items[i];
+        struct choice choice = plan->items[i].choice;
+        bool part = unit->kind == UNIT_EXPERTS && choice.resident < unit->n;
+        is |= guesses_format(plan, unit, choice.device) || (part && guesses_format(plan, unit, 0));
+    }
+    return is;
+}
+
 static void fill(struct plan *plan, struct search *search)
 {
     cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
@@ -557,8 +585,7 @@ static void fill(struct plan *plan, struct search *search)
     explain(plan, &search->cost, search->best);
     count_heaps(plan, &search->cost);
     count_hits(plan, &search->cost);
-    for (int d = 0; d < plan->machine->n_devices; d++)
-        plan->estimated |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
+    plan->estimated = is_estimated(plan);
     if (plan->turn.n_out * plan->total.decode_s * 2 >= plan->turn_s)
         answer_bottleneck(plan, &search->cost);
     else
@@ -574,6 +601,22 @@ static void end_search(struct search *search)
     mem_free(search);
 }
 
+/* A program that stands in for a GPU takes no time, so that all that fits is there. */
+static void decide_by(struct machine *out, const struct machine *machine)
+{
+    *out = *machine;
+    for (int d = 1; d < out->n_devices; d++) {
+        struct machine_device *device = &out->devices[d];
+        if (!device->stands_in)
+            continue;
+        memset(device->formats, 0, sizeof device->formats);
+        memset(device->past, 0, sizeof device->past);
+        device->kind = MACHINE_DISCRETE;
+        for (int r = 0; r < RATE_COUNT; r++)
+            device->rate[r] = r < RATE_DISPATCH ? 1e15 : 1e-9;
+    }
+}
+
 /* Room for what is found; NULL without memory, said. */
 static struct search *begin_search(struct plan *plan, const struct machine *machine,
                                    const struct units *units, const struct log *log)
@@ -585,7 +628,8 @@ static struct search *begin_search(struct plan *plan, const struct machine *mach
     if (search) {
         search->best = mem_calloc(n, sizeof *search->best);
         search->trial = mem_calloc(n, sizeof *search->trial);
-        search->cost.machine = machine;
+        decide_by(&search->machine, machine);
+        search->cost.machine = &search->machine;
         search->cost.units = units;
         search->log = log;
     }
@@ -624,7 +668,7 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
     if (!search)
         return HTH_ERROR_MEMORY;
     struct turn turn = turn_of(units, options);
-    enum hth_status status = check_context(machine, units, log);
+    enum hth_status status = check_context(&search->machine, units, log);
     if (status == HTH_OK)
         status = find(search, &turn, options->n_batch);
     if (status == HTH_OK && isinf(search->best_s))

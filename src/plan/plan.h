@@ -71,6 +71,24 @@ HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
                           const struct units *units, const struct plan_options *options,
                           const struct choice *choices, const struct log *log);
 
+/* A turn that may be another than what a plan was made for: `n_prompt` tokens in batches of at most
+ * n_batch, behind `depth` others, then n_answer one by one. */
+struct plan_asked {
+    int depth, n_prompt, n_answer, n_batch;
+};
+
+/* Seconds of it. */
+struct plan_expected {
+    double cpu_s[PHASES], gpu_s[PHASES];
+    double others_s[PHASES]; /* hand-overs; below 0 where the two overlap */
+};
+static inline double plan_expected_s(const struct plan_expected *expected, enum phase phase)
+{
+    return expected->cpu_s[phase] + expected->gpu_s[phase] + expected->others_s[phase];
+}
+void plan_expect(const struct plan *plan, const struct plan_asked *asked,
+                 struct plan_expected *out);
+
 /* An estimate of what a GPU holds beside units for batches of n_batch tokens. */
 uint64_t plan_working_bytes(const struct units *units, int n_batch);
 
