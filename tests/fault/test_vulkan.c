@@ -177,12 +177,12 @@ TEST(a_submit_waits_for_its_copies)
     struct vk_options options = {
         .index = atoi(test_device() + strlen("vulkan:")), .discrete = true, .no_disk_cache = true};
     struct vk *vk;
-    layer->two_queues = true;
+    layer->queues = LAYER_COPIES_LATE;
     assert_int_equal(vk_open(&vk, &options, test_log()), HTH_OK);
     assert_true(vk_get_caps(vk)->transfer_queue);
     upload_and_submit(vk);
     vk_close(vk);
-    layer->two_queues = false;
+    layer->queues = LAYER_ONE_QUEUE;
     assert_true(layer->n_late >= 3);
     layer_assert_nothing_left(layer);
 }
@@ -195,9 +195,9 @@ TEST(a_life_with_two_queues)
     struct life life = {.path = life_model(), .device = test_device(), .discrete = true};
     life_run(&life);
     assert_int_equal(layer->n_late, 0);
-    layer->two_queues = true;
+    layer->queues = LAYER_COPIES_LATE;
     life_run(&life);
-    layer->two_queues = false;
+    layer->queues = LAYER_ONE_QUEUE;
     assert_int_equal(life.status, HTH_OK);
     assert_true(layer->n_late > 0);
     layer_assert_nothing_left(layer);
