@@ -41,6 +41,7 @@ struct machine_device {
     uint64_t budget_bytes;   /* what may be used of it; 0: machine_complete takes what is usual */
     double rate[RATE_COUNT]; /* 0: not known; machine_complete estimates it */
     unsigned estimated;      /* bit r: rate[r] is an estimate */
+    bool one_queue;          /* it copies and computes in turn, not at once */
 };
 
 /* devices[0] is the CPU, whose memory is the host's; the others are in the order of `vulkan:N`. */
