@@ -72,6 +72,8 @@ struct hth_model_options {
     struct hth_session_options session;
     uint64_t vram_bytes; /* of the GPU's memory to use at most; 0: what the driver grants */
     uint64_t ram_bytes;  /* of the host's memory that the plan counts on; 0: what is free */
+    bool no_repack; /* the CPU reads its weights as the file has them: slower, but memory is that of
+                     * the mapped file, which programs share */
     /* What is said by hand binds the plan, as far as memory allows: what does not fit stays with
      * the CPU, and a warning says so. `place` comes before `places`, these before the numbers. */
     int gpu_layers; /* 0: the plan decides; N: the last N layers are on the GPU, and with one more

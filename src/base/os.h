@@ -89,6 +89,9 @@ struct os_mapping {
 ATTR_WARN_UNUSED bool os_map_file(struct os_mapping *mapping, const char *path);
 void os_unmap(struct os_mapping *mapping);
 
+/* Asks for large pages under memory that is not yet written to. Advice. */
+void os_memory_large_pages(void *data, uint64_t size_bytes);
+
 /* Tells the system that a range of a mapping will not be needed soon / will be needed. Advice. */
 void os_map_drop(const void *data, uint64_t size_bytes);
 void os_map_prefetch(const void *data, uint64_t size_bytes);

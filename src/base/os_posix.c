@@ -221,6 +221,16 @@ static void advise(const void *data, uint64_t size_bytes, bool inside, int advic
         madvise((void *)from, to - from, advice);
 }
 
+void os_memory_large_pages(void *data, uint64_t size_bytes)
+{
+#ifdef MADV_HUGEPAGE
+    advise(data, size_bytes, true, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)size_bytes;
+#endif
+}
+
 void os_map_drop(const void *data, uint64_t size_bytes)
 {
     advise(data, size_bytes, true, MADV_DONTNEED);

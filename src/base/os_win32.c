@@ -253,6 +253,13 @@ void os_unmap(struct os_mapping *mapping)
 
 /* Unlocking pages that are not locked takes them out of the working set:
  * https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-virtualunlock */
+/* Here they need a privilege that users do not have. */
+void os_memory_large_pages(void *data, uint64_t size_bytes)
+{
+    (void)data;
+    (void)size_bytes;
+}
+
 void os_map_drop(const void *data, uint64_t size_bytes)
 {
     enum { PAGE = 4096 };

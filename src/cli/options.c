@@ -24,6 +24,8 @@ static const struct option device[] = {
      .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices)"},
     {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
      .help = "of the CPU side (all processors)"},
+    {.name = "no-repack", .type = OPTION_FLAG,
+     .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},
 };
 const struct option_group options_device = {"Where it runs", device};
@@ -87,6 +89,7 @@ struct hth_model_options model_options(const struct args *args)
         .validate = args_flag(args, "validate"),
         .treat_as_discrete = args_flag(args, "discrete"),
         .rows = args_text(args, "rows"),
+        .no_repack = args_flag(args, "no-repack"),
     };
 }
 

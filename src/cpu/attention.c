@@ -7,12 +7,13 @@
 
 /* One piece of work is a head of the cache, some tokens that stand together, and, where there would
  * be too few pieces for the threads, a part of the positions. A query is a (token, query head) of
- * the piece: each page's keys and values are read once for all of them. Scores lie with queries in
- * lanes, scores[position][query], so that softmax needs no sums across lanes, and both products are
- * the same tile: keys × queriesᵀ, then weightsᵀ × values. Online softmax over pages (Milakov &
+ * the piece: each page's keys and values are read once for all of them. Scores of many queries lie
+ * with queries in lanes, scores[position][query], so that softmax needs no sums across lanes, and
+ * both products are the same tile: keys × queriesᵀ, then weightsᵀ × values. Few queries would leave
+ * most lanes empty: theirs lie as scores[query][position]. Online softmax over pages (Milakov &
  * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). */
 
-enum { QUERIES = 64, TOKENS_MAX = 32, LANES_MAX = 16, PIECES_PER_THREAD = 4 };
+enum { QUERIES = 64, TOKENS_MAX = 32, LANES_MAX = 16, FEW = 6, PIECES_PER_THREAD = 4 };
 
 struct job {
     const struct op_call *call;
@@ -35,8 +36,8 @@ struct state {
 
 struct local {
     float *k, *v;       /* a page's, decoded */
-    float *queries;     /* [k_dim][n] */
-    float *scores;      /* [KV_PAGE][n] */
+    float *queries;     /* [k_dim][n], few: [n][k_dim] */
+    float *scores;      /* [KV_PAGE][n], few: [n][KV_PAGE] */
     int32_t *from, *to; /* [n]: of each query, positions it sees */
     struct state state;
 };
@@ -44,6 +45,9 @@ struct local {
 /* A piece: tokens [first, first + n_tokens) of one sequence; n: its queries, padded. */
 struct piece {
     int head_kv, first, n_tokens, n_queries, n, seq;
+    bool few; /* n queries in rows, not in lanes */
+    int to_query,
+        to_score;       /* from a query's scores to the next one's, from its score to the next */
     int64_t begin, end; /* positions */
     int32_t *from, *to;
 };
@@ -161,9 +165,15 @@ static void score_page(const struct job *job, const struct piece *piece, int n,
             job->kernels->tile(&tile);
         }
     }
-    float cap = job->params->softcap;
-    for (int i = 0; cap > 0 && i < n * piece->n; i++)
-        local->scores[i] = cap * tanhf(local->scores[i] / cap);
+}
+
+static void cap_scores(const struct piece *piece, int n, float cap, float *scores)
+{
+    for (int q = 0; q < piece->n; q++)
+        for (int i = 0; i < n; i++) {
+            float *score = &scores[q * piece->to_query + i * piece->to_score];
+            *score = cap * tanhf(*score / cap);
+        }
 }
 
 /* Hides what a query does not see; `pos` is the position of the first score. */
@@ -173,7 +183,7 @@ static void mask_page(const struct piece *piece, int64_t pos, int n, float *scor
         int32_t at = (int32_t)(pos + i);
         for (int q = 0; q < piece->n; q++)
             if (at < piece->from[q] || at >= piece->to[q])
-                scores[i * piece->n + q] = -INFINITY;
+                scores[q * piece->to_query + i * piece->to_score] = -INFINITY;
     }
 }
 
@@ -191,7 +201,7 @@ static void add_values(const struct job *job, const struct piece *piece, int n,
     const float *a[TILE_MAX];
     int64_t stride = v_stride(job->kv);
     struct float_tile tile = {
-        .a = a, .a_step = piece->n, .k = n, .b_stride = stride, .y_stride = stride};
+        .a = a, .a_step = piece->to_score, .k = n, .b_stride = stride, .y_stride = stride};
     for (int q = 0; q < piece->n_queries; q++) {
         float *sums = local->state.sums + q * stride, shrink = local->state.shrink[q];
         for (int64_t k = 0; shrink != 1 && k < stride; k++)
@@ -200,7 +210,7 @@ static void add_values(const struct job *job, const struct piece *piece, int n,
     for (int q = 0; q < piece->n_queries; q += TILE_MAX) {
         tile.n = piece->n_queries - q < TILE_MAX ? piece->n_queries - q : TILE_MAX;
         for (int r = 0; r < tile.n; r++)
-            a[r] = local->scores + q + r;
+            a[r] = local->scores + (q + r) * piece->to_query;
         for (int64_t at = 0; at < stride; at += tile.width) {
             tile.width = tile_width(job->kernels, stride - at);
             tile.b = local->v + at;
@@ -210,20 +220,55 @@ static void add_values(const struct job *job, const struct piece *piece, int n,
     }
 }
 
+static void score_few(const struct job *job, const struct piece *piece, int n,
+                      const struct local *local)
+{
+    const struct few_scores few = {.queries = local->queries,
+                                   .keys = local->k,
+                                   .n_queries = piece->n,
+                                   .n = n,
+                                   .dim = job->kv->k_dim,
+                                   .scores = local->scores,
+                                   .stride = KV_PAGE};
+    job->kernels->few_scores(&few);
+}
+
+static void soften(const struct job *job, const struct piece *piece, int n,
+                   const struct local *local)
+{
+    const struct state *state = &local->state;
+    const struct softmax_columns columns = {.scores = local->scores,
+                                            .n = n,
+                                            .stride = piece->n,
+                                            .max = state->max,
+                                            .total = state->total,
+                                            .shrink = state->shrink};
+    const struct softmax_rows rows = {.scores = local->scores,
+                                      .rows = piece->n,
+                                      .n = n,
+                                      .stride = KV_PAGE,
+                                      .max = state->max,
+                                      .total = state->total,
+                                      .shrink = state->shrink};
+    if (piece->few)
+        job->kernels->softmax_rows(&rows);
+    else
+        job->kernels->softmax(&columns);
+}
+
 static void add_page(const struct job *job, const struct piece *piece, int64_t pos, int n,
                      const struct local *local)
 {
     read_page(job, piece, pos, n, local);
-    score_page(job, piece, n, local);
+    if (piece->few)
+        score_few(job, piece, n, local);
+    else
+        score_page(job, piece, n, local);
+    if (job->params->softcap > 0)
+        cap_scores(piece, n, job->params->softcap, local->scores);
     if (!all_seen(piece, pos, n))
         mask_page(piece, pos, n, local->scores);
-    const struct softmax_columns columns = {.scores = local->scores,
-                                            .n = n,
-                                            .stride = piece->n,
-                                            .max = local->state.max,
-                                            .total = local->state.total,
-                                            .shrink = local->state.shrink};
-    job->kernels->softmax(&columns);
+    soften(job, piece, n, local);
     add_values(job, piece, n, local);
 }
 
@@ -235,16 +280,28 @@ static const float *query_at(const struct job *job, const struct piece *piece, i
                     piece->first + q / job->group);
 }
 
-/* Scaled queries, turned on their side; empty states. Queries of the padding are zero and see what
- * the first one sees: nobody asks for them. */
+/* Scaled queries, where many on their side. Those of the padding are zero. */
+static void put_queries(const struct job *job, const struct piece *piece, float *queries)
+{
+    int dim = job->kv->k_dim, to_query = piece->few ? dim : 1, to_next = piece->few ? 1 : piece->n;
+    for (int q = 0; q < piece->n_queries; q++) {
+        const float *x = query_at(job, piece, q);
+        for (int i = 0; i < dim; i++)
+            queries[q * to_query + i * to_next] = x[i] * job->params->scale;
+    }
+    for (int q = piece->n_queries; q < piece->n; q++)
+        for (int i = 0; i < dim; i++)
+            queries[q * to_query + i * to_next] = 0;
+}
+
+/* The queries, and empty states. Queries of the padding see what the first one sees: nobody asks
+ * for them. */
 static void begin_piece(const struct job *job, const struct piece *piece, const struct local *local)
 {
     const struct batch *batch = job->call->batch;
+    put_queries(job, piece, local->queries);
     for (int q = 0; q < piece->n; q++) {
         bool there = q < piece->n_queries;
-        const float *x = query_at(job, piece, there ? q : 0);
-        for (int i = 0; i < job->kv->k_dim; i++)
-            local->queries[i * piece->n + q] = there ? x[i] * job->params->scale : 0;
         int32_t pos = batch->pos[piece->first + (there ? q / job->group : 0)];
         int window = job->params->window;
         piece->from[q] = window > 0 && pos >= window ? pos - window + 1 : 0;
@@ -313,7 +370,13 @@ static struct piece piece_of(const struct job *job, int head_kv, int first, int 
         last++;
     piece.n_tokens = last - first;
     piece.n_queries = piece.n_tokens * job->group;
-    piece.n = piece.n_queries <= 8 ? 8 : (int)align_up((uint64_t)piece.n_queries, LANES_MAX);
+    piece.few = piece.n_queries <= FEW && job->kv->k_dim % FEW_DIM == 0;
+    if (piece.few)
+        piece.n = piece.n_queries;
+    else
+        piece.n = piece.n_queries <= 8 ? 8 : (int)align_up((uint64_t)piece.n_queries, LANES_MAX);
+    piece.to_query = piece.few ? KV_PAGE : 1;
+    piece.to_score = piece.few ? 1 : piece.n;
     return piece;
 }
 
@@ -400,13 +463,12 @@ static void cut(struct job *job, int n_threads)
     job->blocks = (n_tokens + job->tokens - 1) / job->tokens;
 }
 
-void attention_run(const struct op_call *call, const struct cpu_scratch *scratch,
-                   const struct float_kernels *kernels)
+void attention_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
     struct job job = {.call = call,
                       .params = &call->op->p.attention,
                       .kv = &call->op->in[1]->kv,
-                      .kernels = kernels,
+                      .kernels = scratch->row->floats,
                       .bytes = scratch->bytes};
     struct local local;
     int n_threads = pool_threads(scratch->pool);
@@ -415,7 +477,7 @@ void attention_run(const struct op_call *call, const struct cpu_scratch *scratch
     cut(&job, n_threads);
     int64_t work = (int64_t)call->batch->n_tokens * (call->batch->pos[0] + 1) * job.params->n_head *
                    (job.kv->k_dim + job.kv->v_dim);
-    pool_run(work < 1 << 17 ? NULL : scratch->pool, run_piece, &job,
+    pool_run(work < 1 << 15 ? NULL : scratch->pool, run_piece, &job,
              job.blocks * job.kv->n_head_kv * job.splits);
     if (job.splits > 1)
         join_parts(&job);

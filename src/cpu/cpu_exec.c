@@ -1,9 +1,12 @@
 #include "cpu/cpu_exec.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "cpu/cpu_check.h"
 #include "cpu/cpu_op.h"
 #include "op/fuse.h"
+#include "op/rope.h"
 #include "plan/memmap.h"
 
 enum { ALIGN = 64 };
@@ -12,6 +15,7 @@ enum { ALIGN = 64 };
 struct cpu_step {
     const struct cpu_op *row;
     struct op_call call;
+    float *fills; /* the rotary table that it makes, for itself and steps after it */
 };
 
 struct cpu_exec {
@@ -22,6 +26,8 @@ struct cpu_exec {
     char *activations;
     void *scratch;
     size_t scratch_bytes;
+    float *ropes; /* rotary tables, one for all layers that turn alike */
+    uint64_t ropes_bytes;
     struct cpu_step *steps;
 };
 
@@ -34,6 +40,23 @@ static void *base_bytes(const struct cpu_exec *exec, const struct tensor *tensor
     if (base->kind == TENSOR_KV || base->kind == TENSOR_HOP)
         return NULL;
     return exec->activations + exec->map.offsets[base->id];
+}
+
+static bool multiplies(const struct op *op)
+{
+    return op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU || op->kind == OP_MATMUL_QKV;
+}
+
+/* The matrices of a product, interleaved; in float they are read as they are. */
+static void prepare_matrices(struct cpu_exec *exec, struct cpu_step *step)
+{
+    const struct op *op = step->call.op;
+    if (!exec->options.interleaved || exec->options.float_only || !multiplies(op))
+        return;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && !op->in[i]->view_of)
+            step->call.in[i].interleaved =
+                interleaved_get(exec->options.interleaved, op->in[i]->weight, exec->options.pool);
 }
 
 static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step,
@@ -50,11 +73,52 @@ static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step
     for (int i = 0; i < OP_MAX_OUT; i++)
         if (op->out[i])
             step->call.out[i] = view_of(op->out[i], base_bytes(exec, op->out[i]));
+    prepare_matrices(exec, step);
     size_t scratch = step->row->scratch_bytes
                          ? step->row->scratch_bytes(op, pool_threads(exec->options.pool))
                          : 0;
     if (scratch > exec->scratch_bytes)
         exec->scratch_bytes = scratch;
+    return HTH_OK;
+}
+
+static bool turn_alike(const struct op_call *a, const struct op_call *b)
+{
+    return b->op->kind == OP_ROPE && a->in[1].data == b->in[1].data &&
+           memcmp(&a->op->p.rope, &b->op->p.rope, sizeof a->op->p.rope) == 0;
+}
+
+/* The first step that turns as step i does; i itself if none is before it. */
+static size_t first_alike(const struct cpu_exec *exec, size_t i)
+{
+    size_t first = 0;
+    while (first < i && !turn_alike(&exec->steps[i].call, &exec->steps[first].call))
+        first++;
+    return first;
+}
+
+static enum hth_status prepare_ropes(struct cpu_exec *exec)
+{
+    const struct graph *graph = exec->graph;
+    uint64_t floats = 0;
+    for (size_t i = 0; i < graph->n_ops; i++)
+        if (graph->ops[i]->kind == OP_ROPE && first_alike(exec, i) == i)
+            floats += (uint64_t)graph->n_tokens * (uint64_t)graph->ops[i]->p.rope.n_rot;
+    exec->ropes_bytes = floats * sizeof(float);
+    exec->ropes = mem_alloc(exec->ropes_bytes + 1);
+    if (!exec->ropes)
+        return log_fail_memory(exec->log, "rotary tables", exec->ropes_bytes);
+    float *next = exec->ropes;
+    for (size_t i = 0; i < graph->n_ops; i++) {
+        if (graph->ops[i]->kind != OP_ROPE)
+            continue;
+        size_t first = first_alike(exec, i);
+        if (first == i) {
+            exec->steps[i].fills = next;
+            next += (int64_t)graph->n_tokens * graph->ops[i]->p.rope.n_rot;
+        }
+        exec->steps[i].call.cos_sin = exec->steps[first].fills;
+    }
     return HTH_OK;
 }
 
@@ -73,6 +137,8 @@ static enum hth_status prepare(struct cpu_exec *exec)
                                graph->n_ops * sizeof *exec->steps);
     for (size_t i = 0; i < graph->n_ops && status == HTH_OK; i++)
         status = prepare_step(exec, &exec->steps[i], graph->ops[i]);
+    if (status == HTH_OK)
+        status = prepare_ropes(exec);
     if (status != HTH_OK)
         return status;
     exec->scratch = mem_alloc_aligned(exec->scratch_bytes + ALIGN, ALIGN);
@@ -118,6 +184,7 @@ void cpu_exec_destroy(struct cpu_exec *exec)
     if (!exec)
         return;
     mem_free(exec->steps);
+    mem_free(exec->ropes);
     mem_free_aligned(exec->scratch);
     mem_free_aligned(exec->activations);
     memmap_free(&exec->map);
@@ -153,7 +220,12 @@ static enum hth_status check_batch(const struct cpu_exec *exec, const struct bat
 
 static void run_step(struct cpu_exec *exec, struct cpu_step *step)
 {
-    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only};
+    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only,
+                                  step->row};
+    if (step->fills) {
+        const float *factors = step->call.op->in[1] ? step->call.in[1].data : NULL;
+        rope_fill(&step->call.op->p.rope, factors, step->call.batch, step->fills);
+    }
     step->row->run(&step->call, &scratch);
 }
 
@@ -204,5 +276,5 @@ const float *cpu_exec_logits(const struct cpu_exec *exec)
 
 uint64_t cpu_exec_bytes(const struct cpu_exec *exec)
 {
-    return exec->map.size_bytes + exec->scratch_bytes;
+    return exec->map.size_bytes + exec->scratch_bytes + exec->ropes_bytes;
 }

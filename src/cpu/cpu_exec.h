@@ -2,20 +2,23 @@
  * cpu_exec.h — runs a graph, or its part of one, on the CPU.
  *
  * Owns the activations of one graph (placed by plan/memmap) and its scratch. Weights are read where
- * they are, in the mapped file. The thread pool is the caller's. One thread per executor.
+ * they are, in the mapped file, or interleaved (interleave.h). The thread pool is the caller's. One
+ * thread per executor.
  */
 #ifndef CPU_CPU_EXEC_H
 #define CPU_CPU_EXEC_H
 
 #include "base/pool.h"
+#include "cpu/interleave.h"
 #include "op/op_def.h"
 
 struct cpu_exec;
 
 struct cpu_exec_options {
     struct pool *pool;
-    bool float_only; /* no integer activations */
-    bool check;      /* compare every op with its reference; the first that differs is logged */
+    struct interleaved *interleaved; /* NULL: weights are read as the file has them */
+    bool float_only;                 /* no integer activations */
+    bool check; /* compare every op with its reference; the first that differs is logged */
 };
 
 /* Rewrites a graph with what the CPU does at once (op/fuse.h), for cpu_exec_create. */

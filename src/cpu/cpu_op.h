@@ -17,14 +17,17 @@ struct cpu_scratch {
     struct pool *pool;
     void *bytes;     /* as many as `scratch_bytes` asked for, aligned to 64 */
     bool float_only; /* no integer activations */
+    const struct cpu_op *row;
 };
 
 struct cpu_op {
     const char *name; /* "matmul_scalar" */
     enum op_kind kind;
     enum cpu_level level;
-    enum weight_layout layout;         /* of the weights it reads; LAYOUT_FILE unless said */
-    bool (*fits)(const struct op *op); /* NULL: always */
+    enum weight_layout layout;           /* of the weights it reads; LAYOUT_FILE unless said */
+    const struct float_kernels *floats;  /* what the level brings, for the family's run */
+    const struct matmul_kernels *matmul; /* likewise */
+    bool (*fits)(const struct op *op);   /* NULL: always */
     size_t (*scratch_bytes)(const struct op *op, int n_threads); /* NULL: none */
     void (*run)(const struct op_call *call, const struct cpu_scratch *scratch);
 };

@@ -9,8 +9,10 @@ static const float *second_row(const struct op_call *call, int64_t row)
     return one ? call->in[1].data : view_row_flat(&call->in[1], row);
 }
 
-static void add_rows(const struct op_call *call, int64_t begin, int64_t end)
+static void add_rows(const struct op_call *call, const struct cpu_op *op, int64_t begin,
+                     int64_t end)
 {
+    (void)op;
     int64_t n = call->in[0].ne[0];
     for (int64_t row = begin; row < end; row++) {
         const float *restrict a = view_row_flat(&call->in[0], row);
@@ -21,8 +23,10 @@ static void add_rows(const struct op_call *call, int64_t begin, int64_t end)
     }
 }
 
-static void mul_rows(const struct op_call *call, int64_t begin, int64_t end)
+static void mul_rows(const struct op_call *call, const struct cpu_op *op, int64_t begin,
+                     int64_t end)
 {
+    (void)op;
     int64_t n = call->in[0].ne[0];
     for (int64_t row = begin; row < end; row++) {
         const float *restrict a = view_row_flat(&call->in[0], row);
@@ -33,8 +37,10 @@ static void mul_rows(const struct op_call *call, int64_t begin, int64_t end)
     }
 }
 
-static void scale_rows(const struct op_call *call, int64_t begin, int64_t end)
+static void scale_rows(const struct op_call *call, const struct cpu_op *op, int64_t begin,
+                       int64_t end)
 {
+    (void)op;
     const struct scale_params *params = &call->op->p.scale;
     int64_t n = call->in[0].ne[0];
     int64_t per_token = params->log_length > 0 ? batch_rows_flat(call->batch, call->op->out[0]) /
@@ -54,8 +60,10 @@ static void scale_rows(const struct op_call *call, int64_t begin, int64_t end)
     }
 }
 
-static void copy_rows(const struct op_call *call, int64_t begin, int64_t end)
+static void copy_rows(const struct op_call *call, const struct cpu_op *op, int64_t begin,
+                      int64_t end)
 {
+    (void)op;
     for (int64_t row = begin; row < end; row++)
         memcpy(view_row_flat(&call->out[0], row), view_row_flat(&call->in[0], row),
                (size_t)dtype_row_bytes(call->in[0].dtype, (uint64_t)call->in[0].ne[0]));

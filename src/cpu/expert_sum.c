@@ -1,7 +1,8 @@
 #include "cpu/rows.h"
 
-static void rows(const struct op_call *call, int64_t begin, int64_t end)
+static void rows(const struct op_call *call, const struct cpu_op *op, int64_t begin, int64_t end)
 {
+    (void)op;
     const struct view *x = &call->in[0];
     for (int64_t t = begin; t < end; t++) {
         const float *weights = view_row(&call->in[1], t, 0);

@@ -28,33 +28,60 @@ static void decode_bf16(const void *in, float *out, size_t n)
         out[i] = bf16_to_f32(halves[i]);
 }
 
+static void encode_f16(const float *in, void *out, size_t n)
+{
+    uint16_t *halves = out;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((void *)(halves + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++)
+        halves[i] = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT);
+}
+
 const struct float_kernels float_kernels_avx2 = {
     .width = WIDTH,
     .tile = float_tile,
     .dot = float_dot,
     .softmax = softmax,
+    .few_scores = few_scores,
+    .softmax_rows = softmax_rows,
     .glu = glu,
+    .rms_norm = rms_norm,
     .decode_f16 = decode_f16,
     .decode_bf16 = decode_bf16,
+    .encode_f16 = encode_f16,
 };
-
-static void run_attention(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    attention_run(call, scratch, &float_kernels_avx2);
-}
 
 const struct cpu_op cpu_op_attention_avx2 = {
     .name = "attention_avx2",
     .kind = OP_ATTENTION,
     .level = CPU_AVX2,
+    .floats = &float_kernels_avx2,
     .scratch_bytes = attention_scratch_bytes,
-    .run = run_attention,
+    .run = attention_run,
 };
 
-static void run_glu(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    glu_run(call, scratch, &float_kernels_avx2);
-}
-
 const struct cpu_op cpu_op_glu_avx2 = {
-    .name = "glu_avx2", .kind = OP_GLU, .level = CPU_AVX2, .run = run_glu};
+    .name = "glu_avx2",
+    .kind = OP_GLU,
+    .level = CPU_AVX2,
+    .floats = &float_kernels_avx2,
+    .run = glu_run,
+};
+
+const struct cpu_op cpu_op_kv_write_avx2 = {
+    .name = "kv_write_avx2",
+    .kind = OP_KV_WRITE,
+    .level = CPU_AVX2,
+    .floats = &float_kernels_avx2,
+    .run = kv_write_run,
+};
+
+const struct cpu_op cpu_op_rms_norm_avx2 = {
+    .name = "rms_norm_avx2",
+    .kind = OP_RMS_NORM,
+    .level = CPU_AVX2,
+    .floats = &float_kernels_avx2,
+    .run = rms_norm_run,
+};

@@ -30,33 +30,59 @@ static void decode_bf16(const void *in, float *out, size_t n)
     }
 }
 
+static void encode_f16(const float *in, void *out, size_t n)
+{
+    uint16_t *halves = out;
+    for (size_t i = 0; i < n; i += LANES) {
+        __m512 x = _mm512_maskz_loadu_ps(there(n - i), in + i);
+        _mm256_mask_storeu_epi16(halves + i, there(n - i),
+                                 _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    }
+}
+
 const struct float_kernels float_kernels_avx512 = {
     .width = WIDTH,
     .tile = float_tile,
     .dot = float_dot,
     .softmax = softmax,
+    .few_scores = few_scores,
+    .softmax_rows = softmax_rows,
     .glu = glu,
+    .rms_norm = rms_norm,
     .decode_f16 = decode_f16,
     .decode_bf16 = decode_bf16,
+    .encode_f16 = encode_f16,
 };
-
-static void run_attention(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    attention_run(call, scratch, &float_kernels_avx512);
-}
 
 const struct cpu_op cpu_op_attention_avx512 = {
     .name = "attention_avx512",
     .kind = OP_ATTENTION,
     .level = CPU_AVX512,
+    .floats = &float_kernels_avx512,
     .scratch_bytes = attention_scratch_bytes,
-    .run = run_attention,
+    .run = attention_run,
 };
 
-static void run_glu(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    glu_run(call, scratch, &float_kernels_avx512);
-}
-
 const struct cpu_op cpu_op_glu_avx512 = {
-    .name = "glu_avx512", .kind = OP_GLU, .level = CPU_AVX512, .run = run_glu};
+    .name = "glu_avx512",
+    .kind = OP_GLU,
+    .level = CPU_AVX512,
+    .floats = &float_kernels_avx512,
+    .run = glu_run,
+};
+
+const struct cpu_op cpu_op_kv_write_avx512 = {
+    .name = "kv_write_avx512",
+    .kind = OP_KV_WRITE,
+    .level = CPU_AVX512,
+    .floats = &float_kernels_avx512,
+    .run = kv_write_run,
+};
+
+const struct cpu_op cpu_op_rms_norm_avx512 = {
+    .name = "rms_norm_avx512",
+    .kind = OP_RMS_NORM,
+    .level = CPU_AVX512,
+    .floats = &float_kernels_avx512,
+    .run = rms_norm_run,
+};

@@ -21,7 +21,9 @@
 
 typedef float vec ATTR_VECTOR(LANES * 4);
 typedef int32_t ivec ATTR_VECTOR(LANES * 4);
+typedef double dvec ATTR_VECTOR(LANES * 8);
 typedef float vec8 ATTR_VECTOR(32);
+typedef float vec4 ATTR_VECTOR(16);
 
 static ATTR_INLINE vec load(const float *p)
 {
@@ -155,7 +157,30 @@ static float float_dot(const float *a, const float *b, int64_t n)
     return sum;
 }
 
-/* --- softmax, GLU ----------------------------------------------------------------------------- */
+/* --- RMS norm --------------------------------------------------------------------------------- */
+
+/* Squares are summed in double: those of large finite floats must not overflow. */
+static void rms_norm(const float *x, const float *w, float eps, float *y, int64_t n)
+{
+    dvec lanes = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        dvec v = __builtin_convertvector(load(x + i), dvec);
+        lanes += v * v;
+    }
+    double sum = 0;
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
+    for (; i < n; i++)
+        sum += (double)x[i] * x[i];
+    float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (i = 0; i + LANES <= n; i += LANES)
+        store(y + i, w ? load(x + i) * scale * load(w + i) : load(x + i) * scale);
+    for (; i < n; i++)
+        y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
+}
+
+/* --- softmax ---------------------------------------------------------------------------------- */
 
 /* A column none of whose scores is above −∞ yet has no maximum to be measured from: 0 does. */
 static ATTR_INLINE void softmax_lanes(const struct softmax_columns *c, int at)
@@ -200,6 +225,83 @@ static void softmax(const struct softmax_columns *columns)
     for (int i = 0; i < columns->n; i++)
         memcpy(columns->scores + i * 8, wide + i * LANES, 8 * sizeof(float));
 }
+
+/* --- few queries ------------------------------------------------------------------------------ */
+
+/* The sums over the lanes of each of four vectors. */
+static ATTR_INLINE vec4 sums_of_four(const vec v[4])
+{
+    vec4 f[4];
+    for (int i = 0; i < 4; i++) {
+        vec4 parts[LANES / 4];
+        memcpy(parts, &v[i], sizeof parts);
+        f[i] = parts[0];
+        for (int p = 1; p < LANES / 4; p++)
+            f[i] += parts[p];
+    }
+    vec4 a = __builtin_shufflevector(f[0], f[1], 0, 4, 1, 5) +
+             __builtin_shufflevector(f[0], f[1], 2, 6, 3, 7);
+    vec4 b = __builtin_shufflevector(f[2], f[3], 0, 4, 1, 5) +
+             __builtin_shufflevector(f[2], f[3], 2, 6, 3, 7);
+    return __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+}
+
+/* Four keys at a time; behind the last one it stands in for those that are missing. */
+static void few_scores(const struct few_scores *few)
+{
+    for (int i = 0; i < few->n; i += 4) {
+        const float *keys[4];
+        for (int j = 0; j < 4; j++)
+            keys[j] = few->keys + (int64_t)(i + j < few->n ? i + j : few->n - 1) * few->dim;
+        for (int q = 0; q < few->n_queries; q++) {
+            const float *query = few->queries + (int64_t)q * few->dim;
+            vec sums[4] = {{0}};
+            for (int l = 0; l < few->dim; l += LANES)
+                for (int j = 0; j < 4; j++)
+                    sums[j] += load(query + l) * load(keys[j] + l);
+            vec4 four = sums_of_four(sums);
+            memcpy(few->scores + q * few->stride + i, &four, sizeof four);
+        }
+    }
+}
+
+static ATTR_INLINE float largest(vec v)
+{
+    float max = v[0];
+    for (int i = 1; i < LANES; i++)
+        max = v[i] > max ? v[i] : max;
+    return max;
+}
+
+static ATTR_INLINE float sum_of(vec v)
+{
+    const vec four[4] = {v};
+    return sums_of_four(four)[0];
+}
+
+static void softmax_rows(const struct softmax_rows *rows)
+{
+    for (int q = 0; q < rows->rows; q++) {
+        float *scores = rows->scores + q * rows->stride;
+        vec max = splat(rows->max[q]), total = {0};
+        for (int i = rows->n; i % FEW_DIM != 0; i++)
+            scores[i] = -INFINITY;
+        for (int i = 0; i < rows->n; i += LANES)
+            max = select(load(scores + i) > max, load(scores + i), max);
+        float old = rows->max[q], top = largest(max), from = top == -INFINITY ? 0 : top;
+        for (int i = 0; i < rows->n; i += LANES) {
+            vec score = load(scores + i);
+            vec weight = select(score == -INFINITY, splat(0), exp_of(score - from));
+            store(scores + i, weight);
+            total += weight;
+        }
+        rows->max[q] = top;
+        rows->shrink[q] = exp_of(splat(old - from))[0];
+        rows->total[q] = rows->total[q] * rows->shrink[q] + sum_of(total);
+    }
+}
+
+/* --- GLU -------------------------------------------------------------------------------------- */
 
 static ATTR_INLINE vec silu_of(vec gate, vec up)
 {

@@ -28,10 +28,12 @@ INLINE __m128 sums_of_16(const __m512 v[4])
     return _mm_add_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1));
 }
 
-/* Rows of a format, by what does one and leaves its sum in lanes. */
-#define ROW_DOTS(name)                                                                             \
+/* Rows of a format, by what does one and leaves its sum in lanes; `order` is what puts activations
+ * where weights meet them, once for all rows. */
+#define ROW_DOTS(name, order)                                                                      \
     static void name(const struct row_dots *dots)                                                  \
     {                                                                                              \
+        order(dots);                                                                               \
         for (int r = 0; r < dots->n; r += 4) {                                                     \
             int n = dots->n - r < 4 ? dots->n - r : 4;                                             \
             const uint8_t *rows = dots->rows + (uint64_t)r * dots->row_bytes;                      \
@@ -57,21 +59,23 @@ INLINE __m128 load_floats(const float *p, int n)
     return n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1u << n) - 1), p);
 }
 
-/* A single value in each of four lanes for each of four blocks. */
-INLINE __m512 lanes_of_blocks(__m128 four)
+INLINE void as_they_are(const struct row_dots *dots)
 {
-    const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_ps(each, _mm512_castps128_ps512(four));
+    (void)dots;
 }
 
-/* The 16 first (last) activations of each of four blocks, of which n are there. */
-INLINE void halves_of_blocks(const int8_t *q, int n, __m512i *first, __m512i *last)
+/* Of four blocks the 16 first activations each, then the 16 last: word j of block b at 4 j + b. */
+INLINE void by_fours(const struct row_dots *dots)
 {
-    const __m512i evens = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
-    const __m512i odds = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
-    __m512i x0 = load_first(q, n * 32), x1 = load_first(q + 64, n * 32 - 64);
-    *first = _mm512_permutex2var_epi64(x0, evens, x1);
-    *last = _mm512_permutex2var_epi64(x0, odds, x1);
+    const __m512i first =
+        _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
+    const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(4));
+    for (int64_t i = 0; i < dots->k; i += 128) {
+        int n = dots->k - i < 128 ? (int)(dots->k - i) : 128;
+        __m512i x0 = load_first(dots->x.q + i, n), x1 = load_first(dots->x.q + i + 64, n - 64);
+        _mm512_storeu_si512(dots->own + i, _mm512_permutex2var_epi32(x0, first, x1));
+        _mm512_storeu_si512(dots->own + i + 64, _mm512_permutex2var_epi32(x0, last, x1));
+    }
 }
 
 /* What a row comes to: products of quants, and of what stands for whole blocks (minima, or what an
@@ -93,23 +97,22 @@ INLINE __m512 lanes_of_row(const struct row_sums *sums)
         struct row_sums sums = {_mm512_setzero_ps(), _mm_setzero_ps()};                            \
         int64_t blocks = dots->k / 32, b = 0;                                                      \
         for (; b + 4 <= blocks; b += 4)                                                            \
-            name##_step(row + b * (bytes), &dots->x, b, 4, &sums);                                 \
+            name##_step(row + b * (bytes), dots, b, 4, &sums);                                     \
         if (b < blocks)                                                                            \
-            name##_step(row + b * (bytes), &dots->x, b, (int)(blocks - b), &sums);                 \
+            name##_step(row + b * (bytes), dots, b, (int)(blocks - b), &sums);                     \
         return lanes_of_row(&sums);                                                                \
     }
 
-/* Nibbles of four blocks times their activations. */
-INLINE void add_nibbles(__m512i quants, __m512 scales, const int8_t *x, int n,
-                        struct row_sums *sums)
+/* Nibbles of four blocks, word j of block b at 4 j + b, times their activations. */
+INLINE void add_nibbles(__m512i quants, __m128 scales, const int8_t *x, struct row_sums *sums)
 {
     const __m512i mask = _mm512_set1_epi8(15);
-    __m512i first, last;
-    halves_of_blocks(x, n, &first, &last);
-    __m512i dot =
-        _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(quants, mask), first);
-    dot = _mm512_dpbusd_epi32(dot, _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask), last);
-    sums->dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scales, sums->dots);
+    __m512i low = _mm512_and_si512(quants, mask);
+    __m512i high = _mm512_and_si512(_mm512_srli_epi16(quants, 4), mask);
+    __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_loadu_si512(x));
+    dot = _mm512_dpbusd_epi32(dot, high, _mm512_loadu_si512(x + 64));
+    sums->dots =
+        _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcast_f32x4(scales), sums->dots);
 }
 
 /* --- Q8_0 ------------------------------------------------------------------------------------- */
@@ -136,9 +139,10 @@ INLINE __m128 q8_0_scales(const uint8_t *p, int n)
 }
 
 /* Weights are taken unsigned, 128 larger. */
-INLINE void q8_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+INLINE void q8_0_step(const uint8_t *p, const struct row_dots *dots, int64_t b, int n,
                       struct row_sums *sums)
 {
+    const struct act *x = &dots->x;
     const __m512i pair = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     prefetch(p, 136);
@@ -156,41 +160,43 @@ INLINE void q8_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
 }
 
 ROW_OF_FOURS(q8_0, 34)
-ROW_DOTS(q8_0)
+ROW_DOTS(q8_0, as_they_are)
 
 /* --- Q4_1 ------------------------------------------------------------------------------------- */
 
 /* Four blocks are 20 words: words 0, 5, 10, 15 hold d and m, those between them the quants. */
-INLINE void q4_1_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+INLINE void q4_1_step(const uint8_t *p, const struct row_dots *dots, int64_t b, int n,
                       struct row_sums *sums)
 {
-    const __m512i at = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19);
+    const struct act *x = &dots->x;
+    const __m512i at = _mm512_setr_epi32(1, 6, 11, 16, 2, 7, 12, 17, 3, 8, 13, 18, 4, 9, 14, 19);
     const __m512i heads = _mm512_setr_epi32(0, 5, 10, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    prefetch(p, 80);
+    _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T0);
     __m512i low = load_first(p, n * 20);
+    __asm__("" : "+v"(low));
     __m128i high = n == 4 ? _mm_loadu_si128((const void *)(p + 64)) : _mm_setzero_si128();
     __m512i quants = _mm512_permutex2var_epi32(low, at, _mm512_castsi128_si512(high));
     __m128i words = _mm512_castsi512_si128(_mm512_permutexvar_epi32(heads, low));
     __m256 halves = _mm256_cvtph_ps(_mm_shuffle_epi8(words, apart));
     __m128 d = _mm256_castps256_ps128(halves), m = _mm256_extractf128_ps(halves, 1);
     sums->blocks = _mm_fmadd_ps(m, load_floats(x->sum + b, n), sums->blocks);
-    add_nibbles(quants, lanes_of_blocks(_mm_mul_ps(d, load_floats(x->d + b, n))), x->q + b * 32, n,
-                sums);
+    add_nibbles(quants, _mm_mul_ps(d, load_floats(x->d + b, n)), dots->own + b * 32, sums);
 }
 
 ROW_OF_FOURS(q4_1, 20)
-ROW_DOTS(q4_1)
+ROW_DOTS(q4_1, by_fours)
 
 /* --- Q4_0 ------------------------------------------------------------------------------------- */
 
 /* Four blocks are 36 half words: 0, 9, 18, 27 hold d, those between them the quants, 8 too large.
  */
-INLINE void q4_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
+INLINE void q4_0_step(const uint8_t *p, const struct row_dots *dots, int64_t b, int n,
                       struct row_sums *sums)
 {
-    const __m512i at = _mm512_set_epi16(35, 34, 33, 32, 31, 30, 29, 28, 26, 25, 24, 23, 22, 21, 20,
-                                        19, 17, 16, 15, 14, 13, 12, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1);
+    const struct act *x = &dots->x;
+    const __m512i at = _mm512_set_epi16(35, 34, 26, 25, 17, 16, 8, 7, 33, 32, 24, 23, 15, 14, 6, 5,
+                                        31, 30, 22, 21, 13, 12, 4, 3, 29, 28, 20, 19, 11, 10, 2, 1);
     const __m512i heads = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 0, 0, 0, 0));
     prefetch(p, 72);
     __m512i low = load_first(p, n * 18);
@@ -199,12 +205,11 @@ INLINE void q4_0_step(const uint8_t *p, const struct act *x, int64_t b, int n,
     __m128 d = _mm_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi16(heads, low)));
     sums->blocks =
         _mm_fmadd_ps(_mm_mul_ps(d, _mm_set1_ps(-8)), load_floats(x->sum + b, n), sums->blocks);
-    add_nibbles(quants, lanes_of_blocks(_mm_mul_ps(d, load_floats(x->d + b, n))), x->q + b * 32, n,
-                sums);
+    add_nibbles(quants, _mm_mul_ps(d, load_floats(x->d + b, n)), dots->own + b * 32, sums);
 }
 
 ROW_OF_FOURS(q4_0, 18)
-ROW_DOTS(q4_0)
+ROW_DOTS(q4_0, by_fours)
 
 /* --- Q4_K, Q5_K ------------------------------------------------------------------------------- */
 
@@ -225,14 +230,13 @@ INLINE __m512 lanes_of_subs(__m512 eight, int i)
     return _mm512_permutexvar_ps(_mm512_add_epi32(at, _mm512_set1_epi32(i)), eight);
 }
 
-/* The activations of a superblock as nibbles meet them: x[2 i + h] those of sub-blocks 4 i + h and
- * 4 i + h + 2. */
-INLINE void acts_of_nibbles(const int8_t *q, __m512i x[4])
+/* Of each 128 activations sub-blocks 0, 2, 1, 3. */
+INLINE void by_pairs(const struct row_dots *dots)
 {
-    for (int i = 0; i < 2; i++) {
-        __m512i x0 = _mm512_loadu_si512(q + i * 128), x1 = _mm512_loadu_si512(q + i * 128 + 64);
-        x[2 * i] = _mm512_shuffle_i64x2(x0, x1, 0x44);
-        x[2 * i + 1] = _mm512_shuffle_i64x2(x0, x1, 0xee);
+    for (int64_t i = 0; i < dots->k; i += 128) {
+        __m512i x0 = _mm512_loadu_si512(dots->x.q + i), x1 = _mm512_loadu_si512(dots->x.q + i + 64);
+        _mm512_storeu_si512(dots->own + i, _mm512_shuffle_i64x2(x0, x1, 0x44));
+        _mm512_storeu_si512(dots->own + i + 64, _mm512_shuffle_i64x2(x0, x1, 0xee));
     }
 }
 
@@ -262,8 +266,6 @@ INLINE __m512 k_row(const uint8_t *row, const struct row_dots *dots, bool five)
     __m512 sum = _mm512_setzero_ps();
     __m256 mins = _mm256_setzero_ps();
     for (int64_t b = 0; b < dots->k / 256; b++) {
-        __m512i x[4];
-        acts_of_nibbles(dots->x.q + b * 256, x);
         __m256 xd = _mm256_loadu_ps(dots->x.d + b * 8), xsum = _mm256_loadu_ps(dots->x.sum + b * 8);
         const uint8_t *p = row + b * bytes;
         __m256 scale, min;
@@ -277,7 +279,8 @@ INLINE __m512 k_row(const uint8_t *row, const struct row_dots *dots, bool five)
             __m512i q[2];
             k_nibbles(p + quants, five ? p + 16 : NULL, i, q);
             for (int h = 0; h < 2; h++) {
-                __m512i dot = _mm512_dpbusd_epi32(zero, q[h], x[2 * i + h]);
+                __m512i x = _mm512_loadu_si512(dots->own + b * 256 + i * 128 + h * 64);
+                __m512i dot = _mm512_dpbusd_epi32(zero, q[h], x);
                 sum =
                     _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), lanes_of_subs(scales, 4 * i + h), sum);
             }
@@ -296,8 +299,8 @@ INLINE __m512 q5_k_row(const uint8_t *row, const struct row_dots *dots)
     return k_row(row, dots, true);
 }
 
-ROW_DOTS(q4_k)
-ROW_DOTS(q5_k)
+ROW_DOTS(q4_k, by_pairs)
+ROW_DOTS(q5_k, by_pairs)
 
 INLINE void k_to_int(const uint8_t *p, const struct int_form *out, size_t n, bool five)
 {
@@ -384,7 +387,7 @@ INLINE __m512 q6_k_row(const uint8_t *row, const struct row_dots *dots)
     return sum;
 }
 
-ROW_DOTS(q6_k)
+ROW_DOTS(q6_k, as_they_are)
 
 static void q6_k_to_int(const void *blocks, const struct int_form *out, size_t n)
 {

@@ -1,7 +1,8 @@
 #include "cpu/rows.h"
 
-static void rows(const struct op_call *call, int64_t begin, int64_t end)
+static void rows(const struct op_call *call, const struct cpu_op *op, int64_t begin, int64_t end)
 {
+    (void)op;
     const int32_t *index =
         call->op->p.get_rows.index == INDEX_OUTPUTS ? call->batch->outputs : call->batch->ids;
     const struct view *table = &call->in[0];

@@ -22,11 +22,10 @@ static void run_piece(void *arg, int index, int thread)
                       (float *)view_row_flat(&call->out[0], row) + at, left < PIECE ? left : PIECE);
 }
 
-void glu_run(const struct op_call *call, const struct cpu_scratch *scratch,
-             const struct float_kernels *kernels)
+void glu_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
     int64_t n = call->in[0].ne[0], rows = batch_rows_flat(call->batch, call->op->out[0]);
-    struct job job = {call, kernels, (int)((n + PIECE - 1) / PIECE)};
+    struct job job = {call, scratch->row->floats, (int)((n + PIECE - 1) / PIECE)};
     pool_run(n * rows < ALONE_BELOW ? NULL : scratch->pool, run_piece, &job,
              (int)rows * job.pieces);
 }

@@ -1,6 +1,7 @@
+#include "cpu/float_kernels.h"
 #include "cpu/rows.h"
 
-static void rows(const struct op_call *call, int64_t begin, int64_t end)
+static void rows(const struct op_call *call, const struct cpu_op *op, int64_t begin, int64_t end)
 {
     const struct kv_geom *kv = &call->op->out[0]->kv;
     const struct batch *batch = call->batch;
@@ -8,17 +9,16 @@ static void rows(const struct op_call *call, int64_t begin, int64_t end)
         for (int h = 0; h < kv->n_head_kv; h++) {
             void *k = call_k_row(call, kv, batch->pos[t], batch->seq[t], h);
             void *v = call_v_row(call, kv, batch->pos[t], batch->seq[t], h);
-            kv->k_type->encode(view_row(&call->in[0], h, t), k, (size_t)kv->k_dim);
-            kv->v_type->encode(view_row(&call->in[1], h, t), v, (size_t)kv->v_dim);
+            float_encode(op->floats, kv->k_type, view_row(&call->in[0], h, t), k,
+                         (size_t)kv->k_dim);
+            float_encode(op->floats, kv->v_type, view_row(&call->in[1], h, t), v,
+                         (size_t)kv->v_dim);
         }
 }
 
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
+void kv_write_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
     const struct kv_geom *kv = &call->op->out[0]->kv;
     cpu_rows(call, scratch, call->batch->n_tokens,
-             (int64_t)kv->n_head_kv * (kv->k_dim + kv->v_dim) * 2, rows);
+             (int64_t)kv->n_head_kv * (kv->k_dim + kv->v_dim) / 4, rows);
 }
-
-const struct cpu_op cpu_op_kv_write_scalar = {
-    .name = "kv_write_scalar", .kind = OP_KV_WRITE, .level = CPU_SCALAR, .run = run};

@@ -11,5 +11,6 @@
 
 extern const struct float_kernels float_kernels_avx2;
 extern const struct format_kernel formats_avx2[]; /* ends with a NULL dtype */
+extern const struct group_kernel groups_avx2[];   /* likewise */
 
 #endif

@@ -10,5 +10,6 @@
 #include "cpu/matmul_kernels.h"
 
 extern const struct float_kernels float_kernels_neon;
+extern const struct group_kernel groups_neon[]; /* likewise */
 
 #endif

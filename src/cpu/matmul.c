@@ -29,6 +29,7 @@ struct column {
 struct matrix {
     const struct view *w, *bias, *out;             /* no bias: NULL */
     void (*row_dots)(const struct row_dots *dots); /* of its format; NULL: none */
+    const struct group_kernel *grouped;            /* of its interleaved form; NULL: none */
     void (*to_int)(const void *blocks, const struct int_form *out, size_t n);
     bool integer;
 };
@@ -50,6 +51,7 @@ struct local {
     float *decoded;                 /* a row, or [PANEL_MAX][PART] */
     float *panel_decoded;           /* [PART][panel] */
     struct act act;                 /* a column */
+    int8_t *own;                    /* of the kernel of rows */
 };
 
 struct job {
@@ -141,6 +143,7 @@ static uint64_t local_layout(char *base, const struct op *op, struct local *out)
     out->panel_min = take(base, &at, subs);
     out->decoded = take(base, &at, row * sizeof(float));
     out->panel_decoded = take(base, &at, part * sizeof(float));
+    out->own = take(base, &at, align_up((uint64_t)k, ROW_OWN));
     at += act_layout(base ? base + at : NULL, k, &out->act);
     return at;
 }
@@ -264,6 +267,7 @@ struct chunk {
     int64_t begin;
     int n, first, n_columns, stride; /* stride of the sums */
     const struct matrix *matrix;
+    const uint8_t *groups; /* the same rows interleaved, or NULL */
     float *sums;
 };
 
@@ -272,6 +276,16 @@ static const char *row_at(const struct job *job, const struct chunk *chunk, int 
     const struct view *w = chunk->matrix->w;
     return (const char *)view_expert(w, chunk->group->expert) +
            (uint64_t)(chunk->begin + row) * dtype_row_bytes(w->dtype, (uint64_t)job->k);
+}
+
+/* The chunk's rows interleaved, where its matrix is. */
+static const uint8_t *groups_at(const struct job *job, const struct chunk *chunk)
+{
+    const struct view *w = chunk->matrix->w;
+    const uint8_t *groups = chunk->matrix->grouped ? w->interleaved[chunk->group->expert] : NULL;
+    if (!groups)
+        return NULL;
+    return groups + (uint64_t)chunk->begin * dtype_row_bytes(w->dtype, (uint64_t)job->k);
 }
 
 static const struct column *column_at(const struct job *job, const struct chunk *chunk, int c)
@@ -309,18 +323,22 @@ static void unpacked_rows(const struct job *job, const struct chunk *chunk,
 
 static void int_rows(const struct job *job, const struct chunk *chunk, const struct local *local)
 {
-    if (!chunk->matrix->row_dots) {
+    const uint8_t *rows = chunk->groups ? chunk->groups : (const void *)row_at(job, chunk, 0);
+    void (*row_dots)(const struct row_dots *) =
+        chunk->groups ? chunk->matrix->grouped->dots : chunk->matrix->row_dots;
+    if (!row_dots) {
         unpacked_rows(job, chunk, local);
         return;
     }
-    struct row_dots dots = {.rows = (const uint8_t *)row_at(job, chunk, 0),
+    struct row_dots dots = {.rows = rows,
                             .row_bytes = dtype_row_bytes(chunk->matrix->w->dtype, (uint64_t)job->k),
                             .n = chunk->n,
-                            .k = job->k};
+                            .k = job->k,
+                            .own = local->own};
     for (int c = 0; c < chunk->n_columns; c++) {
         act_of(job, column_at(job, chunk, c)->x_row, &dots.x);
         dots.y = chunk->sums + c * chunk->stride;
-        chunk->matrix->row_dots(&dots);
+        row_dots(&dots);
     }
 }
 
@@ -359,6 +377,22 @@ static void prefetch_part(const struct job *job, const struct chunk *chunk, int6
     }
 }
 
+/* The same from rows that are side by side already. What stood in columns past the end before stays
+ * there: nobody asks for their sums. */
+static void unpack_groups(const struct job *job, const struct chunk *chunk, int64_t at,
+                          const struct local *local)
+{
+    const struct dtype *type = chunk->matrix->w->dtype;
+    int panel = job->kernels->panel, part = job->k - at < PART ? (int)(job->k - at) : PART;
+    const uint8_t *blocks = chunk->groups + GROUP_ROWS * dtype_row_bytes(type, (uint64_t)at);
+    for (int r = 0; r < chunk->n; r += GROUP_ROWS) {
+        const struct group_form form = {local->panel + r * 4, local->panel_scale + r,
+                                        local->panel_min + r, panel};
+        chunk->matrix->grouped->to_panel(
+            blocks + (uint64_t)r * dtype_row_bytes(type, (uint64_t)job->k), part, &form);
+    }
+}
+
 /* Unpacks a part of each row, and puts the rows side by side. Rows past the end are zero. */
 static void pack_part(const struct job *job, const struct chunk *chunk, int64_t at,
                       const struct local *local)
@@ -394,8 +428,12 @@ static void int_panel(const struct job *job, const struct chunk *chunk, const st
     int64_t k = job->k;
     int form = type->sub_elems == SUB_MIN, sub = (int)type->sub_elems;
     for (int64_t at = 0; at < k; at += PART) {
-        pack_part(job, chunk, at, local);
-        prefetch_part(job, chunk, at);
+        if (chunk->groups) {
+            unpack_groups(job, chunk, at, local);
+        } else {
+            pack_part(job, chunk, at, local);
+            prefetch_part(job, chunk, at);
+        }
         struct int_tile tile = {.w = local->panel,
                                 .scale = local->panel_scale,
                                 .min = type->has_min ? local->panel_min : NULL,
@@ -479,6 +517,7 @@ static void sum_rows(const struct job *job, struct chunk *chunk, const struct ma
                      const struct local *local)
 {
     chunk->matrix = matrix;
+    chunk->groups = groups_at(job, chunk);
     chunk->sums = local->sums[matrix - chunk->group->matrix];
     bool tiled = chunk->group->first_tile >= 0;
     if (matrix->integer && tiled)
@@ -657,14 +696,16 @@ static bool find_matrices(struct job *job)
             matrix->row_dots = format->row_dots;
             matrix->to_int = format->to_int ? format->to_int : matrix->to_int;
         }
+        matrix->grouped = matrix->w->interleaved ? job->kernels->groups : NULL;
+        while (matrix->grouped && matrix->grouped->dtype != matrix->w->dtype)
+            matrix->grouped = matrix->grouped->dtype ? matrix->grouped + 1 : NULL;
     }
     return any;
 }
 
-void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
-                const struct matmul_kernels *kernels)
+void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
-    struct job job = {.call = call, .kernels = kernels, .at = places_of(call->op)};
+    struct job job = {.call = call, .kernels = scratch->row->matmul, .at = places_of(call->op)};
     int n_threads = pool_threads(scratch->pool);
     int n_columns = (int)batch_rows_flat(call->batch, call->op->out[0]);
     if (n_columns == 0)

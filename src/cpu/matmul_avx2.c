@@ -61,34 +61,33 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx2,
+    .groups = groups_avx2,
     .formats = formats_avx2,
 };
-
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    matmul_run(call, scratch, &kernels);
-}
 
 const struct cpu_op cpu_op_matmul_avx2 = {
     .name = "matmul_avx2",
     .kind = OP_MATMUL,
     .level = CPU_AVX2,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_glu_avx2 = {
     .name = "matmul_glu_avx2",
     .kind = OP_MATMUL_GLU,
     .level = CPU_AVX2,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_qkv_avx2 = {
     .name = "matmul_qkv_avx2",
     .kind = OP_MATMUL_QKV,
     .level = CPU_AVX2,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };

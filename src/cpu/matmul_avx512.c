@@ -90,34 +90,33 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_avx512,
+    .groups = groups_avx512,
     .formats = formats_avx512,
 };
-
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    matmul_run(call, scratch, &kernels);
-}
 
 const struct cpu_op cpu_op_matmul_avx512 = {
     .name = "matmul_avx512",
     .kind = OP_MATMUL,
     .level = CPU_AVX512,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_glu_avx512 = {
     .name = "matmul_glu_avx512",
     .kind = OP_MATMUL_GLU,
     .level = CPU_AVX512,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_qkv_avx512 = {
     .name = "matmul_qkv_avx512",
     .kind = OP_MATMUL_QKV,
     .level = CPU_AVX512,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };

@@ -17,7 +17,9 @@
 enum {
     PART = 256,     /* weights of a row that are unpacked at a time */
     PANEL_MAX = 32, /* rows of a panel */
-    SUB_MIN = 16,   /* weights per scale */
+    ROW_OWN = 256,
+    GROUP_ROWS = 16, /* that are interleaved */
+    SUB_MIN = 16,    /* weights per scale */
     SUBS_MAX = PART / SUB_MIN,
 };
 
@@ -34,7 +36,8 @@ struct row_dots {
     int n;     /* rows */
     int64_t k; /* columns, a multiple of 32 */
     struct act x;
-    float *y; /* [n] */
+    int8_t *own; /* [k rounded up to ROW_OWN]: where the kernel may put x in an order of its own */
+    float *y;    /* [n] */
 };
 
 /* What a level has for one format; others are unpacked by the format's own to_int. */
@@ -43,6 +46,21 @@ struct format_kernel {
     void (*row_dots)(const struct row_dots *dots); /* NULL: rows are unpacked */
     /* As dtype.to_int. NULL: that one. */
     void (*to_int)(const void *blocks, const struct int_form *out, size_t n);
+};
+
+/* A part of 16 interleaved rows as a panel has it: what struct int_tile points at. */
+struct group_form {
+    int8_t *w;          /* [n / 4][panel][4], the offset added */
+    float *scale, *min; /* [subs][panel]; min only where the format has one */
+    int panel;
+};
+
+/* What a level has for a format whose rows are interleaved (interleave.h). */
+struct group_kernel {
+    const struct dtype *dtype;
+    void (*dots)(const struct row_dots *dots); /* whole groups of rows */
+    /* n weights of 16 rows, a multiple of the format's blocks, at most PART. */
+    void (*to_panel)(const uint8_t *blocks, int n, const struct group_form *out);
 };
 
 /* Part of a row, in integer form, times the same part of a vector. */
@@ -77,14 +95,14 @@ struct matmul_kernels {
     float (*int_dot)(const struct int_dot *dot);
     const struct float_kernels *floats;  /* their tiles are as wide as a panel */
     const struct format_kernel *formats; /* ends with a NULL dtype; NULL: none */
+    const struct group_kernel *groups;   /* likewise */
 };
 
 /* `pack` of levels whose panels have 16 rows and whose products take signed weights. */
 void matmul_pack_16(const int8_t *rows, int k, int8_t *out);
 
-/* What rows of the matmul family have as scratch_bytes and, with their level's kernels, as run. */
+/* What rows of the matmul family have as scratch_bytes and run. */
 size_t matmul_scratch_bytes(const struct op *op, int n_threads);
-void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch,
-                const struct matmul_kernels *kernels);
+void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch);
 
 #endif

@@ -40,33 +40,32 @@ static const struct matmul_kernels kernels = {
     .int_tile = int_tile,
     .int_dot = int_dot,
     .floats = &float_kernels_neon,
+    .groups = groups_neon,
 };
-
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    matmul_run(call, scratch, &kernels);
-}
 
 const struct cpu_op cpu_op_matmul_neon = {
     .name = "matmul_neon",
     .kind = OP_MATMUL,
     .level = CPU_NEON,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_glu_neon = {
     .name = "matmul_glu_neon",
     .kind = OP_MATMUL_GLU,
     .level = CPU_NEON,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_qkv_neon = {
     .name = "matmul_qkv_neon",
     .kind = OP_MATMUL_QKV,
     .level = CPU_NEON,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };

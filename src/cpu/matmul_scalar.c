@@ -72,31 +72,29 @@ static const struct matmul_kernels kernels = {
     .floats = &float_kernels_scalar,
 };
 
-static void run(const struct op_call *call, const struct cpu_scratch *scratch)
-{
-    matmul_run(call, scratch, &kernels);
-}
-
 const struct cpu_op cpu_op_matmul_scalar = {
     .name = "matmul_scalar",
     .kind = OP_MATMUL,
     .level = CPU_SCALAR,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_glu_scalar = {
     .name = "matmul_glu_scalar",
     .kind = OP_MATMUL_GLU,
     .level = CPU_SCALAR,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };
 
 const struct cpu_op cpu_op_matmul_qkv_scalar = {
     .name = "matmul_qkv_scalar",
     .kind = OP_MATMUL_QKV,
     .level = CPU_SCALAR,
+    .matmul = &kernels,
     .scratch_bytes = matmul_scratch_bytes,
-    .run = run,
+    .run = matmul_run,
 };

@@ -81,8 +81,9 @@ static void weigh(const struct token *token, const int32_t *ids, float *weights)
         weights[i] = (float)(weights[i] / divisor * params->scale);
 }
 
-static void rows(const struct op_call *call, int64_t begin, int64_t end)
+static void rows(const struct op_call *call, const struct cpu_op *op, int64_t begin, int64_t end)
 {
+    (void)op;
     for (int64_t t = begin; t < end; t++) {
         struct token token = {.params = &call->op->p.router,
                               .logits = view_row(&call->in[0], t, 0),

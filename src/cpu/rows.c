@@ -5,6 +5,7 @@ enum { ALONE_BELOW = 20000 };
 
 struct job {
     const struct op_call *call;
+    const struct cpu_op *op;
     cpu_rows_fn *fn;
     int64_t n_rows, chunk;
 };
@@ -14,18 +15,18 @@ static void run_chunk(void *arg, int index, int thread)
     (void)thread;
     const struct job *job = arg;
     int64_t begin = index * job->chunk, end = begin + job->chunk;
-    job->fn(job->call, begin, end < job->n_rows ? end : job->n_rows);
+    job->fn(job->call, job->op, begin, end < job->n_rows ? end : job->n_rows);
 }
 
 void cpu_rows(const struct op_call *call, const struct cpu_scratch *scratch, int64_t n_rows,
               int64_t row_cost, cpu_rows_fn *fn)
 {
     if (n_rows * row_cost < ALONE_BELOW) {
-        fn(call, 0, n_rows);
+        fn(call, scratch->row, 0, n_rows);
         return;
     }
     int64_t pieces = (int64_t)pool_threads(scratch->pool) * 4;
-    struct job job = {call, fn, n_rows, (n_rows + pieces - 1) / pieces};
+    struct job job = {call, scratch->row, fn, n_rows, (n_rows + pieces - 1) / pieces};
     pool_run(scratch->pool, run_chunk, &job, (int)((n_rows + job.chunk - 1) / job.chunk));
 }
 

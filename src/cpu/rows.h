@@ -8,8 +8,9 @@
 
 #include "cpu/cpu_op.h"
 
-/* Does rows [begin, end) of the op. */
-typedef void cpu_rows_fn(const struct op_call *call, int64_t begin, int64_t end);
+/* Does rows [begin, end) of a call; `op` is the row of cpu_op.h that runs. */
+typedef void cpu_rows_fn(const struct op_call *call, const struct cpu_op *op, int64_t begin,
+                         int64_t end);
 
 /* Calls fn for parts of [0, n_rows); on the calling thread alone when n_rows × row_cost (in units
  * of about a nanosecond) is less than waking the others is worth. */

@@ -2,8 +2,9 @@
 
 #include "cpu/rows.h"
 
-static void rows(const struct op_call *call, int64_t begin, int64_t end)
+static void rows(const struct op_call *call, const struct cpu_op *op, int64_t begin, int64_t end)
 {
+    (void)op;
     int64_t n = call->in[0].ne[0];
     for (int64_t row = begin; row < end; row++) {
         const float *restrict x = view_row_flat(&call->in[0], row);

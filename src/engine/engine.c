@@ -231,6 +231,21 @@ static enum hth_status open_device(struct hth_model *model)
     return status ? status : place_model(model);
 }
 
+/* The CPU's matrices are copied as it likes them best, all or, where memory is short, none. */
+static enum hth_status open_interleaved(struct hth_model *model)
+{
+    uint64_t bytes = 0, room = os_memory_available_bytes();
+    for (size_t i = 0; i < model->model->n_weights; i++)
+        bytes += split_host_bytes(&model->placing.split, model->model->weights[i]);
+    if (model->opt.ram_bytes && model->opt.ram_bytes < room)
+        room = model->opt.ram_bytes;
+    if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
+        return HTH_OK;
+    struct interleaved_options options = {.most_bytes = room - room / 8,
+                                          .let_go = model->synth.ptr ? NULL : os_map_drop};
+    return interleaved_create(&model->interleaved, model->model->n_weights, &options, &model->log);
+}
+
 static enum hth_status keep_name(struct hth_model *model)
 {
     struct str name;
@@ -273,6 +288,8 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
         status = model_load(&model->model, model->gguf, &model->log);
     if (status == HTH_OK && !options->vocabulary_only)
         status = open_device(model);
+    if (status == HTH_OK && !options->vocabulary_only)
+        status = open_interleaved(model);
     if (status) {
         hth_model_close(model);
         return status;
@@ -288,6 +305,7 @@ void hth_model_close(struct hth_model *model)
     if (model->vk)
         place_free(&model->place);
     vk_close(model->vk);
+    interleaved_destroy(model->interleaved);
     placing_free(&model->placing);
     model_free(model->model);
     template_free(model->template);

@@ -35,7 +35,8 @@ struct hth_model {
     struct str bos_text, eos_text;
     struct model *model;
     struct pool *pool;
-    struct vk *vk; /* NULL: the CPU runs it */
+    struct interleaved *interleaved; /* the CPU's matrices; NULL: they stay as the file has them */
+    struct vk *vk;                   /* NULL: the CPU runs it */
     struct placing placing;
     struct place place;
     bool loading;    /* then that memory runs out is no error: less is planned */

@@ -91,6 +91,7 @@ static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int
     if (status == HTH_OK)
         status = cpu_fuse(&bucket->graph);
     struct cpu_exec_options options = {.pool = session->model->pool,
+                                       .interleaved = session->model->interleaved,
                                        .float_only = session->opt.float_only};
     if (status == HTH_OK)
         status = cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->log);

@@ -1,6 +1,5 @@
 #include "gpu/batch.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "common/batch_args.h"
@@ -20,27 +19,6 @@ static uint32_t fill_tiles(const struct batch *batch, uint32_t tile_tokens, uint
         i += count;
     }
     return n;
-}
-
-/* cos and sin of every (token, pair), in double on the host: kernels need no angle of their own. */
-static void fill_ropes(const struct batch_layout *layout, const struct batch *batch, float *words)
-{
-    for (int r = 0; r < layout->n_ropes; r++) {
-        const struct rope_table *table = &layout->ropes[r];
-        int half = table->params.n_rot / 2;
-        double magnitude = rope_magnitude(&table->params);
-        float low, high;
-        rope_ramp(&table->params, &low, &high);
-        for (int i = 0; i < half; i++) {
-            double factor = table->factors ? (double)table->factors[i] : 1.0;
-            double frequency = rope_frequency(&table->params, i, factor, low, high);
-            for (int t = 0; t < batch->n_tokens; t++) {
-                float *out = words + table->at + 2 * (t * half + i);
-                out[0] = (float)(magnitude * cos(frequency * batch->pos[t]));
-                out[1] = (float)(magnitude * sin(frequency * batch->pos[t]));
-            }
-        }
-    }
 }
 
 void batch_fill(const struct batch_layout *layout, const struct batch *batch,
@@ -67,5 +45,7 @@ void batch_fill(const struct batch_layout *layout, const struct batch *batch,
         uint32_t page = batch->page_table[i];
         words[layout->pages + i] = page_refs[page < n_pages ? page : 0];
     }
-    fill_ropes(layout, batch, (float *)words);
+    for (int i = 0; i < layout->n_ropes; i++)
+        rope_fill(&layout->ropes[i].params, layout->ropes[i].factors, batch,
+                  (float *)words + layout->ropes[i].at);
 }

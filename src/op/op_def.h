@@ -18,6 +18,7 @@ struct view {
     int64_t stride[OP_MAX_DIMS]; /* elements */
     void *data;
     void *const *experts; /* by-expert weights: the bytes of each expert, NULL: not here */
+    const void *const *interleaved; /* the same in LAYOUT_CPU, each or all may be NULL */
 };
 
 /* An op with its bytes. `n_rows` of tensors bounded by the batch are read from `batch`. */
@@ -26,6 +27,7 @@ struct op_call {
     struct view in[OP_MAX_IN], out[OP_MAX_OUT];
     const struct batch *batch;
     void *const *kv_pages; /* host address of each page of the cache */
+    const float *cos_sin;  /* of a rope: its table (rope.h), if whoever runs it has one */
 };
 
 /* What running an op moves and computes, for a batch of its bucket's size with `kv_len` positions.

@@ -46,6 +46,23 @@ double rope_frequency(const struct rope_params *params, int i, double factor, fl
     return scaled * (1 - mix) + plain * mix;
 }
 
+void rope_fill(const struct rope_params *params, const float *factors, const struct batch *batch,
+               float *cos_sin)
+{
+    int half = params->n_rot / 2;
+    double magnitude = rope_magnitude(params);
+    float low, high;
+    rope_ramp(params, &low, &high);
+    for (int i = 0; i < half; i++) {
+        double frequency = rope_frequency(params, i, factors ? (double)factors[i] : 1.0, low, high);
+        for (int t = 0; t < batch->n_tokens; t++) {
+            float *out = cos_sin + 2 * ((int64_t)t * half + i);
+            out[0] = (float)(magnitude * cos(frequency * batch->pos[t]));
+            out[1] = (float)(magnitude * sin(frequency * batch->pos[t]));
+        }
+    }
+}
+
 static const char *check_params(const struct rope_params *params, int64_t head_dim)
 {
     if (params->n_rot < 2 || params->n_rot % 2 != 0 || params->n_rot > head_dim)

@@ -9,6 +9,7 @@
 #ifndef OP_ROPE_H
 #define OP_ROPE_H
 
+#include "op/batch.h"
 #include "op/op.h"
 
 /* The YaRN ramp over pairs: pairs up to `low` keep their angle, pairs from `high` on are scaled. */
@@ -21,5 +22,11 @@ double rope_magnitude(const struct rope_params *params);
  * `factor` divides the frequency (1: none); low and high from `rope_ramp`. */
 double rope_frequency(const struct rope_params *params, int i, double factor, float low,
                       float high);
+
+/* The rotary table of a batch: cos and sin, times the magnitude, of each token's angles,
+ * [n_tokens][n_rot / 2][2]. `factors` [n_rot / 2] may be NULL. In double: a table serves every
+ * layer and head. */
+void rope_fill(const struct rope_params *params, const float *factors, const struct batch *batch,
+               float *cos_sin);
 
 #endif

@@ -118,7 +118,10 @@ void attempt_fail(struct attempt *c, const char *plan_name, const char *plan, co
     run(c, &s, setting, report);
     int n = count_sentences(s.err.ptr);
     bool same = c->varies || str_equal(strbuf_str(&s.out), strbuf_str(&c->out));
-    if (s.code == 0 && (!same || n != c->n_sentences))
+    /* A device without memory is no failure: less is placed there, which two lines say, and where
+     * sums are made in another order a made model's words may be others. */
+    bool placed_anew = strstr(s.err.ptr, "planned again") && n <= c->n_sentences + 2;
+    if (s.code == 0 && !placed_anew && (!same || n != c->n_sentences))
         fail_msg("%s: ended well, but said:\n%s%s", plan, s.out.ptr, s.err.ptr);
     if (s.code != 0 && (s.code != 1 || n < 1 || n > (c->talks ? c->n_sentences + 1 : 1)))
         fail_msg("%s: exit code %d, and on stderr:\n%s", plan, s.code, s.err.ptr);

@@ -2,13 +2,16 @@
 
 #include "base/mem.h"
 #include "cpu/cpu_op.h"
+#include "cpu/interleave.h"
+#include "cpu/matmul_kernels.h"
 #include "harness/test.h"
 #include "op_device.h"
 
-/* Rows of the CPU, each as it is and, where it can use integer activations, with them. Scratch
- * memory has guards as well and begins as garbage. */
+/* Rows of the CPU, each as it is and, where it can use integer activations, with them, and with
+ * interleaved weights. Scratch memory has guards as well and begins as garbage. */
 
 enum { N_THREADS = 3, GUARD = 64 };
+enum { IN_FLOAT, IN_INTEGERS, INTERLEAVED, FORMS };
 
 static struct pool *threads;
 
@@ -27,21 +30,21 @@ static size_t n_rows(void)
     size_t n = 0;
     while (cpu_op_at(n))
         n++;
-    return 2 * n;
+    return FORMS * n;
 }
 
 static bool is_integer(size_t row)
 {
-    return row % 2 == 1;
+    return row % FORMS != IN_FLOAT;
 }
 
 static const char *row_name(size_t row)
 {
+    static const char *const forms[FORMS] = {"", "/int", "/interleaved"};
     static char names[2][64];
     static int next;
     char *name = names[next++ % 2];
-    snprintf(name, sizeof names[0], "%s%s", cpu_op_at(row / 2)->name,
-             is_integer(row) ? "/int" : "");
+    snprintf(name, sizeof names[0], "%s%s", cpu_op_at(row / FORMS)->name, forms[row % FORMS]);
     return name;
 }
 
@@ -53,11 +56,31 @@ static bool takes_integers(const struct op *op)
     return matmul && w->dtype->to_int;
 }
 
+static bool has_groups(const struct cpu_op *kernel, const struct tensor *w)
+{
+    if (!w || w->kind != TENSOR_WEIGHT || w->ne[1] % GROUP_ROWS != 0)
+        return false;
+    const struct group_kernel *group = kernel->matmul ? kernel->matmul->groups : NULL;
+    while (group && group->dtype && group->dtype != w->dtype)
+        group++;
+    return group && group->dtype;
+}
+
+static bool any_has_groups(const struct cpu_op *kernel, const struct op *op)
+{
+    bool any = false;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        any |= has_groups(kernel, op->in[i]);
+    return any;
+}
+
 static bool fits(size_t row, const struct op *op)
 {
-    const struct cpu_op *kernel = cpu_op_at(row / 2);
+    const struct cpu_op *kernel = cpu_op_at(row / FORMS);
     if (kernel->kind != op->kind || !cpu_level_runs(kernel->level) ||
         (kernel->fits && !kernel->fits(op)))
+        return false;
+    if (row % FORMS == INTERLEAVED && !any_has_groups(kernel, op))
         return false;
     return !is_integer(row) || takes_integers(op);
 }
@@ -76,17 +99,55 @@ static bool guard_is_whole(const unsigned char *bytes)
     return true;
 }
 
+/* A weight's matrices interleaved, each in memory of its own; of experts every third stays as it
+ * is, as where memory ran out. */
+static const void **interleave(const struct tensor *w, const struct view *view)
+{
+    uint64_t bytes = (uint64_t)w->ne[1] * dtype_row_bytes(w->dtype, (uint64_t)w->ne[0]);
+    const void **parts = mem_calloc((size_t)w->ne[2], sizeof *parts);
+    assert_non_null(parts);
+    for (int64_t e = 0; e < w->ne[2]; e++) {
+        const void *from = view_expert(view, e);
+        void *to = from && e % 3 != 1 ? mem_alloc_aligned((size_t)bytes, 64) : NULL;
+        if (to)
+            assert_true(interleave_rows(w->dtype, w->ne[0], w->ne[1] / GROUP_ROWS, from, to));
+        parts[e] = to;
+    }
+    return parts;
+}
+
+static void free_parts(const struct tensor *w, const void *const *parts)
+{
+    for (int64_t e = 0; parts && e < w->ne[2]; e++)
+        mem_free_aligned((void *)(uintptr_t)parts[e]);
+    mem_free((void *)(uintptr_t)parts);
+}
+
+static void run_interleaved(const struct op_call *call, const struct cpu_scratch *scratch)
+{
+    struct op_call own = *call;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (has_groups(scratch->row, call->op->in[i]))
+            own.in[i].interleaved = interleave(call->op->in[i], &call->in[i]);
+    scratch->row->run(&own, scratch);
+    for (int i = 0; i < OP_MAX_IN; i++)
+        free_parts(call->op->in[i], own.in[i].interleaved);
+}
+
 static enum hth_status run(size_t row, const struct op_run *op_run)
 {
-    const struct cpu_op *kernel = cpu_op_at(row / 2);
+    const struct cpu_op *kernel = cpu_op_at(row / FORMS);
     const struct op *op = op_run->call->op;
     size_t size = kernel->scratch_bytes ? kernel->scratch_bytes(op, pool_threads(threads)) : 0;
     unsigned char *bytes = mem_alloc_aligned(size + 2 * GUARD, 64);
     if (!bytes)
         return log_fail_memory(test_log(), "scratch", size);
     memset(bytes, 0xff, size + 2 * GUARD);
-    struct cpu_scratch scratch = {threads, bytes + GUARD, !is_integer(row)};
-    kernel->run(op_run->call, &scratch);
+    struct cpu_scratch scratch = {threads, bytes + GUARD, !is_integer(row), kernel};
+    if (row % FORMS == INTERLEAVED)
+        run_interleaved(op_run->call, &scratch);
+    else
+        kernel->run(op_run->call, &scratch);
     bool whole = guard_is_whole(bytes) && guard_is_whole(bytes + GUARD + size);
     mem_free_aligned(bytes);
     if (!whole)

@@ -46,6 +46,21 @@ static void all_shapes(const char *name)
     plain(type, block, 9, 70);
 }
 
+/* Whole groups of rows, which the CPU may have interleaved: one, some, half a panel at the end. */
+TEST(groups_of_rows)
+{
+    static const char *const names[] = {"Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct dtype *type = type_named(names[i]);
+        int64_t block = type->block_elems;
+        plain(type, block, 16, 1);
+        plain(type, block > 32 ? 5 * block : 18 * block, 160, 1);
+        plain(type, 3 * block, 48, 7);
+        plain(type, 2 * block, 144, 35);
+        plain(type, block > 32 ? 3 * block : 11 * block, 80, 3);
+    }
+}
+
 TEST(f32)
 {
     all_shapes("F32");

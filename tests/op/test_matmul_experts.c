@@ -57,6 +57,14 @@ TEST(input_by_slot)
     run(&(struct shape){"Q6_K", 256, 66, 16, 4, 64, 50, true, false, false, false});
 }
 
+TEST(groups_of_rows)
+{
+    run(&(struct shape){"Q4_K", 512, 48, 16, 4, 16, 13, false, false, false, false});
+    run(&(struct shape){"Q8_0", 96, 32, 6, 3, 8, 5, true, false, false, false});
+    run(&(struct shape){"Q6_K", 256, 80, 9, 3, 64, 50, true, false, true, false});
+    run(&(struct shape){"Q4_0", 64, 16, 4, 1, 1, 1, true, true, false, true});
+}
+
 /* With as many slots as tokens a shape says nothing: [k, T] and [k, n_used] look alike. */
 TEST(as_many_slots_as_tokens)
 {

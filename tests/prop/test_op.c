@@ -155,7 +155,8 @@ static void run(struct fixture *f, int seq, int first, int n, int bucket, float 
     struct graph g;
     build(f, &g, bucket, bucket);
     struct cpu_exec *exec;
-    struct cpu_exec_options options = {f->pool, f->float_only, f->check};
+    struct cpu_exec_options options = {
+        .pool = f->pool, .float_only = f->float_only, .check = f->check};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     if (cpu_exec_run(exec, &batch, f->pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());

@@ -446,7 +446,8 @@ static enum hth_status open_feed_close(void *arg)
 {
     struct hth_model *model;
     struct hth_session *session = NULL;
-    struct hth_model_options options = {.device = "cpu", .n_threads = 1};
+    /* Without memory for copies of weights it goes on: fault.memory has that. */
+    struct hth_model_options options = {.device = "cpu", .n_threads = 1, .no_repack = true};
     enum hth_status status = hth_model_open(&model, arg, &options);
     struct hth_session_options session_options = {.n_ctx = 16, .n_seqs = 2, .n_batch = 4};
     if (status == HTH_OK)
