@@ -29,6 +29,7 @@ enum { VECTORS = GROUP_ROWS / LANES, WORD = GROUP_ROWS * 4, HALF = GROUP_ROWS * 
 
 typedef float vec ATTR_VECTOR(LANES * 4);
 typedef int32_t ivec ATTR_VECTOR(LANES * 4);
+typedef uint32_t uvec ATTR_VECTOR(LANES * 4);
 
 /* What the rows of a group have of something. */
 struct rows {
@@ -87,8 +88,9 @@ static ATTR_INLINE void add_to(float *y, const struct rows *sums)
     }
 
 #define NIBBLES 0x0f0f0f0f
-#define FLIP                                                                                       \
-    (OFFSET ? (int32_t)0x80808080 : 0) /* of signed bytes, where products take them unsigned */
+/* Of each byte. Signed ones are flipped where products take them unsigned. */
+#define HIGH_BITS ((int32_t)0x80808080)
+#define FLIP      (OFFSET ? HIGH_BITS : 0)
 
 /* --- Q4_0, Q4_1, Q8_0 ------------------------------------------------------------------------- */
 
@@ -279,7 +281,8 @@ static ATTR_INLINE struct four q6_k_quants(const uint8_t *p, int half, int i, in
 /* The signed scale of 16 weights. */
 static ATTR_INLINE vec q6_k_scale(const uint8_t *p, int s, int v)
 {
-    return to_float(load_word(p + Q6_K_SCALES + s / 4 * WORD, v) << (3 - s % 4) * 8 >> 24);
+    uvec four = (uvec)load_word(p + Q6_K_SCALES + s / 4 * WORD, v);
+    return to_float((ivec)(four << (3 - s % 4) * 8) >> 24);
 }
 
 /* 16 weights of each run of a half; `start` has −32 × Σ of each 16 activations. */
@@ -337,10 +340,11 @@ static void q6_k_dots(const struct row_dots *dots)
 
 /* --- panels ----------------------------------------------------------------------------------- */
 
-/* Bytes that are 128 too large, as a panel has them. */
-static ATTR_INLINE void put_word(const struct group_form *out, int i, int v, ivec w)
+/* Bytes, `add` to each of which makes them 128 too large, as a panel has them. */
+static ATTR_INLINE void put_word(const struct group_form *out, int i, int v, ivec bytes,
+                                 uint32_t add)
 {
-    w ^= OFFSET ? 0 : (int32_t)0x80808080;
+    uvec w = ((uvec)bytes + add) ^ (OFFSET ? 0 : 0x80808080);
     memcpy(out->w + (i * out->panel + v * LANES) * 4, &w, sizeof w);
 }
 
@@ -349,21 +353,21 @@ static ATTR_INLINE void put_value(const struct group_form *out, float *values, i
     memcpy(values + s * out->panel + v * LANES, &x, sizeof x);
 }
 
-/* Blocks of 32 with nibbles; `add` makes of them bytes that are 128 too large. */
+/* Blocks of 32 with nibbles. */
 static ATTR_INLINE void nibbles_to_panel(const uint8_t *p, int n, bool min,
                                          const struct group_form *out)
 {
     for (int b = 0; b < n / 32; b++, p += (min ? 2 : 1) * HALF + 4 * WORD)
         for (int v = 0; v < VECTORS; v++) {
             const uint8_t *words = p + (min ? 2 : 1) * HALF;
-            int32_t add = min ? (int32_t)0x80808080 : 0x78787878;
+            uint32_t add = min ? 0x80808080 : 0x78787878;
             put_value(out, out->scale, b, v, HALVES(p + v * LANES * 2));
             if (min)
                 put_value(out, out->min, b, v, HALVES(p + HALF + v * LANES * 2));
             for (int i = 0; i < 4; i++) {
                 ivec w = load_word(words + i * WORD, v);
-                put_word(out, b * 8 + i, v, (w & NIBBLES) + add);
-                put_word(out, b * 8 + 4 + i, v, (w >> 4 & NIBBLES) + add);
+                put_word(out, b * 8 + i, v, w & NIBBLES, add);
+                put_word(out, b * 8 + 4 + i, v, w >> 4 & NIBBLES, add);
             }
         }
 }
@@ -384,8 +388,7 @@ static void q8_0_to_panel(const uint8_t *p, int n, const struct group_form *out)
         for (int v = 0; v < VECTORS; v++) {
             put_value(out, out->scale, b, v, HALVES(p + v * LANES * 2));
             for (int i = 0; i < 8; i++)
-                put_word(out, b * 8 + i, v,
-                         load_word(p + HALF + i * WORD, v) ^ (int32_t)0x80808080);
+                put_word(out, b * 8 + i, v, load_word(p + HALF + i * WORD, v) ^ HIGH_BITS, 0);
         }
 }
 
@@ -404,8 +407,8 @@ static ATTR_INLINE void k_to_panel(const uint8_t *p, const struct group_form *ou
         for (int i = 0; i < 8; i++)
             for (int v = 0; v < VECTORS; v++) {
                 struct pair w = k_quants(quants, fifth, j, i, v);
-                put_word(out, j * 16 + i, v, w.even | (int32_t)0x80808080);
-                put_word(out, j * 16 + 8 + i, v, w.odd | (int32_t)0x80808080);
+                put_word(out, j * 16 + i, v, w.even, 0x80808080);
+                put_word(out, j * 16 + 8 + i, v, w.odd, 0x80808080);
             }
 }
 
@@ -434,7 +437,7 @@ static void q6_k_to_panel(const uint8_t *p, int n, const struct group_form *out)
             int half = at / 8, i = at % 8;
             struct four w = q6_k_quants(p, half, i, v);
             for (int run = 0; run < 4; run++)
-                put_word(out, half * 32 + run * 8 + i, v, w.run[run] + 0x60606060);
+                put_word(out, half * 32 + run * 8 + i, v, w.run[run], 0x60606060);
         }
 }
 

@@ -1,4 +1,3 @@
-#define _POSIX_C_SOURCE 200809L /* setenv */
 
 /* What is measured of a machine: by which probes, and how it is kept. */
 #include "logits.h"
@@ -38,7 +37,7 @@ static const char *fresh_cache(void)
     static char folder[1024];
     static int n;
     snprintf(folder, sizeof folder, "%s-%d", test_temp_path("cache"), n++);
-    assert_int_equal(setenv("HEARTH_CACHE", folder, 1), 0);
+    test_set_env("HEARTH_CACHE", folder);
     test_log_clear();
     return folder;
 }
