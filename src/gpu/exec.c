@@ -199,16 +199,16 @@ static void set_segment(struct segment *segment, const struct program *program, 
 static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, uint64_t most)
 {
     const struct program *program = &bucket->program;
-    size_t n = program->n_steps, n_segments = 0;
-    uint64_t *work = mem_calloc(n, sizeof *work);
-    size_t *ends = mem_calloc(n, sizeof *ends);
+    size_t n = program->n_steps, n_segments = 0; /* without a step where weights only pass */
+    uint64_t *work = mem_calloc(n + 1, sizeof *work);
+    size_t *ends = mem_calloc(n + 1, sizeof *ends);
     struct segment *segments = NULL;
     if (work && ends) {
         for (size_t i = 0; i < n; i++)
             work[i] = step_work(&program->steps[i]);
         n_segments = cut_program(program, work, exec->opt.profile ? UINT64_MAX : most,
                                  exec->ring.resident_bytes / LOADS_IN_RING, ends);
-        segments = mem_calloc(n_segments, sizeof *segments);
+        segments = mem_calloc(n_segments + 1, sizeof *segments);
     }
     for (size_t i = 0; segments && i < n_segments; i++)
         set_segment(&segments[i], program, i ? ends[i - 1] : 0, ends[i]);
@@ -412,7 +412,7 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
  * freeze a desktop, and none should be shorter than need be. */
 static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket)
 {
-    if (bucket->timed || exec->opt.profile)
+    if (bucket->timed || exec->opt.profile || bucket->n_segments == 0)
         return HTH_OK;
     bucket->timed = true;
     uint64_t time_ns = 0, work = 0;
