@@ -244,8 +244,10 @@ static enum hth_status open_interleaved(struct hth_model *model)
         room = model->opt.ram_bytes;
     if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
         return HTH_OK;
+    /* what is streamed is read there again with every prompt */
+    bool stays = model->synth.ptr || model->placing.split.stream_from > 0;
     struct interleaved_options options = {.most_bytes = room - room / 8,
-                                          .let_go = model->synth.ptr ? NULL : os_map_drop};
+                                          .let_go = stays ? NULL : os_map_drop};
     return interleaved_create(&model->interleaved, model->model->n_weights, &options, &model->log);
 }
 

@@ -49,6 +49,7 @@ static void add_gpu(struct machine *machine, const struct vk_caps *caps, int num
         .memory_bytes = heap->size_bytes,
         .budget_bytes = free_bytes(caps, 0),
         .stands_in = caps->kind == VK_KIND_SOFTWARE,
+        .one_queue = !caps->transfer_queue,
     };
     snprintf(device->name, sizeof device->name, "%.60s", caps->name);
 }

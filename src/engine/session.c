@@ -140,6 +140,7 @@ static enum hth_status open_gpu(struct hth_session *session)
         .max_outputs = session->opt.n_outputs,
         .kv_page_bytes = session->kv_page_bytes[SPLIT_GPU],
         .n_kv_pages = kv_n_pages(session->kv),
+        .stream = placing_stream(&session->model->placing),
         .profile = session->opt.profile,
     };
     return gpu_exec_create(&session->gpu, &options, &session->model->log);
@@ -165,16 +166,16 @@ static enum hth_status check_room(const struct hth_session *session)
     uint64_t taken = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE),
              budget = model->placing.budget;
     uint64_t room = budget > taken ? budget - taken : 0;
-    if (status || need.cache + need.work <= room)
+    if (status || need.cache + need.work + need.ring <= room)
         return status;
     return log_fail(
         &model->log, HTH_ERROR_LIMIT,
         "a context of %d tokens in batches of %d takes %.1f MiB of the GPU's memory, and "
         "of its %.1f MiB %.1f are left: the model was placed for %d tokens in batches of "
         "%d; open it for more (--ctx, --batch), or ask for less",
-        opt->n_ctx * opt->n_seqs, opt->n_batch, (double)(need.cache + need.work) / (1 << 20),
-        (double)budget / (1 << 20), (double)room / (1 << 20), planned->n_ctx * planned->n_seqs,
-        planned->n_batch);
+        opt->n_ctx * opt->n_seqs, opt->n_batch,
+        (double)(need.cache + need.work + need.ring) / (1 << 20), (double)budget / (1 << 20),
+        (double)room / (1 << 20), planned->n_ctx * planned->n_seqs, planned->n_batch);
 }
 
 static enum hth_status open_parts(struct hth_session *session)

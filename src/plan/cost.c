@@ -62,10 +62,11 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
         if (cost->fastest == 0 ||
             rate(cost, d, RATE_MATRIX) > rate(cost, cost->fastest, RATE_MATRIX))
             cost->fastest = d;
-    cost->stream_device = turn->no_stream ? 0 : cost->fastest;
+    bool apart = cost->fastest && machine->devices[cost->fastest].kind == MACHINE_DISCRETE;
+    cost->stream_device = turn->as_run && !apart ? 0 : cost->fastest;
+    uint64_t staging = turn->as_run ? cost_ring_bytes(units) : cost_staging_bytes(units);
     if (cost->stream_device)
-        cost->ahead_s =
-            (double)cost_staging_bytes(units) / rate(cost, cost->stream_device, RATE_COPY);
+        cost->ahead_s = (double)staging / rate(cost, cost->stream_device, RATE_COPY);
     for (int d = 0; d < machine->n_devices; d++)
         for (int phase = 0; phase < PHASES; phase++)
             cost->pace[d][phase] = learn_factor(&machine->devices[d].past[phase]);
@@ -108,6 +109,21 @@ uint64_t cost_staging_bytes(const struct units *units)
 {
     const uint64_t usual = UINT64_C(128) << 20, least = 2 * units->largest_bytes;
     return least > usual ? least : usual;
+}
+
+uint64_t cost_ring_bytes(const struct units *units)
+{
+    enum { PARTS = 8 };
+    const uint64_t part = units_weight_bytes(units) / PARTS, usual = UINT64_C(128) << 20;
+    const uint64_t least = 2 * units->largest_stack_bytes, most = part < usual ? part : usual;
+    return least > most ? least : most;
+}
+
+bool cost_allows(const struct cost *cost, const struct unit *unit, enum prefill_mode mode)
+{
+    bool runs = mode == PREFILL_STREAM && unit->kind != UNIT_KV;
+    return mode == PREFILL_CPU ||
+           (cost->stream_device && unit->kind != UNIT_HEAD && (runs || !cost->turn.as_run));
 }
 
 /* Who computes, and for what: each device has a pace for prompts and one for answers. */
@@ -300,7 +316,10 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
     experts_decode(cost, unit, choice, sum);
     double tokens = cost->turn.n_batch, columns = unit->n_used * tokens;
     double hit = r == unit->n ? 1 : cost->hit[r], have = cost->distinct[r];
-    double rest = cost->distinct[unit->n] - have, missed = (1 - hit) * columns;
+    bool whole =
+        cost->turn.as_run && choice.mode == PREFILL_STREAM; /* all come, asked for or not */
+    double rest = whole ? unit->n - r : cost->distinct[unit->n] - have,
+           missed = (1 - hit) * columns;
     double gpu = 0;
     if (r > 0)
         gpu = product_s(cost, gpu_worker, unit, have, hit * columns) +
@@ -312,7 +331,7 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
         sum->cpu_s += together(cost, g, gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
     } else {
         struct remote work = {.bytes = rest * (double)unit->bytes,
-                              .n_copies = rest,
+                              .n_copies = whole ? unit->n_ops : rest,
                               .tokens = rest > 0 ? missed / rest : 0,
                               .file_part = cost->file_part,
                               .streamed_s = product_s(cost, there, unit, rest, missed),
@@ -356,6 +375,8 @@ static double overlap_s(const struct cost *cost, const struct cost_parts *unit, 
 {
     double others = unit->cpu_s + unit->gpu_s + unit->hop_s;
     double ahead = smaller(cost->ahead_s, *ahead_s + others);
+    if (cost->machine->devices[cost->stream_device].one_queue)
+        return others + unit->direct_s + unit->copy_s + unit->streamed_s;
     double wait = larger(unit->copy_s - ahead, 0), took = larger(wait, unit->streamed_s);
     *ahead_s = smaller(cost->ahead_s, larger(ahead - unit->copy_s, 0) + took - wait);
     return others + unit->direct_s + took;

@@ -65,6 +65,7 @@ struct machine_device {
     bool measured;  /* its rates were: formats that have none of their own are estimates */
     bool stands_in; /* a program in the place of a GPU: placed as if it took no time, as it is used
                      * because it was asked for, and predicted by its rates */
+    bool one_queue; /* it copies and computes in turn, not at once */
 };
 
 /* devices[0] is the CPU, whose memory is the host's; the others are in the order of `vulkan:N`. */

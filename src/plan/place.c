@@ -48,7 +48,9 @@ static uint64_t minus(uint64_t a, uint64_t b)
 static uint64_t staging_bytes(const struct cost *cost, int device)
 {
     bool apart = cost->stream_device && cost->machine->devices[device].kind == MACHINE_DISCRETE;
-    return apart ? cost_staging_bytes(cost->units) : 0;
+    if (!apart)
+        return 0;
+    return cost->turn.as_run ? cost_ring_bytes(cost->units) : cost_staging_bytes(cost->units);
 }
 
 /* What a GPU holds beside units: nothing, where it has no work. */
@@ -157,7 +159,8 @@ static void try_layers(struct search *search, int n, enum prefill_mode mode, boo
             bool all = unit->kind == UNIT_EXPERTS && here;
             search->trial[i] = (struct choice){
                 .device = (int8_t)(here ? device : 0),
-                .mode = (uint8_t)(here || unit->kind == UNIT_HEAD ? PREFILL_CPU : mode),
+                .mode =
+                    (uint8_t)(!here && cost_allows(&search->cost, unit, mode) ? mode : PREFILL_CPU),
                 .resident = (int16_t)(all ? unit->n : 0)};
         }
     }
@@ -169,7 +172,8 @@ static void try_layers(struct search *search, int n, enum prefill_mode mode, boo
 static void try_by_hand(struct search *search)
 {
     const struct units *units = search->cost.units;
-    int modes = search->cost.stream_device ? PREFILL_MODES : 1;
+    int runs = search->cost.turn.as_run ? PREFILL_STREAM + 1 : PREFILL_MODES;
+    int modes = search->cost.stream_device ? runs : 1;
     bool moe = search->cost.hit[1] > 0;
     for (int n = 0; n <= units->n_layers + 1; n++)
         for (int mode = 0; mode < modes; mode++)
@@ -541,11 +545,50 @@ static unsigned rates_behind(const struct plan *plan, int device)
 {
     const unsigned computing = 1u << RATE_READ | 1u << RATE_MATRIX;
     const unsigned handing = 1u << RATE_HOP | 1u << RATE_COPY | 1u << RATE_DISPATCH;
-    if (!plan->turn.no_stream)
+    const unsigned streaming = plan->heaps[device].staging ? 1u << RATE_LATENCY : 0;
+    if (!plan->turn.as_run)
         return ~0u;
     if (device == 0)
         return computing;
-    return plan->heaps[device].planned ? computing | handing : 0;
+    return plan->heaps[device].planned ? computing | handing | streaming : 0;
+}
+
+static double prefill_s(const struct cost *cost, const struct choice *choices)
+{
+    struct cost_state state = {0};
+    double seconds = 0;
+    for (int l = 0; l <= cost->units->n_layers; l++) {
+        struct cost_parts parts;
+        (void)cost_layer(cost, l, &choices[cost->units->layer_first[l]], &state, &parts);
+        seconds += parts.prefill_s;
+    }
+    return seconds;
+}
+
+/* Batches get smaller by halves as long as they are read faster with weights streamed; of few
+ * tokens each reads the weights again, wherever they are. Leaves `trial` changed. */
+static int stream_from(struct search *search)
+{
+    enum { FEW_TOKENS = 16 };
+    const struct units *units = search->cost.units;
+    bool any = false;
+    for (int i = 0; i < units->n_units; i++) {
+        search->trial[i] = search->best[i];
+        any |= search->best[i].mode == PREFILL_STREAM;
+        if (search->best[i].mode == PREFILL_STREAM)
+            search->trial[i].mode = PREFILL_CPU;
+    }
+    int from = any ? search->best_turn.n_batch : 0;
+    for (int n = from / 2; n > FEW_TOKENS; n /= 2) {
+        struct turn turn = search->best_turn;
+        struct cost cost;
+        turn.n_batch = n;
+        cost_init(&cost, search->cost.machine, units, &turn, search->best_file_part);
+        if (prefill_s(&cost, search->best) >= prefill_s(&cost, search->trial))
+            break;
+        from = n;
+    }
+    return from;
 }
 
 /* Is a format of a unit's matrices one whose rates on a device were not measured, though the
@@ -579,6 +622,7 @@ static void fill(struct plan *plan, struct search *search)
               search->best_file_part);
     plan->turn = search->best_turn;
     plan->file_part = search->best_file_part;
+    plan->stream_from = stream_from(search);
     for (int i = 0; i < plan->units->n_units; i++)
         plan->items[i] = (struct plan_unit){.choice = search->best[i], .layout = LAYOUT_FILE};
     predict(plan, &search->cost, search->best);
@@ -649,7 +693,7 @@ static struct turn turn_of(const struct units *units, const struct plan_options 
                         .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
                         .skew = options->skew,
                         .no_cache = options->as_run,
-                        .no_stream = options->as_run};
+                        .as_run = options->as_run};
     if (turn.n_in + turn.n_out > units->n_ctx) {
         turn.n_out = turn.n_out < units->n_ctx / 2 ? turn.n_out : units->n_ctx / 2;
         turn.n_out = turn.n_out > 0 ? turn.n_out : 1;

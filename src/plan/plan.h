@@ -19,7 +19,7 @@ struct plan_options {
     int n_in, n_out; /* tokens of prompt and answer of a turn; 0: 1000 and 300 */
     int n_batch;     /* tokens of a batch at most; 0: chosen */
     double skew;     /* of the use of experts; see struct turn */
-    bool as_run;     /* only what models run with by now: no streaming, no cache of experts */
+    bool as_run;     /* only what models run with by now: see struct turn; no cache of experts */
 };
 
 struct plan_unit {
@@ -52,6 +52,7 @@ struct plan {
     struct cost_parts total; /* of all layers */
     double turn_s, prompt_tokens_per_s, answer_tokens_per_s;
     double file_part;  /* of the host's weights, read from the file for every token */
+    int stream_from;   /* tokens of a batch for which weights are streamed; 0: for none are */
     double expert_hit; /* expected share of experts that the GPU has, over layers with some */
     bool estimated;    /* some rate that it rests on is an estimate */
     struct plan_more more;

@@ -256,6 +256,9 @@ void plan_print(const struct plan *plan, struct strbuf *out)
                   plan->turn.n_in, plan->turn.n_out, plan->turn.depth, plan->turn.n_batch,
                   plan->units->n_ctx);
     strbuf_printf(out, "  %s\n", plan->bottleneck);
+    if (plan->stream_from > 0 && plan->turn.as_run)
+        strbuf_printf(out, "  weights are streamed where a batch has about %d tokens or more\n",
+                      plan->stream_from);
     if (plan->expert_hit > 0 && plan->expert_hit < 1)
         strbuf_printf(out,
                       "  the GPU is expected to have %.0f %% of a token's experts, where it has "

@@ -60,7 +60,7 @@ static void take_experts(struct enumeration *e, int at, const struct unit *unit,
         if (!all && modes == 0)
             continue;
         for (int mode = 0; mode < (all ? 1 : modes); mode++)
-            if (mode == PREFILL_CPU || e->cost->stream_device)
+            if (cost_allows(e->cost, unit, (enum prefill_mode)mode))
                 take(e, at, (struct choice){(int8_t)device, (uint8_t)mode, (int16_t)n});
     }
 }
@@ -92,9 +92,9 @@ static void enumerate(struct enumeration *e, int at)
         return;
     }
     const struct unit *unit = &units->items[first + at];
-    int modes = e->cost->stream_device && unit->kind != UNIT_HEAD ? PREFILL_MODES : 1;
-    for (int mode = 0; mode < modes && unit->allowed & 1u; mode++)
-        take(e, at, (struct choice){.mode = (uint8_t)mode});
+    for (int mode = 0; mode < PREFILL_MODES && unit->allowed & 1u; mode++)
+        if (cost_allows(e->cost, unit, (enum prefill_mode)mode))
+            take(e, at, (struct choice){.mode = (uint8_t)mode});
     for (int d = 1; d < e->cost->machine->n_devices; d++) {
         if (!(unit->allowed >> d & 1u))
             continue;

@@ -96,6 +96,9 @@ static void add_weight(struct units *units, int index, const struct weight *weig
     }
     if (unit->kind != UNIT_HEAD && bytes > units->largest_bytes)
         units->largest_bytes = bytes;
+    uint64_t stack = n * (bytes + PLACE_ALIGN) + PLACE_ALIGN + 4 * n; /* with a table of them */
+    if (unit->kind != UNIT_HEAD && stack > units->largest_stack_bytes)
+        units->largest_stack_bytes = stack;
     units->unit_of_weight[weight->index] = index;
 }
 

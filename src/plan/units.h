@@ -56,6 +56,7 @@ struct units {
     uint64_t host_bytes;            /* tables that only the host reads */
     uint64_t token_bytes;           /* activations that one token of a batch needs at once */
     uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
+    uint64_t largest_stack_bytes;   /* the same with all experts of a matrix, as allocated */
     uint64_t working_bytes; /* of a GPU that has a part, beside units; 0: not known, estimated */
 };
 

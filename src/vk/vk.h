@@ -157,9 +157,20 @@ static inline uint32_t vk_ref(uint32_t chunk, uint64_t offset)
 /* Copies host bytes into a chunk, through staging where it must; returns when `data` may be reused,
  * perhaps before the device has them. `vk_transfer_wait` waits for all uploads; a submit is ordered
  * after every upload that was begun before it, but not the other way round: nothing submitted
- * earlier may still use these bytes. */
+ * earlier may still use these bytes, but what vk_upload_after names. */
 HTH_MUST_CHECK vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const void *data,
                          uint64_t size_bytes);
+/* Uploads from here on touch the chunk only when submit `ticket` has passed. The device waits, not
+ * the host, but where the host writes device memory itself. */
+void vk_upload_after(struct vk *vk, uint64_t ticket);
+/* All uploads begun so far, for vk_submit_after. */
+uint64_t vk_uploads(const struct vk *vk);
+/* Time and bytes that the host has spent on copying into staging memory since the device was
+ * opened. */
+struct vk_staged {
+    uint64_t bytes, time_ns;
+};
+struct vk_staged vk_get_staged(const struct vk *vk);
 HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
 /* Copies from a chunk to the host; waits for all submits first. For tests and tools. */
 HTH_MUST_CHECK vk_download(struct vk *vk, uint32_t chunk, uint64_t offset, void *data,
@@ -219,6 +230,9 @@ HTH_MUST_CHECK vk_cmd_end(struct vk_cmd *cmd);
  * visible to the host. A list may be submitted again once its last ticket has passed (else this
  * waits for it). HTH_ERROR_ARGUMENT: the list is stale or was not recorded. */
 HTH_MUST_CHECK vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket);
+/* The same, ordered only after the uploads that vk_uploads named: later ones may come beside it. */
+HTH_MUST_CHECK vk_submit_after(struct vk *vk, struct vk_cmd *cmd, uint64_t uploads,
+                               uint64_t *ticket);
 /* Sleeps until a submit is done. */
 HTH_MUST_CHECK vk_wait(struct vk *vk, uint64_t ticket);
 /* Nanoseconds between timestamp `from` and `to` of the last finished run; 0 if there is no clock.

@@ -144,6 +144,8 @@ struct vk_transfer {
     VkCommandBuffer download_commands;
     VkSemaphore timeline;
     uint64_t submitted; /* value of the last flush */
+    uint64_t after;     /* ticket that copies wait for */
+    struct vk_staged staged;
 };
 
 /* --- pipeline.c, cache.c ---------------------------------------------------------------------- */
@@ -227,8 +229,9 @@ void vk_set_name(struct vk *vk, VkObjectType type, uint64_t handle, const char *
 /* Sleeps until a timeline semaphore has reached a value. */
 HTH_MUST_CHECK vk_wait_timeline(struct vk *vk, VkSemaphore timeline, uint64_t value);
 
-/* Flushes uploads, submits to the compute queue after them, counts a ticket. */
-HTH_MUST_CHECK vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t *ticket);
+/* Submits to the compute queue after `uploads`, which are flushed if need be; counts a ticket. */
+HTH_MUST_CHECK vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t uploads,
+                                uint64_t *ticket);
 
 /* Waits for every ticket given out. */
 HTH_MUST_CHECK vk_wait_all(struct vk *vk);

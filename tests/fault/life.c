@@ -45,7 +45,11 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .log_level = HTH_LOG_WARNING,
                                         .treat_as_discrete = life->discrete,
                                         .self_test_s = -1,
-                                        .gpu_layers = life->gpu_layers};
+                                        .gpu_layers = life->gpu_layers,
+                                        .vram_bytes = life->vram_bytes};
+    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
+    if (life->vram_bytes) /* else for what is usual */
+        options.session = session;
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
     if (status == HTH_OK)
         status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
@@ -55,7 +59,6 @@ static enum hth_status open_all(struct life *life, struct things *t)
         status = hth_detokenize(t->model, t->ids, t->n_ids, true, &t->back, &t->back_len);
     if (status == HTH_OK && life->chat.len)
         assert_string_equal(t->back, life->chat.ptr);
-    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
     if (status == HTH_OK)
         status = hth_session_open(&t->session, t->model, &session);
     struct hth_sampler_options sampler = {.repeat_penalty = 1.1f, .top_k = 20};

@@ -293,7 +293,7 @@ static double decode_token(struct runner *run, double position)
 
 /* --- prompts ---------------------------------------------------------------------------------- */
 
-enum { MOST_PLACES = 256, CACHE_PIECE = 16 << 20, BY_MATRIX = 16 << 20 };
+enum { MOST_PLACES = 256, CACHE_PIECE = 16 << 20, BY_MATRIX = 16 << 20, MATRICES = 3 };
 
 /* A ring that weights are copied into: a copy goes ahead as soon as there is room and the bus is
  * free. */
@@ -396,7 +396,11 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
     }
     double gpu = n_here ? compute_s(vm, g, n_here * on_gpu.bytes, here * on_gpu.flop, 0) : 0;
     struct share share = {n_away * one, away * on_gpu.flop, n_away ? away / n_away : 0,
-                          (one > BY_MATRIX ? 3 : 1) * n_away, run->job->file_part};
+                          (one > BY_MATRIX ? MATRICES : 1) * n_away, run->job->file_part};
+    if (run->job->turn.as_run && choice.mode == PREFILL_STREAM) { /* all come, asked for or not */
+        share.bytes = (unit->n - choice.resident) * one;
+        share.n = MATRICES;
+    }
     if (choice.mode != PREFILL_CPU || n_away == 0) {
         compute(p, gpu + unit->n_ops * rate(vm, run->job->stream_device, RATE_DISPATCH));
         if (n_away)
@@ -479,7 +483,9 @@ struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtu
             (void)keep_in_use(r);
         }
     }
-    struct pipeline p = {.room = (double)cost_staging_bytes(units)};
+    bool as_run = job->turn.as_run;
+    struct pipeline p = {.room =
+                             (double)(as_run ? cost_ring_bytes(units) : cost_staging_bytes(units))};
     double position = job->turn.depth;
     for (int b = 0; b < job->turn.n_batches; b++) {
         prefill_batch(&run, &p, position + job->turn.n_batch / 2.0);

@@ -74,8 +74,8 @@ static void read_environment(void)
     const char *subgroup = getenv("HEARTH_LAYER_SUBGROUP");
     if (fail && *fail)
         read_fail(fail);
-    if (two && strcmp(two, "1") == 0)
-        layer_state.two_queues = true;
+    if (two && *two)
+        layer_state.queues = strcmp(two, "early") == 0 ? LAYER_COPIES_EARLY : LAYER_COPIES_LATE;
     if (range)
         layer_state.max_range = (uint32_t)strtoul(range, NULL, 10);
     if (flip && sscanf(flip, "%" SCNx64 ":%" SCNx32 ":%" SCNx32, &layer_state.flip_hash,

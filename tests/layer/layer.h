@@ -8,7 +8,8 @@
  *
  *   HEARTH_LAYER_FAIL=vkCreateBuffer:3:-4   the 4th call of this name fails with
  *                                      VK_ERROR_DEVICE_LOST
- *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
+ *   HEARTH_LAYER_TWO_QUEUES=late       there is a queue family for copies only, whose copies come
+ *                                      as late as they may; =early: as early as they may (queues.c)
  *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
  *   HEARTH_LAYER_FLIP=HASH:WORD:MASK   bits of a word of the shader with this hash (wrong.c) are
  *                                      flipped; all in hexadecimal
@@ -47,6 +48,9 @@ struct layer_object {
     atomic_int n_left;
 };
 
+/* Which of two queues is held back. */
+enum layer_queues { LAYER_ONE_QUEUE, LAYER_COPIES_LATE, LAYER_COPIES_EARLY };
+
 struct layer {
     struct layer_call *calls;
     size_t n_calls;
@@ -57,7 +61,7 @@ struct layer {
     const struct layer_call *fail_call; /* NULL: none */
     int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
     VkResult fail_result;
-    bool two_queues;
+    enum layer_queues queues;
     uint32_t max_range;            /* bytes; 0: the device's own */
     uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
     uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
@@ -65,7 +69,7 @@ struct layer {
 
     atomic_int n_failed;  /* how often the plan was carried out: 0 or 1 */
     atomic_int n_flipped; /* shaders */
-    atomic_int n_late; /* submits of copies that were still held back when something needed them */
+    atomic_int n_late;    /* submits that were still held back when something needed them */
 };
 
 typedef struct layer *layer_of_tests_fn(void);
