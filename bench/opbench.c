@@ -12,6 +12,7 @@
 
 #include "base/os.h"
 #include "engine/engine.h"
+#include "engine/roof.h"
 #include "trial.h"
 
 enum { MAX_ITEMS = 64, MAX_COLUMNS = 8192, MAX_SIDE = 1 << 20 };
@@ -25,12 +26,14 @@ struct settings {
     int n_formats, n_shapes, n_columns;
     struct trial_rows rows;
     struct trial_effort effort;
+    const char *roof_path; /* NULL: no shares */
+    struct roof roof;
     bool json;
 };
 
 struct result {
     const struct dtype *type;
-    const char *row;
+    const struct row *row;
     struct trial_shape shape;
     struct trial_times times; /* the ratio is NAN where the base has no kernel */
     bool first;               /* nothing was printed before */
@@ -55,6 +58,18 @@ static void put_json_text(const char *text)
     putchar('"');
 }
 
+/* Of what the row's kind of arithmetic can do, or reading. */
+static double share_of(const struct settings *settings, const struct result *r, double bytes,
+                       double flop, const char **bound)
+{
+    const struct roof *roof = &settings->roof;
+    double rate = r->row->integer ? roof->dot_flop
+                  : r->row->half  ? roof->fp16_flop
+                                  : roof->fp32_flop;
+    const struct roof_work work = {bytes, flop, rate, r->times.time_ns / 1e9};
+    return roof_share(roof, &work, bound);
+}
+
 static void print_result(const struct settings *settings, const struct result *r)
 {
     double weights = (double)(r->shape.n * r->shape.k);
@@ -64,18 +79,28 @@ static void print_result(const struct settings *settings, const struct result *r
     snprintf(ratio, sizeof ratio, "%.3f", r->times.ratio);
     if (isnan(r->times.ratio))
         snprintf(ratio, sizeof ratio, "%s", settings->json ? "null" : "-");
+    const char *bound = "";
+    double share = settings->roof_path
+                       ? share_of(settings, r, bytes, 2 * weights * r->shape.columns, &bound)
+                       : 0;
     if (!settings->json) {
-        printf("%-8s %-14s %6" PRId64 " x %-6" PRId64 " %7d %12.1f %10.4f %8.3f %9.1f %8s\n",
-               r->type->name, r->row, r->shape.n, r->shape.k, r->shape.columns,
+        printf("%-8s %-14s %6" PRId64 " x %-6" PRId64 " %7d %12.1f %10.4f %8.3f %9.1f %8s",
+               r->type->name, r->row->name, r->shape.n, r->shape.k, r->shape.columns,
                r->times.time_ns / 1e3, giga_weights, bytes / r->times.time_ns, gflops, ratio);
+        if (settings->roof_path)
+            printf(" %7.1f %% of %s", 100 * share, bound);
+        printf("\n");
     } else {
         printf("%s\n  {\"format\": \"%s\", \"row\": \"%s\", \"n\": %" PRId64 ", \"k\": %" PRId64,
-               r->first ? "" : ",", r->type->name, r->row, r->shape.n, r->shape.k);
+               r->first ? "" : ",", r->type->name, r->row->name, r->shape.n, r->shape.k);
         printf(", \"columns\": %d, \"time_us\": %.3f, \"weights_per_s\": %.6g, \"gb_per_s\": %.6g",
                r->shape.columns, r->times.time_ns / 1e3, giga_weights * 1e9,
                bytes / r->times.time_ns);
-        printf(", \"gflop_per_s\": %.6g, \"rounds\": %d, \"ratio\": %s}", gflops, r->times.rounds,
+        printf(", \"gflop_per_s\": %.6g, \"rounds\": %d, \"ratio\": %s", gflops, r->times.rounds,
                ratio);
+        if (settings->roof_path)
+            printf(", \"roof_share\": %.4f, \"roof_bound\": \"%s\"", share, bound);
+        printf("}");
     }
     fflush(stdout);
 }
@@ -99,7 +124,7 @@ static enum hth_status measure_format(const struct settings *settings, struct tr
                                &result->times);
     if (!base)
         result->times.ratio = NAN;
-    result->row = is_base ? base->row : own->row;
+    result->row = trial_row(is_base ? base : own);
     trial_close(own);
     return status;
 }
@@ -130,6 +155,8 @@ static enum hth_status measure_all(const struct settings *settings, struct vk *v
 {
     const struct vk_caps *caps = vk_get_caps(vk);
     struct result result = {.first = true};
+    if (settings->roof_path)
+        roof_check_device(&settings->roof, caps->name, &talk);
     enum hth_status status = HTH_OK;
     if (settings->json) {
         printf("{\"device\": ");
@@ -164,8 +191,8 @@ static void usage(FILE *out)
 {
     fprintf(out,
             "usage: opbench [--device D] [--formats Q4_1,…] [--shapes NxK,…] [--columns N,…]\n"
-            "               [--base FORMAT] [--rows ROW] [--float] [--rounds N] [--seconds S] "
-            "[--json]\n\n"
+            "               [--base FORMAT] [--rows ROW] [--float] [--rounds N] [--seconds S]\n"
+            "               [--roof FILE] [--json]\n\n"
             "Times matrices of n rows of k weights with one or more columns on a Vulkan device:\n"
             "weights/s and GB/s of weights, and weights/s over those of the base format, measured "
             "in turn.\n\n"
@@ -178,6 +205,7 @@ static void usage(FILE *out)
             "  --float        no integer activations, no fp16 arithmetic\n"
             "  --rounds N     at most so often [15]\n"
             "  --seconds S    and no new round after so long, from the third on [3]\n"
+            "  --roof FILE    with the share of the device's limits, which roof --json printed\n"
             "  --json         one object instead of a table\n");
 }
 
@@ -241,6 +269,8 @@ static bool parse_option(struct settings *settings, const char *name, const char
         settings->device = value;
     else if (strcmp(name, "--rows") == 0)
         settings->rows.forced = value;
+    else if (strcmp(name, "--roof") == 0)
+        settings->roof_path = value;
     else if (strcmp(name, "--formats") == 0)
         return parse_list(settings, value, &settings->n_formats, parse_format);
     else if (strcmp(name, "--shapes") == 0)
@@ -313,7 +343,10 @@ int main(int argc, char **argv)
     set_defaults(&settings);
     struct vk *vk = NULL;
     struct hth_model_options options = {.device = settings.device};
-    enum hth_status status = device_open(&vk, &options, false, &talk);
+    enum hth_status status =
+        settings.roof_path ? roof_read(&settings.roof, settings.roof_path, &talk) : HTH_OK;
+    if (status == HTH_OK)
+        status = device_open(&vk, &options, false, &talk);
     if (status == HTH_OK && !vk)
         status = log_fail(&talk, HTH_ERROR_DEVICE, "no Vulkan device: --device %s is none",
                           settings.device);

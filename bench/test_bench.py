@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of bench/peer and bench/formats with invented programs: what they start, how they judge, how they end."""
+"""Tests of bench/peer, bench/formats and bench/predicted with invented programs: what they start, how they judge, how they end."""
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -26,7 +26,7 @@ def load(name):
     return module
 
 
-peer, formats = load("peer"), load("formats")
+peer, formats, predicted = load("peer"), load("formats"), load("predicted")
 
 # Each run of hearth and of the peer is slower than the one before, as on a machine that gets busy: only ratios are steady.
 FAKE = """#!{python}
@@ -66,7 +66,7 @@ class Fakes(unittest.TestCase):
         patch = mock.patch.object(machine, "on_device", lambda device, program, *args: [program, *args, "--device", device])
         patch.start()
         self.addCleanup(patch.stop)
-        for module in (peer, formats):
+        for module in (peer, formats, predicted):
             said = mock.patch.object(module.machine, "say", lambda text: None)
             said.start()
             self.addCleanup(said.stop)
@@ -182,6 +182,46 @@ class Formats(Fakes):
         self.assertEqual(self.formats([None])[0], 1)
         with self.assertRaisesRegex(machine.Failed, "measured nothing"):
             self.formats([])
+
+
+# Slower in each turn, as is what it expects; the device has what --vram lets it have of 1000 bytes, and that is predicted badly.
+PLANNED = """
+part = option("--vram") / 1000 if "--vram" in sys.argv else 1.0
+off = SPLIT if 0.1 < part < 0.9 else WHOLE
+print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "expected_tokens_per_s": s / slow / off, "estimated": False,
+                   "device_bytes": 1000} for t, o, s in (("pp", "-p", 60.0), ("tg", "-n", 30.0)) if option(o)]))
+"""
+
+
+class Predicted(Fakes):
+    def predicted(self, whole, split, *argv):
+        path = self.program("hearth", PLANNED.replace("SPLIT", str(split)).replace("WHOLE", str(whole)))
+        return self.call(predicted, "--hearth", path, "m.gguf", *argv)
+
+    def test_reached(self):
+        code, report = self.predicted(0.95, 1.2)
+        self.assertEqual(code, 0)
+        self.assertEqual(len(re.findall(r" 0\.950 \| 0\.950 \| 0\.950 \| ±10 %: reached \|", report)), 4)
+        self.assertEqual(len(re.findall(r" 1\.200 \| 1\.200 \| 1\.200 \| ±25 %: reached \|", report)), 6)
+
+    def test_not_reached(self):
+        self.assertEqual(self.predicted(0.89, 1.2, "--turns", "1")[0], 1)
+        self.assertEqual(self.predicted(1.11, 1.2, "--turns", "1")[0], 1)
+        code, report = self.predicted(1.0, 0.74, "--turns", "1")
+        self.assertEqual(code, 1)
+        self.assertEqual(len(re.findall("NOT reached", report)), 6)
+
+    def test_turns(self):
+        self.predicted(1, 1, "--turns", "2", "--vram", "0,50,100", "--device", "vulkan:3")
+        limits = [line[line.index("--vram") + 1] if "--vram" in line else None for line in self.log()]
+        # all of it comes first, so that the device has room to be measured
+        self.assertEqual(limits, [None] + [None, "1"] + [None, "500"] + [None] + [None] + [None, "500"] + [None, "1"])
+        self.assertTrue(all(line[-2:] == ["--device", "vulkan:3"] for line in self.log()))
+
+    def test_only_measured_rates_count(self):
+        path = self.program("hearth", PLANNED.replace("SPLIT", "1").replace("WHOLE", "1").replace("False", "True"))
+        with self.assertRaisesRegex(machine.Failed, "m.gguf at 0 %: hearth bench has no prediction"):
+            self.call(predicted, "--hearth", path, "m.gguf")
 
 
 class Machine(unittest.TestCase):

@@ -7,8 +7,8 @@
 
 #include "base/mem.h"
 #include "base/os.h"
-#include "base/rng.h"
 #include "gpu/batch.h"
+#include "quant/random.h"
 
 /* Together the copies have so many weights, more than caches hold; and vectors of so many bytes. */
 static const int64_t SPREAD_WEIGHTS = 128 << 20, SPREAD_BYTES = 64 << 20;
@@ -23,46 +23,15 @@ static int copies_of(const struct trial_shape *shape)
     return (int)(n < 1 ? 1 : n > TRIAL_MAX_COPIES ? TRIAL_MAX_COPIES : n);
 }
 
-/* A block that decodes to numbers near 1, of a format that can only be read. */
-static void random_block(struct rng *rng, const struct dtype *type, uint8_t *block, float *values)
-{
-    for (int tries = 0; tries < 10000; tries++) {
-        for (uint32_t i = 0; i < type->block_bytes; i++)
-            block[i] = (uint8_t)rng_u32(rng);
-        type->decode(block, values, type->block_elems);
-        float max = 0;
-        for (uint32_t i = 0; i < type->block_elems; i++)
-            max = fabsf(values[i]) <= max ? max : fabsf(values[i]);
-        if (max > 0.1f && max < 10)
-            return;
-    }
-}
-
 /* A matrix put together at random from a store of encoded blocks. */
 static enum hth_status make_matrix(struct trial *trial, uint64_t size_bytes)
 {
-    enum { STORE_BLOCKS = 128 };
-    const struct dtype *type = trial->type;
-    size_t block = type->block_bytes, n_values = (size_t)STORE_BLOCKS * type->block_elems;
-    struct rng rng = rng_seed(type->gguf_id + 1);
+    struct rng rng = rng_seed(trial->type->gguf_id + 1);
+    uint64_t n = (uint64_t)trial->shape.n * (uint64_t)trial->shape.k;
     trial->matrix = mem_alloc(size_bytes);
-    uint8_t *store = mem_alloc(STORE_BLOCKS * block);
-    float *values = mem_alloc(n_values * sizeof *values);
-    enum hth_status status = HTH_OK;
-    if (!trial->matrix || !store || !values)
-        status = log_fail_memory(trial->log, "a matrix", size_bytes);
-    if (status == HTH_OK && type->encode) {
-        for (size_t i = 0; i < n_values; i++)
-            values[i] = rng_normal(&rng);
-        type->encode(values, store, n_values);
-    }
-    for (size_t i = 0; status == HTH_OK && !type->encode && i < STORE_BLOCKS; i++)
-        random_block(&rng, type, store + i * block, values);
-    for (uint64_t i = 0; status == HTH_OK && i < size_bytes / block; i++)
-        memcpy(trial->matrix + i * block, store + rng_below(&rng, STORE_BLOCKS) * block, block);
-    mem_free(store);
-    mem_free(values);
-    return status;
+    if (trial->matrix && dtype_random(trial->type, &rng, trial->matrix, n))
+        return HTH_OK;
+    return log_fail_memory(trial->log, "a matrix", size_bytes);
 }
 
 static enum hth_status build_graph(struct trial *trial)

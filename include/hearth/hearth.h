@@ -68,9 +68,11 @@ struct hth_model_options {
     enum hth_log_level log_level;
     hth_progress_fn *progress; /* may be NULL; called while the model opens, as `place` is */
     void *progress_user;
-    bool vocabulary_only;   /* tokens and templates; no weights, no sessions */
-    bool validate;          /* Vulkan's validation layer */
-    bool treat_as_discrete; /* tests: stage everything, as if memory were apart */
+    bool vocabulary_only;           /* tokens and templates; no weights, no sessions */
+    const char *chat_template;      /* Jinja, in place of the file's own; NULL: that */
+    const char *chat_template_name; /* where it is from, for messages: a path */
+    bool validate;                  /* Vulkan's validation layer */
+    bool treat_as_discrete;         /* tests: stage everything, as if memory were apart */
     /* What sessions will ask for: the plan makes room for it. Zero is a session's usual. */
     struct hth_session_options session;
     uint64_t vram_bytes; /* of the GPU's memory to use at most; 0: what the driver grants */
@@ -88,7 +90,12 @@ struct hth_model_options {
     int n_places;
     hth_place_fn *place; /* asked for each tensor; may be NULL */
     void *place_user;
-    const char *rows; /* tests: only the GPU's kernels of this name, or NAME_… */
+    double self_test_s; /* time for comparing kernels of the GPU that are new to this device and
+                         * driver with the CPU; 0: 3 s; −1: none, and then kernels known to be wrong
+                         * here are used, too */
+    bool measure;       /* rates that the plan's figures rest on and that were not measured on this
+                         * machine are, now: about two seconds, once */
+    const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 
 /* Opens a GGUF file, or "synth:SHAPE:QUANT", a model with random weights made in memory. What fits
@@ -109,6 +116,10 @@ struct hth_model_info {
     uint64_t n_params;
     uint64_t weight_bytes_file;     /* of all weights in use, as the file stores them */
     uint64_t weight_bytes_resident; /* allocated for them on the device, or mapped */
+    int kernels_checked;            /* when it was opened, as they were new to this device, */
+    double kernels_checked_s;       /* in so many seconds */
+    int kernels_wrong;              /* known to be wrong here, which are not used */
+    bool kernels_left;              /* some are still to be checked, at the next start */
 };
 struct hth_model_info hth_model_get_info(const struct hth_model *model);
 
@@ -118,6 +129,8 @@ struct hth_plan_info {
     uint64_t gpu_kv_bytes, host_kv_bytes; /* keys and values of the session that was planned for */
     uint64_t gpu_bytes;         /* weights, keys and values, activations: all on the GPU */
     uint64_t gpu_budget_bytes;  /* of which it may be at most; 0: no GPU has a part */
+    uint64_t streamed_bytes;    /* of host_weight_bytes, that pass through the GPU for batches */
+    int stream_from;            /* of so many tokens or more; 0: none do */
     int n_layers_kv_gpu;        /* layers whose keys and values are on the GPU */
     int n_ctx, n_seqs, n_batch; /* of that session */
     double prompt_tokens_per_s, answer_tokens_per_s; /* 0: not predicted */
@@ -126,6 +139,26 @@ struct hth_plan_info {
     const char *sentence; /* what was decided, and why, for a person */
 };
 struct hth_plan_info hth_model_get_plan(const struct hth_model *model);
+
+/* A turn: n_prompt tokens at once behind `depth` others, then n_answer one by one. */
+struct hth_turn {
+    int depth, n_prompt, n_answer;
+};
+
+/* How fast the plan thinks that a turn is; 0 for a part that it does not have. */
+struct hth_expected {
+    double prompt_tokens_per_s, answer_tokens_per_s;
+    bool estimated; /* as in hth_plan_info */
+};
+struct hth_expected hth_model_expect(const struct hth_model *model, const struct hth_turn *turn);
+
+/* Tells what a turn took, so that what was measured of this machine is corrected where it does not
+ * hold (any more). 0 s: not known, or not typical: what is evaluated for the first time is compiled
+ * and loaded then. Turns that are too short say nothing; single ones that are odd change nothing. A
+ * model whose rates are not measured learns nothing. Keeps the result in the user's cache folder;
+ * what is in use is not changed. Errors: HTH_ERROR_MEMORY. */
+HTH_CHECKED hth_model_achieved(const struct hth_model *model, const struct hth_turn *turn,
+                               double prompt_s, double answer_s);
 
 /* --- text ------------------------------------------------------------------------------------- */
 
@@ -148,10 +181,26 @@ struct hth_message {
     const char *content;
 };
 
-/* Renders a conversation by the model's chat template (ChatML if it has none, with a
- * warning the first time),
- * ready for the assistant's answer if `prompt`. Free *text with hth_free; tokenize it with
- * `special`. */
+/* A conversation, and what its template may want to know besides. */
+struct hth_chat {
+    const struct hth_message *messages;
+    size_t n_messages;
+    bool prompt;           /* ready for the assistant's answer */
+    const char *variables; /* a JSON object: its members are variables of the template, such as
+                            * {"enable_thinking": false}; NULL: none */
+};
+
+/* Renders a conversation by the model's chat template (ChatML if it has none, with a warning the
+ * first time). Free *text with hth_free; tokenize it with `special`. Errors: HTH_ERROR_ARGUMENT
+ * when the template refuses the conversation (the message has its words) or `variables` is no JSON
+ * object, _FORMAT and _UNSUPPORTED for what is wrong with the template, _LIMIT, _MEMORY. */
+HTH_CHECKED hth_render(const struct hth_model *model, const struct hth_chat *chat, char **text,
+                       size_t *len);
+
+/* Does the model's chat template look at a variable of this name? */
+bool hth_template_uses(const struct hth_model *model, const char *name);
+
+/* hth_render without variables. */
 HTH_CHECKED hth_render_chat(const struct hth_model *model, const struct hth_message *messages,
                             size_t count, bool prompt, char **text, size_t *len);
 
@@ -162,6 +211,14 @@ struct hth_stream;
 HTH_CHECKED hth_stream_create(struct hth_stream **out, const struct hth_model *model);
 HTH_CHECKED hth_stream_push(struct hth_stream *stream, int32_t id, const char **text, size_t *len);
 HTH_CHECKED hth_stream_end(struct hth_stream *stream, const char **text, size_t *len);
+
+/* From here on the text ends before the first of these (at most 256 texts of 1 to 255 bytes of
+ * UTF-8, copied), wherever tokens begin and end. What may still become one is held back until the
+ * next push or the end. The text of a control token ("<|im_end|>") is that token. Errors:
+ * HTH_ERROR_ARGUMENT, _MEMORY; then it is as it was. */
+HTH_CHECKED hth_stream_stop_at(struct hth_stream *stream, const char *const *texts, size_t count);
+/* Did it? Nothing more comes then, until hth_stream_end has made the stream ready for another. */
+bool hth_stream_stopped(const struct hth_stream *stream);
 void hth_stream_destroy(struct hth_stream *stream);
 
 void hth_free(void *ptr);
@@ -194,7 +251,7 @@ struct hth_feed {
  * the same, with the model moved. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
  * then hth_session_length tells how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the
  * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _MEMORY (of the
- * host). */
+ * host); _FORMAT when what comes out is not finite or all zero, by the plainest kernels, too. */
 HTH_CHECKED hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
                              int n_feeds);
 
@@ -237,9 +294,14 @@ HTH_CHECKED hth_session_profile(struct hth_session *session, hth_profile_fn *fn,
 struct hth_sampler;
 
 /* Are these options good, whatever the model? A sampler that hth_sampler_create then refuses has a
- * bias of a token that the model lacks. Errors: HTH_ERROR_ARGUMENT. `log` may be NULL. */
+ * bias of a token that the model lacks. What is set but not among `samplers` is a warning. Errors:
+ * HTH_ERROR_ARGUMENT. `log` may be NULL. */
 HTH_CHECKED hth_sampler_check(const struct hth_sampler_options *options, hth_log_fn *log,
                               void *log_user);
+
+/* What the model's file advises (its keys general.sampling.*), as options: zero where it says
+ * nothing. They do nothing by themselves; a seed is never among them. */
+struct hth_sampler_options hth_model_get_sampling(const struct hth_model *model);
 
 /* `options` may be NULL. Errors: HTH_ERROR_ARGUMENT naming what is out of range, _MEMORY. */
 HTH_CHECKED hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,

@@ -37,7 +37,8 @@ enum hth_log_level {
 };
 
 /* Receives one line of the log, without its newline. `user` is the caller's own pointer. May be
- * called from any thread, one call at a time. */
+ * called from any thread, one call at a time; it calls nothing of hearth, which may have to wait
+ * for it to end before it can log. */
 typedef void hth_log_fn(void *user, enum hth_log_level level, const char *line);
 
 #ifdef __cplusplus

@@ -40,6 +40,12 @@ void log_linev(const struct log *log, enum hth_log_level level, const char *fmt,
     os_mutex_unlock(&lock);
 }
 
+void log_pass_on(const struct log *log, enum hth_log_level level, const char *line)
+{
+    if (log && log->write && level <= log->max_level)
+        log->write(log->user, level, line);
+}
+
 void log_line(const struct log *log, enum hth_log_level level, const char *fmt, ...)
 {
     va_list args;

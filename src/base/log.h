@@ -26,6 +26,10 @@ void log_line(const struct log *log, enum hth_log_level level, const char *fmt, 
 void log_linev(const struct log *log, enum hth_log_level level, const char *fmt, va_list args)
     ATTR_PRINTF(3, 0);
 
+/* Hands a line on from within the receiver of another log, which is called under the lock: there
+ * log_line would wait for itself. */
+void log_pass_on(const struct log *log, enum hth_log_level level, const char *line);
+
 #define log_warning(log, ...) log_line((log), HTH_LOG_WARNING, __VA_ARGS__)
 #define log_info(log, ...)    log_line((log), HTH_LOG_INFO, __VA_ARGS__)
 #define log_debug(log, ...)   log_line((log), HTH_LOG_DEBUG, __VA_ARGS__)

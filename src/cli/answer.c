@@ -129,8 +129,9 @@ static int feed_next(struct answer *answer, int32_t id)
     }
     if (status)
         return exit_of(status);
-    answer->steps_ns += os_time_ns() - began;
-    answer->n_steps++;
+    uint64_t took = os_time_ns() - began;
+    answer->steps_ns += took;
+    answer->first_step_ns = answer->n_steps++ ? answer->first_step_ns : took;
     return remember(&answer->fed, &id, 1);
 }
 
@@ -154,6 +155,8 @@ static int generate(struct answer *answer, struct hth_stream *stream, int n_ctx)
             return exit_of(status);
         if (answer->text.failed)
             return talk_error("out of memory: the answer is too long");
+        if (hth_stream_stopped(stream))
+            return EXIT_OK;
         answer->end = !out_flush()                                         ? ANSWER_NO_READER
                       : interrupted()                                      ? ANSWER_INTERRUPTED
                       : answer->n_max && answer->n_answer >= answer->n_max ? ANSWER_LIMIT
@@ -169,8 +172,12 @@ int answer_run(struct answer *answer, const int32_t *ids, int count)
 {
     struct hth_stream *stream;
     enum hth_status status = hth_stream_create(&stream, answer->model);
-    if (status)
+    if (status == HTH_OK)
+        status = hth_stream_stop_at(stream, answer->stops, answer->n_stops);
+    if (status) {
+        hth_stream_destroy(stream);
         return exit_of(status);
+    }
     int n_ctx = hth_session_get_info(answer->session).n_ctx;
     answer->end = ANSWER_DONE;
     watch_interrupt(answer->session);
@@ -218,7 +225,7 @@ int answer_begin(struct answer *answer, struct str prompt)
     strbuf_clear(&answer->text);
     answer->ids.count = 0;
     answer->n_prompt = answer->n_answer = answer->n_steps = 0;
-    answer->prompt_ns = answer->steps_ns = answer->first_word_ns = 0;
+    answer->prompt_ns = answer->steps_ns = answer->first_step_ns = answer->first_word_ns = 0;
     reasoning_begin(&answer->reasoning, prompt);
     int code = EXIT_OK;
     for (int i = 0; i < N_REASONING_MARKERS && code == EXIT_OK; i++) {
@@ -249,7 +256,7 @@ static double per_second(int n, uint64_t time_ns)
     return time_ns ? n * 1e9 / (double)time_ns : 0;
 }
 
-/* What the plan expected, beside what was achieved; empty where it expected nothing. */
+/* What was expected, beside what was achieved; empty where nothing was. */
 static const char *expected(double tokens_per_s, bool estimated, char out[64])
 {
     out[0] = '\0';
@@ -258,17 +265,39 @@ static const char *expected(double tokens_per_s, bool estimated, char out[64])
     return out;
 }
 
+/* What was fed for this answer, and what the context had before. */
+static struct hth_turn turn_of(const struct answer *answer)
+{
+    int depth = (int)answer->fed.count - answer->n_prompt - answer->n_steps;
+    return (struct hth_turn){depth > 0 ? depth : 0, answer->n_prompt, answer->n_steps};
+}
+
 void answer_summary(const struct answer *answer)
 {
     struct hth_model_info info = hth_model_get_info(answer->model);
-    struct hth_plan_info plan = hth_model_get_plan(answer->model);
+    struct hth_turn turn = turn_of(answer);
+    struct hth_expected plan = hth_model_expect(answer->model, &turn);
     char first[64] = "no word came", prompt[64], steps[64];
     if (answer->first_word_ns)
         snprintf(first, sizeof first, "first word %.2f s",
                  (double)(answer->first_word_ns - program_started_ns) / 1e9);
-    talk_line("%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s",
-              info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
-              expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
-              per_second(answer->n_steps, answer->steps_ns),
-              expected(plan.answer_tokens_per_s, plan.estimated, steps));
+    talk_line(
+        "%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s%s%s",
+        info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
+        expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
+        per_second(answer->n_steps, answer->steps_ns),
+        expected(plan.answer_tokens_per_s, plan.estimated, steps), answer->seed ? ", seed " : "",
+        answer->seed ? answer->seed : "");
+}
+
+int answer_learn(const struct answer *answer)
+{
+    struct hth_turn turn = turn_of(answer);
+    if (answer->n_steps < 2)
+        return EXIT_OK;
+    turn.depth += answer->n_prompt + 1;
+    turn.n_prompt = 0;
+    turn.n_answer--;
+    uint64_t took = answer->steps_ns - answer->first_step_ns;
+    return exit_of(hth_model_achieved(answer->model, &turn, 0, (double)took / 1e9));
 }

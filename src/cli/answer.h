@@ -14,7 +14,7 @@
 #include "text/reasoning.h"
 
 enum answer_end {
-    ANSWER_DONE,        /* the model ended it */
+    ANSWER_DONE,        /* the model ended it, or a stop text came */
     ANSWER_LIMIT,       /* n_max tokens */
     ANSWER_FULL,        /* no room left in the context */
     ANSWER_INTERRUPTED, /* Ctrl-C */
@@ -36,7 +36,10 @@ struct answer {
     const struct hth_model *model;
     struct hth_session *session;
     struct hth_sampler *sampler;
-    int n_max;                 /* tokens at most; 0: no limit */
+    int n_max;                /* tokens at most; 0: no limit */
+    const char *const *stops; /* [n_stops]: texts that the answer ends before */
+    size_t n_stops;
+    const char *seed;          /* that the sampler drew its numbers from; NULL: it drew none */
     answer_room_fn *make_room; /* NULL: the answer is cut */
     void *room_user;
 
@@ -47,6 +50,7 @@ struct answer {
     enum answer_end end;
     int n_prompt, n_answer, n_steps; /* tokens fed, sampled, and steps of one token */
     uint64_t prompt_ns, steps_ns;    /* what they took */
+    uint64_t first_step_ns;          /* of it: the first step, which compiles and loads */
     uint64_t first_word_ns;          /* when, os_time_ns; 0: there was none */
 
     /* its own */
@@ -70,5 +74,8 @@ void answer_explain_closed(const struct answer *answer);
 
 /* The line that run ends with. */
 void answer_summary(const struct answer *answer);
+
+/* What the steps took corrects what is expected of them from then on. Returns an exit code. */
+ATTR_WARN_UNUSED int answer_learn(const struct answer *answer);
 
 #endif

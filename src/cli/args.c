@@ -24,12 +24,32 @@ static struct arg_value *find_value(const struct args *args, struct str name, ch
     return NULL;
 }
 
-static const char *nearest_option(const struct args *args, const char *name)
+static bool has_word(const char *words, const char *word)
 {
-    const char *names[MAX_OPTIONS + 1] = {0};
+    size_t len = strlen(word);
+    for (const char *at = words; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strcspn(at, " ") == len && strncmp(at, word, len) == 0)
+            return true;
+    return false;
+}
+
+/* The option of this very name, here or in another program; NULL if there is none. */
+static const char *known_option(const struct args *args, const char *name)
+{
+    for (int i = 0; i < args->n_values; i++) {
+        const struct option *option = args->values[i].option;
+        if (strcmp(option->name, name) == 0 || has_word(option->also, name))
+            return option->name;
+    }
+    return NULL;
+}
+
+const char *args_nearest(const struct args *args, const char *name)
+{
+    const char *names[MAX_OPTIONS + 1] = {0}, *known = known_option(args, name);
     for (int i = 0; i < args->n_values; i++)
         names[i] = args->values[i].option->name;
-    return nearest_name(name, names);
+    return known ? known : nearest_name(name, names);
 }
 
 static bool is_choice(const char *choices, struct str text)
@@ -165,7 +185,21 @@ static void fill_table(struct args *args)
 static bool give(struct args *args, struct arg_value *value, const char *text)
 {
     value->given = true;
+    value->advised = false;
     return set_value(args, value, text);
+}
+
+bool args_advise(struct args *args, const char *name, const char *text)
+{
+    struct arg_value *value = find_value(args, str_of(name), 0), before;
+    assert(value);
+    before = *value;
+    if (value->given)
+        return false;
+    value->advised = set_value(args, value, text);
+    if (!value->advised)
+        *value = before;
+    return value->advised;
 }
 
 bool args_set(struct args *args, const char *name, const char *text)
@@ -179,6 +213,19 @@ bool args_set(struct args *args, const char *name, const char *text)
     return false;
 }
 
+/* `arg` up to its value, if it has one: "--nmae". */
+static bool no_option(const struct args *args, const char *arg)
+{
+    char name[64];
+    size_t len = strcspn(arg, "=");
+    snprintf(name, sizeof name, "%.63s", arg + strspn(arg, "-"));
+    name[strcspn(name, "=")] = '\0';
+    const char *near = args_nearest(args, name);
+    usage_error(args->command, "unknown option %.*s%s%s%s", (int)(len < 63 ? len : 63), arg,
+                near ? ": did you mean --" : "", near ? near : "", near ? "?" : "");
+    return false;
+}
+
 /* Reads the option at argv[*at], which begins with a dash, and moves past it and its value. */
 static bool parse_option(struct args *args, int argc, char **argv, int *at)
 {
@@ -187,15 +234,8 @@ static bool parse_option(struct args *args, int argc, char **argv, int *at)
     size_t len = is_long ? strcspn(arg + 2, "=") : 0;
     struct arg_value *value = is_long ? find_value(args, (struct str){arg + 2, len}, 0)
                                       : find_value(args, STR(""), arg[1]);
-    if (!value) {
-        char name[64];
-        snprintf(name, sizeof name, "%.*s", is_long ? (int)(len < 63 ? len : 63) : 63,
-                 arg + (is_long ? 2 : 1));
-        const char *near = nearest_option(args, name);
-        usage_error(args->command, "unknown option %.*s%s%s%s", is_long ? (int)len + 2 : 63, arg,
-                    near ? ": did you mean --" : "", near ? near : "", near ? "?" : "");
-        return false;
-    }
+    if (!value || (!is_long && arg[2] && known_option(args, arg + 1))) /* -ngl is no -n gl */
+        return no_option(args, arg);
     const char *rest =
         is_long ? (arg[2 + len] == '=' ? arg + 3 + len : NULL) : (arg[2] ? arg + 2 : NULL);
     ++*at;
@@ -265,6 +305,11 @@ static const struct arg_value *value_of(const struct args *args, const char *nam
 bool args_given(const struct args *args, const char *name)
 {
     return value_of(args, name)->given;
+}
+
+bool args_advised(const struct args *args, const char *name)
+{
+    return value_of(args, name)->advised;
 }
 
 bool args_flag(const struct args *args, const char *name)

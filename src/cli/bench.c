@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -8,6 +9,7 @@
 #include "cli/json_out.h"
 #include "cli/options.h"
 #include "cli/talk.h"
+#include "engine/roof.h"
 #include "engine/rows.h"
 
 enum { MAX_LENGTH = 1 << 24 };
@@ -22,6 +24,8 @@ static const struct option options[] = {
      .help = "tokens that are in the context before"},
     {.name = "repeat", .letter = 'r', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1000, .fallback = "3",
      .help = "measure so often and take the median (after one run that is not measured)"},
+    {.name = "roof", .type = OPTION_TEXT, .metavar = "FILE",
+     .help = "with the share of the device's limits, which build/release/bench/roof --json printed"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
     {0},
 };
@@ -34,6 +38,8 @@ struct bench {
     struct hth_model_info info;
     int n_batch, depth, repeat;
     int32_t *ids; /* random, as many as the longest test feeds at once */
+    bool has_roof;
+    struct roof roof;
     json_t *json; /* NULL: text */
 };
 
@@ -69,45 +75,107 @@ static int compare_times(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Weight bytes that a test reads in all, and the kernels it runs. */
-static enum hth_status count_bytes(struct bench *bench, bool prompt, int n, uint64_t *bytes,
-                                   struct step_info *info)
+/* Weight bytes that a test reads in all, what it computes, and the kernels it runs. */
+static enum hth_status count_work(struct bench *bench, bool prompt, int n, struct step_info *info)
 {
     int batch = prompt ? (n < bench->n_batch ? n : bench->n_batch) : 1;
     enum hth_status status = session_step_info(bench->session, batch, info);
-    *bytes = info->weight_bytes * (uint64_t)(prompt ? n / batch : n);
+    uint64_t times = (uint64_t)(prompt ? n / batch : n);
+    info->weight_bytes *= times;
+    info->flops *= times;
     int rest = n % batch;
     if (status == HTH_OK && rest) {
         struct step_info last;
         status = session_step_info(bench->session, rest, &last);
-        *bytes += last.weight_bytes;
+        info->weight_bytes += last.weight_bytes;
+        info->flops += last.flops;
     }
     return status;
 }
 
-static void report(struct bench *bench, const char *name, double tokens_per_s, double gb_per_s,
-                   const struct step_info *info)
+/* What came of a test. */
+struct result {
+    const char *name;
+    double tokens_per_s, gb_per_s;
+    double expected; /* tokens/s; 0: nothing was */
+    bool estimated;
+    double roof_share; /* 0: there is no roof to compare with */
+    const char *roof_bound;
+    const struct step_info *info;
+};
+
+static void report_text(const struct result *result)
+{
+    char expected[64] = "";
+    if (result->expected > 0)
+        snprintf(expected, sizeof expected, " (%s %.2f)",
+                 result->estimated ? "estimated" : "predicted", result->expected);
+    out_printf("%-10s %12.2f tokens/s%s %10.2f GB/s of weights", result->name, result->tokens_per_s,
+               expected, result->gb_per_s);
+    if (result->roof_bound)
+        out_printf(" %8.1f %% of the roof (%s)", 100 * result->roof_share, result->roof_bound);
+    out_printf("\n");
+    out_flush();
+}
+
+static void report(struct bench *bench, const struct result *result)
 {
     if (!bench->json) {
-        out_printf("%-10s %12.2f tokens/s %10.2f GB/s of weights\n", name, tokens_per_s, gb_per_s);
-        out_flush();
+        report_text(result);
         return;
     }
     json_t *rows = json_array();
-    for (int i = 0; i < info->n_rows; i++)
-        json_push(rows, json_string(info->rows[i]));
-    json_push(bench->json,
-              json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", name,
-                        "tokens_per_s", tokens_per_s, "gb_per_s", gb_per_s, "weight_bytes_resident",
-                        json_count(bench->info.weight_bytes_resident), "weight_bytes_file",
-                        json_count(bench->info.weight_bytes_file), "rows", rows, "depth",
-                        bench->depth, "repeats", bench->repeat, "device", bench->info.device));
+    for (int i = 0; i < result->info->n_rows; i++)
+        json_push(rows, json_string(result->info->rows[i]));
+    json_t *value =
+        json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:i, s:i, s:s}", "test", result->name,
+                  "tokens_per_s", result->tokens_per_s, "gb_per_s", result->gb_per_s,
+                  "weight_bytes_resident", json_count(bench->info.weight_bytes_resident),
+                  "weight_bytes_file", json_count(bench->info.weight_bytes_file), "rows", rows,
+                  "depth", bench->depth, "repeats", bench->repeat, "device", bench->info.device);
+    json_set(value, "device_bytes", json_count(hth_model_get_plan(bench->model).gpu_bytes));
+    if (result->expected > 0) {
+        json_set(value, "expected_tokens_per_s", json_number(result->expected));
+        json_set(value, "estimated", json_boolean(result->estimated));
+    }
+    if (result->roof_bound) {
+        json_set(value, "roof_share", json_number(result->roof_share));
+        json_set(value, "roof_bound", json_string(result->roof_bound));
+    }
+    json_push(bench->json, value);
+}
+
+/* Beside what was expected; what came of it corrects that for the next time. */
+static enum hth_status compare(struct bench *bench, bool prompt, int n, double seconds,
+                               struct result *result)
+{
+    struct hth_turn turn = {bench->depth, prompt ? n : 0, prompt ? 0 : n};
+    struct hth_expected expected = hth_model_expect(bench->model, &turn);
+    result->expected = prompt ? expected.prompt_tokens_per_s : expected.answer_tokens_per_s;
+    result->estimated = expected.estimated;
+    return hth_model_achieved(bench->model, &turn, prompt ? seconds : 0, prompt ? 0 : seconds);
+}
+
+static void compare_with_roof(const struct bench *bench, double seconds, struct result *result)
+{
+    const struct roof_work work = {(double)result->info->weight_bytes, (double)result->info->flops,
+                                   roof_best_flop(&bench->roof), seconds};
+    if (bench->has_roof)
+        result->roof_share = roof_share(&bench->roof, &work, &result->roof_bound);
+}
+
+/* The middle of the times of a test that was repeated; sorts them. */
+static double median_s(uint64_t *times, size_t n)
+{
+    qsort(times, n, sizeof *times, compare_times);
+    double ns = n % 2 ? (double)times[n / 2] : (double)(times[n / 2 - 1] + times[n / 2]) / 2;
+    return ns / 1e9;
 }
 
 static enum hth_status measure(struct bench *bench, bool prompt, int n)
 {
     char name[32];
-    uint64_t unmeasured, bytes, *times = mem_calloc((size_t)bench->repeat, sizeof *times);
+    uint64_t unmeasured, *times = mem_calloc((size_t)bench->repeat, sizeof *times);
     struct step_info info;
     snprintf(name, sizeof name, "%s%d", prompt ? "pp" : "tg", n);
     if (!times)
@@ -121,13 +189,16 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
     }
     talk_progress("", 1, 1);
     if (status == HTH_OK)
-        status = count_bytes(bench, prompt, n, &bytes, &info);
+        status = count_work(bench, prompt, n, &info);
     if (status == HTH_OK) {
-        size_t middle = (size_t)bench->repeat / 2;
-        qsort(times, (size_t)bench->repeat, sizeof *times, compare_times);
-        double ns = bench->repeat % 2 ? (double)times[middle]
-                                      : (double)(times[middle - 1] + times[middle]) / 2;
-        report(bench, name, n / ns * 1e9, (double)bytes / ns, &info);
+        double seconds = median_s(times, (size_t)bench->repeat);
+        struct result result = {.name = name,
+                                .tokens_per_s = n / seconds,
+                                .gb_per_s = (double)info.weight_bytes / seconds / 1e9,
+                                .info = &info};
+        compare_with_roof(bench, seconds, &result);
+        status = compare(bench, prompt, n, seconds, &result);
+        report(bench, &result);
     }
     mem_free(times);
     return status;
@@ -169,6 +240,8 @@ static enum hth_status open_bench(const struct args *args, struct bench *bench, 
 {
     struct hth_session_options wanted = bench_session(args, longest);
     bench->info = hth_model_get_info(bench->model);
+    if (bench->has_roof)
+        roof_check_device(&bench->roof, bench->info.device, talk_log());
     bench->depth = args_int(args, "depth");
     bench->repeat = args_int(args, "repeat");
     int most = longest > wanted.n_batch ? longest : wanted.n_batch;
@@ -202,14 +275,23 @@ static enum hth_status measure_all(struct bench *bench, const struct lengths *le
     return status;
 }
 
+static int read_roof(const struct args *args, struct bench *bench)
+{
+    const char *path = args_text(args, "roof");
+    bench->has_roof = path != NULL;
+    return path ? exit_of(roof_read(&bench->roof, path, talk_log())) : EXIT_OK;
+}
+
 static int run(const struct args *args)
 {
     struct lengths lengths = {0};
     struct bench bench = {0};
     int code = read_lengths(args, &lengths);
+    if (code == EXIT_OK)
+        code = read_roof(args, &bench);
     struct hth_session_options session = bench_session(args, lengths.longest);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &bench.model);
+        code = open_model(args, args_word(args, 0), &session, true, &bench.model);
     if (code == EXIT_OK)
         code = exit_of(open_bench(args, &bench, lengths.longest));
     if (code == EXIT_OK) {
@@ -229,9 +311,11 @@ static int run(const struct args *args)
 
 static void more_help(void)
 {
-    out_printf("MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
-               "the bytes\n"
-               "of weights that must be read, once per batch.\n");
+    out_printf(
+        "MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
+        "the bytes\n"
+        "of weights that must be read, once per batch. The roof is what reading them, or the\n"
+        "fastest arithmetic of the device, would take at least.\n");
 }
 
 static const struct option_group *const groups[] = {

@@ -1,7 +1,6 @@
 #include "cli/chat.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/os.h"
@@ -13,8 +12,11 @@
 
 /* clang-format off */
 static const struct option options[] = {
-    {.name = "system", .type = OPTION_TEXT, .metavar = "TEXT", .help = "what the model is told first"},
+    {.name = "system", .type = OPTION_TEXT, .metavar = "TEXT",
+     .also = "system-prompt sys",
+     .help = "what the model is told first"},
     {.name = "n-predict", .letter = 'n', .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX,
+     .also = "predict num-predict max-tokens max-new-tokens",
      .help = "tokens of an answer at most (until it ends, or the context is full)"},
     {0},
 };
@@ -103,7 +105,9 @@ static int encode(struct chat *chat, size_t dropped, int32_t **ids, int *count)
         return talk_error("out of memory: a conversation of %zu messages", n);
     memcpy(list, chat->messages, n_system * sizeof *list);
     memcpy(list + n_system, chat->messages + n_system + dropped, (n - n_system) * sizeof *list);
-    enum hth_status status = hth_render_chat(chat->answer.model, list, n, true, &text, &len);
+    const struct hth_chat whole = {
+        .messages = list, .n_messages = n, .prompt = true, .variables = chat->form.variables};
+    enum hth_status status = hth_render(chat->answer.model, &whole, &text, &len);
     mem_free(list);
     if (status)
         return EXIT_FAILED;
@@ -251,24 +255,25 @@ int chat_answer(struct chat *chat)
     return answer_instead(chat, chat_last_user(chat) + 1, NULL);
 }
 
-int chat_renew_sampler(struct chat *chat, uint64_t more)
+int chat_renew(struct chat *chat, uint64_t more)
 {
-    const uint64_t most = 9007199254740991, usual = INT32_MAX; /* what --seed takes; easy to read */
     struct hth_sampler *sampler;
-    uint64_t seed = args_given(&chat->args, "seed")
-                        ? (args_bytes(&chat->args, "seed") + more) % (most + 1)
-                        : (os_time_ns() ^ (uint64_t)time(NULL) * 2654435761u) % usual;
-    char *text = arena_printf(&chat->texts, "%llu", (unsigned long long)seed);
-    if (!text)
-        return talk_error("out of memory: a sampler");
-    if (!args_set(&chat->args, "seed", text))
-        return EXIT_USAGE;
-    int code = open_sampler(&chat->args, chat->answer.model, &sampler);
+    int code = settle_seed(&chat->args, more, &chat->texts);
+    if (code == EXIT_OK)
+        code = open_sampler(&chat->args, chat->answer.model, &sampler);
     if (code)
         return code;
+    code = form_change(&chat->args, &chat->form);
+    if (code) {
+        hth_sampler_destroy(sampler);
+        return code;
+    }
     hth_sampler_destroy(chat->answer.sampler);
     chat->answer.sampler = sampler;
     chat->answer.n_max = args_int(&chat->args, "n-predict");
+    chat->answer.stops = chat->form.stops;
+    chat->answer.n_stops = chat->form.n_stops;
+    chat->answer.seed = drawn_seed(&chat->args);
     return EXIT_OK;
 }
 
@@ -345,7 +350,11 @@ static int start(struct chat *chat, struct hth_model *model)
     struct hth_session_options wanted = session_options(&chat->args);
     int code = exit_of(hth_session_open(&chat->answer.session, model, &wanted));
     if (code == EXIT_OK)
-        code = chat_renew_sampler(chat, 0);
+        code = advise_sampling(&chat->args, model, &chat->texts);
+    if (code == EXIT_OK)
+        code = chat_renew(chat, 0);
+    if (code == EXIT_OK)
+        form_check(&chat->args, model);
     if (code == EXIT_OK && system)
         code = chat_set_system(chat, str_of(system));
     if (code == EXIT_OK)
@@ -378,10 +387,12 @@ static int run(const struct args *args)
     if (args_text(args, "system"))
         code = read_text(args_text(args, "system"), NULL, "the system text", &system);
     if (code == EXIT_OK)
+        code = form_read(args, &chat.form);
+    if (code == EXIT_OK)
         code = check_sampling(args);
     struct hth_session_options session = session_options(args);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_chat_model(args, args_word(args, 0), &chat.form.template, &session, &model);
     if (code == EXIT_OK)
         code = start(&chat, model);
     if (code == EXIT_OK)
@@ -391,6 +402,7 @@ static int run(const struct args *args)
     strbuf_free(&chat.edit);
     strbuf_free(&system);
     arena_free(&chat.texts);
+    form_free(&chat.form);
     answer_free(&chat.answer);
     hth_sampler_destroy(chat.answer.sampler);
     hth_session_close(chat.answer.session);
@@ -408,13 +420,8 @@ static void more_help(void)
 }
 
 static const struct option_group *const groups[] = {
-    &chat_options,
-    &options_sampling,
-    &options_session,
-    &options_placement,
-    &options_device,
-    &options_test,
-    NULL,
+    &chat_options,      &options_form,   &options_sampling, &options_session,
+    &options_placement, &options_device, &options_test,     NULL,
 };
 
 const struct command command_chat = {

@@ -10,10 +10,12 @@
 #include "base/arena.h"
 #include "cli/answer.h"
 #include "cli/command.h"
+#include "cli/form.h"
 
 struct chat {
     struct args args;   /* what the command line said, and /set since */
     struct arena texts; /* of /set */
+    struct form form;
     struct answer answer;
     struct hth_message
         *messages; /* the system's if there is one, then user and assistant in turn */
@@ -47,8 +49,8 @@ ATTR_WARN_UNUSED int chat_say_instead(struct chat *chat, struct str said);
 /* Another answer to the user's last message, which there must be. */
 ATTR_WARN_UNUSED int chat_answer(struct chat *chat);
 
-/* Makes a sampler of chat->args, with their seed (or a new one) plus `more`. */
-ATTR_WARN_UNUSED int chat_renew_sampler(struct chat *chat, uint64_t more);
+/* Answers are to be as chat->args now say, with their seed (or a new one) plus `more`. */
+ATTR_WARN_UNUSED int chat_renew(struct chat *chat, uint64_t more);
 
 /* --- commands --------------------------------------------------------------------------------- */
 

@@ -67,7 +67,7 @@ static int run_retry(struct chat *chat, const char *text)
     (void)text;
     int code = need_message(chat);
     if (code == EXIT_OK)
-        code = chat_renew_sampler(chat, 1);
+        code = chat_renew(chat, 1);
     if (code)
         return code;
     size_t after = chat_last_user(chat) + 1;
@@ -125,7 +125,7 @@ static int run_quit(struct chat *chat, const char *text)
 
 /* --- /set ------------------------------------------------------------------------------------- */
 
-static const char *const also_settable[] = {"n-predict", NULL};
+static const char *const also_settable[] = {"n-predict", "stop", "template-var", NULL};
 
 /* The index-th option that /set knows; NULL after the last. */
 static const char *settable(size_t index)
@@ -141,18 +141,29 @@ static int show_settings(const struct chat *chat)
     const char *name;
     for (size_t i = 0; (name = settable(i)); i++) {
         const char *value = args_text(&chat->args, name);
-        talk_plain("  %-18s %s", name, value ? value : "-");
+        talk_plain("  %-18s %s%s", name, value ? value : "-",
+                   args_advised(&chat->args, name) ? " (the model's file)" : "");
     }
     return EXIT_OK;
 }
 
-static int no_setting(const char *name)
+static bool is_settable(const char *name)
+{
+    const char *known;
+    for (size_t i = 0; (known = settable(i)); i++)
+        if (strcmp(known, name) == 0)
+            return true;
+    return false;
+}
+
+static int no_setting(const struct chat *chat, const char *name)
 {
     enum { MOST = 64 };
-    const char *names[MOST + 1] = {0};
+    const char *names[MOST + 1] = {0}, *near = args_nearest(&chat->args, name);
     for (size_t i = 0; i < MOST && settable(i); i++)
         names[i] = settable(i);
-    const char *near = nearest_name(name, names);
+    if (!near || !is_settable(near))
+        near = nearest_name(name, names);
     return talk_error("there is no setting \"%s\"%s%s%s (/set shows them)", name,
                       near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
 }
@@ -168,22 +179,21 @@ static int run_set(struct chat *chat, const char *text)
     char *value = arena_strdup(&chat->texts, text + len + skip);
     if (!name || !value)
         return talk_error("out of memory: a setting");
-    for (size_t i = 0; settable(i); i++) {
-        if (strcmp(settable(i), name) != 0)
-            continue;
-        const struct args before = chat->args;
-        if (*value && !args_set(&chat->args, name, value))
-            return EXIT_USAGE;
-        int code = *value ? chat_renew_sampler(chat, 0) : EXIT_OK;
-        if (code) {
-            chat->args = before; /* what no sampler can do is not set */
-            return code;
-        }
-        const char *now = args_text(&chat->args, name);
-        talk_note("%s %s", name, now ? now : "-");
-        return EXIT_OK;
+    if (!is_settable(name))
+        return no_setting(chat, name);
+    const struct args before = chat->args;
+    if (*value && !args_set(&chat->args, name, value))
+        return EXIT_USAGE;
+    int code = *value ? check_sampling(&chat->args) : EXIT_OK;
+    if (code == EXIT_OK && *value)
+        code = chat_renew(chat, 0);
+    if (code) {
+        chat->args = before; /* what cannot be done is not set */
+        return code;
     }
-    return no_setting(name);
+    const char *now = args_text(&chat->args, name);
+    talk_note("%s %s", name, now ? now : "-");
+    return EXIT_OK;
 }
 
 /* --- the table -------------------------------------------------------------------------------- */

@@ -37,6 +37,8 @@ struct option {
     const char *fallback; /* what it is if it is not given, as one would type it; NULL: nothing */
     double min, max;      /* of numbers; both 0: anything */
     const char *choices;  /* "f16|f32|q8_0" */
+    const char *also;     /* words for it in other programs, blanks between them: whoever types one
+                           * is told of `name` */
 };
 
 /* Options of one kind, shared by commands; the last one's name is NULL. */
@@ -65,7 +67,7 @@ enum { MAX_OPTIONS = 64, MAX_REPEATS = 256, MAX_WORDS = 2 };
 struct arg_value {
     const struct option *option;
     const char *text; /* NULL: not given and no fallback */
-    bool given;
+    bool given, advised;
     int64_t integer;
     double real;
 };
@@ -95,9 +97,16 @@ ATTR_WARN_UNUSED bool args_parse(struct args *args, const struct command *comman
  * said; then it has the value that it had. `text` must outlive *args. */
 ATTR_WARN_UNUSED bool args_set(struct args *args, const char *name, const char *text);
 
+/* Gives an option that is not given the value that the model at hand advises, in place of its
+ * fallback; true if it now has it. `text` must outlive *args. */
+bool args_advise(struct args *args, const char *name, const char *text);
+bool args_advised(const struct args *args, const char *name);
+
 /* By the option's name, which the command must have. An option that is not given has its fallback's
  * value: 0, NULL or false without one. */
 bool args_given(const struct args *args, const char *name);
+/* The option that was probably meant by a name which the command lacks; NULL: none is near. */
+const char *args_nearest(const struct args *args, const char *name);
 bool args_flag(const struct args *args, const char *name);
 const char *args_text(const struct args *args, const char *name);
 int args_int(const struct args *args, const char *name);

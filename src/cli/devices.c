@@ -12,7 +12,8 @@
 /* clang-format off */
 static const struct option options[] = {
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
-    {.name = "measure", .type = OPTION_FLAG, .help = "measure the CPU and the best GPU anew, and keep that for plans"},
+    {.name = "measure", .type = OPTION_FLAG, .help = "measure the CPU and the best GPU, or --device, anew, and keep that for plans"},
+    {.name = "device", .type = OPTION_DEVICE, .metavar = "D", .fallback = "auto", .help = "with --measure: cpu, vulkan:N or a part of a name"},
     {0},
 };
 /* clang-format on */
@@ -126,12 +127,12 @@ static int show_measured(const struct vk_caps *device)
     return code;
 }
 
-static int measure(void)
+static int measure(const char *device)
 {
     const struct log *log = talk_log();
-    struct hth_model_options best = {
-        .log = log->write, .log_user = log->user, .log_level = log->max_level};
-    return exit_of(plan_measure_machine(&best));
+    struct hth_model_options wanted = {
+        .device = device, .log = log->write, .log_user = log->user, .log_level = log->max_level};
+    return exit_of(plan_measure_machine(&wanted));
 }
 
 static void show_device(const struct vk_caps *device, uint32_t index)
@@ -168,7 +169,7 @@ static int run(const struct args *args)
     struct vk_caps *devices = NULL;
     uint32_t count = 0;
     const char *why = NULL;
-    int code = args_flag(args, "measure") ? measure() : EXIT_OK;
+    int code = args_flag(args, "measure") ? measure(args_text(args, "device")) : EXIT_OK;
     if (code == EXIT_OK)
         code = exit_of(vk_list(&devices, &count, &why, talk_log()));
     if (code == EXIT_OK && count == 0 && why)
@@ -197,7 +198,7 @@ static const struct option_group *const groups[] = {&devices_options, NULL};
 const struct command command_devices = {
     .name = "devices",
     .summary = "lists what models can run on",
-    .usage = "[--json]",
+    .usage = "[--json] [--measure [--device D]]",
     .groups = groups,
     .run = run,
 };

@@ -76,7 +76,7 @@ static int get_tokens(const struct args *args, int32_t **ids, int *count)
     struct hth_model *vocabulary = NULL;
     int code = read_text(NULL, args_text(args, "file"), "the text", &text);
     if (code == EXIT_OK)
-        code = open_vocabulary(args_word(args, 0), &vocabulary);
+        code = open_vocabulary(args_word(args, 0), NULL, &vocabulary);
     if (code == EXIT_OK)
         code = tokenize_prompt(vocabulary, strbuf_str(&text), ids, count);
     hth_model_close(vocabulary);
@@ -194,7 +194,7 @@ static int run(const struct args *args)
         code = talk_error("there are no tokens");
     struct hth_session_options session = eval_session(args, count);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_model(args, args_word(args, 0), &session, false, &model);
     if (code == EXIT_OK)
         code = eval_tokens(args, model, ids, count);
     mem_free(ids);

@@ -4,8 +4,10 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/json_out.h"
+#include "cli/options.h"
 #include "cli/talk.h"
 #include "gguf/gguf.h"
+#include "sample/advice.h"
 
 enum { SHOWN_ITEMS = 8, SHOWN_BYTES = 120 };
 
@@ -274,6 +276,28 @@ static int show_json(const struct gguf *gguf)
         (int)gguf_alignment(gguf), "parts", n_parts(gguf), "keys", keys, "tensors", tensors));
 }
 
+static void put_option(void *user, const char *name, const char *text)
+{
+    bool *begun = user;
+    out_printf("%s --%s ",
+               *begun ? "" : "\nsampling, if run and chat are told nothing else:", name);
+    out_text(str_of(text));
+    *begun = true;
+}
+
+static int show_sampling(const struct gguf *gguf)
+{
+    struct advice advice;
+    bool begun = false;
+    if (advice_read(&advice, gguf, talk_log()))
+        return EXIT_FAILED;
+    each_advised_option(&advice.options, put_option, &begun);
+    if (begun)
+        out_printf("\n");
+    advice_free(&advice);
+    return EXIT_OK;
+}
+
 static int show_text(const struct gguf *gguf)
 {
     uint64_t n_values = 0;
@@ -288,6 +312,9 @@ static int show_text(const struct gguf *gguf)
                n_parts(gguf) > 1 ? "s" : "", gguf_alignment(gguf), n_values, gguf_n_keys(gguf));
     for (size_t i = 0; i < gguf_n_keys(gguf); i++)
         print_key(gguf_key_at(gguf, i));
+    int code = show_sampling(gguf);
+    if (code)
+        return code;
     out_printf("\ntensors (%zu; type, shape with the row length first, bytes, name):\n",
                gguf_n_tensors(gguf));
     for (size_t i = 0; i < gguf_n_tensors(gguf); i++)

@@ -21,9 +21,12 @@ const struct option_group options_common = {"Always", common};
 
 static const struct option device[] = {
     {.name = "device", .type = OPTION_DEVICE, .metavar = "D", .fallback = "auto",
+     .also = "dev main-gpu mg",
      .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices)"},
     {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
+     .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},
+    {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},
     {.name = "no-repack", .type = OPTION_FLAG,
      .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},
@@ -32,10 +35,12 @@ const struct option_group options_device = {"Where it runs", device};
 
 static const struct option session[] = {
     {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX,
+     .also = "ctx-size num-ctx context-length context-size n-ctx max-seq-len",
      .help = "tokens that prompt and answer may have together"},
     {.name = "batch", .letter = 'b', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 65536, .fallback = "512",
-     .help = "tokens computed at once"},
+     .also = "batch-size ubatch-size ub", .help = "tokens computed at once"},
     {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
+     .also = "cache-type-k cache-type-v ctk ctv kv-cache-type",
      .help = "of the cache of keys and values: f16, f32 or q8_0"},
     {.name = "float", .type = OPTION_FLAG,
      .help = "no integer activations, no fp16 arithmetic: slower, most exact"},
@@ -47,11 +52,15 @@ static const struct option placement[] = {
     {.name = "vram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 1, .max = 9e15, .help = "memory of each GPU to use at most (what is free)"},
     {.name = "ram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 1, .max = 9e15, .help = "memory of the host to use at most (what is free)"},
     {.name = "gpu-layers", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000,
+     .also = "n-gpu-layers num-gpu gpu",
      .help = "the last N layers on the GPU and the others not; one more than there are: the output, too"},
     {.name = "ngl", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "the same"},
-    {.name = "cpu-moe", .type = OPTION_FLAG, .help = "experts stay with the CPU"},
-    {.name = "n-cpu-moe", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "those of the first N layers do"},
+    {.name = "cpu-moe", .type = OPTION_FLAG, .also = "cmoe", .help = "experts stay with the CPU"},
+    {.name = "n-cpu-moe", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000,
+     .also = "ncmoe",
+     .help = "those of the first N layers do"},
     {.name = "place", .type = OPTION_TEXTS, .metavar = "PATTERN=D",
+     .also = "override-tensor ot",
      .help = "tensors whose name this regular expression is found in go to D: cpu, vulkan or vulkan:N; "
              "several times, the last that matches wins"},
     {0},
@@ -88,6 +97,7 @@ struct hth_model_options model_options(const struct args *args)
         .progress = show_progress,
         .validate = args_flag(args, "validate"),
         .treat_as_discrete = args_flag(args, "discrete"),
+        .self_test_s = args_flag(args, "no-self-test") ? -1 : 0,
         .rows = args_text(args, "rows"),
         .no_repack = args_flag(args, "no-repack"),
     };
@@ -112,6 +122,17 @@ void placement_options(const struct args *args, struct placement *place,
     options->n_places = place->n;
 }
 
+/* What a first start on a device did, and what it found. */
+static void say_checked(const struct hth_model *model)
+{
+    struct hth_model_info info = hth_model_get_info(model);
+    if (info.kernels_checked)
+        talk_line("checked %d kernels on %s against the CPU in %.1f s: %s%s", info.kernels_checked,
+                  info.device, info.kernels_checked_s,
+                  info.kernels_wrong ? "some are wrong and not used" : "all are right",
+                  info.kernels_left ? "; the others at the next start" : "");
+}
+
 /* What was decided, where a person may want to know: not that a model is where it always is. */
 static void say_plan(const struct hth_model *model)
 {
@@ -122,29 +143,55 @@ static void say_plan(const struct hth_model *model)
         log_info(talk_log(), "%s", plan.sentence);
 }
 
-int open_model(const struct args *args, const char *path,
-               const struct hth_session_options *for_session, struct hth_model **out)
+static void use_template(struct hth_model_options *options, const struct chat_template *template)
 {
-    struct hth_model_options options = model_options(args);
+    if (!template || !template->text.ptr)
+        return;
+    options->chat_template = template->text.ptr;
+    options->chat_template_name = template->name;
+}
+
+/* The options that are left: what lives where, and for which session. */
+static int open_with(const struct args *args, const char *path, struct hth_model_options *options,
+                     const struct hth_session_options *for_session, struct hth_model **out)
+{
     struct placement place;
-    placement_options(args, &place, &options);
-    options.session = *for_session;
+    placement_options(args, &place, options);
+    options->session = *for_session;
     watch_interrupt(NULL);
-    enum hth_status status = hth_model_open(out, path, &options);
+    enum hth_status status = hth_model_open(out, path, options);
     unwatch_interrupt();
     talk_progress("", 1, 1);
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
+        say_checked(*out);
         say_plan(*out);
+    }
     return exit_of(status);
 }
 
-int open_vocabulary(const char *path, struct hth_model **out)
+int open_model(const struct args *args, const char *path,
+               const struct hth_session_options *for_session, bool measure, struct hth_model **out)
+{
+    struct hth_model_options options = model_options(args);
+    options.measure = measure;
+    return open_with(args, path, &options, for_session, out);
+}
+
+int open_chat_model(const struct args *args, const char *path, const struct chat_template *template,
+                    const struct hth_session_options *for_session, struct hth_model **out)
+{
+    struct hth_model_options options = model_options(args);
+    use_template(&options, template);
+    return open_with(args, path, &options, for_session, out);
+}
+int open_vocabulary(const char *path, const struct chat_template *template, struct hth_model **out)
 {
     const struct log *log = talk_log();
     struct hth_model_options options = {.vocabulary_only = true,
                                         .log = log->write,
                                         .log_user = log->user,
                                         .log_level = log->max_level};
+    use_template(&options, template);
     return exit_of(hth_model_open(out, path, &options));
 }
 
@@ -194,6 +241,19 @@ int read_text(const char *text, const char *path, const char *what, struct strbu
             return EXIT_FAILED;
     }
     return check_text(strbuf_str(out), what);
+}
+
+bool unescape(const char *text, char *out, size_t size)
+{
+    static const char letters[] = "nrt\\\"'", means[] = "\n\r\t\\\"'";
+    size_t len = 0;
+    for (; *text && len + 1 < size; text++) {
+        const char *letter = text[0] == '\\' && text[1] ? strchr(letters, text[1]) : NULL;
+        out[len++] = letter ? means[letter - letters] : *text;
+        text += letter != NULL;
+    }
+    out[len] = '\0';
+    return *text == '\0';
 }
 
 int tokenize_prompt(const struct hth_model *model, struct str text, int32_t **ids, int *count)

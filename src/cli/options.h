@@ -6,6 +6,7 @@
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
+#include "base/arena.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "hearth/hearth.h"
@@ -32,13 +33,25 @@ void placement_options(const struct args *args, struct placement *place,
                        struct hth_model_options *options);
 
 /* Opens a model by options_device, options_placement and options_test, for a session of this kind,
- * with a progress bar; Ctrl-C cancels. Returns an exit code, everything said. */
+ * with a progress bar; Ctrl-C cancels. `measure`: what it should do here is measured, if it was not
+ * yet. Returns an exit code, everything said. */
 ATTR_WARN_UNUSED int open_model(const struct args *args, const char *path,
-                                const struct hth_session_options *for_session,
+                                const struct hth_session_options *for_session, bool measure,
                                 struct hth_model **out);
 
+/* The same with another chat template, unless that is NULL or without a text. */
+struct chat_template {
+    struct strbuf text;
+    const char *name; /* in messages */
+};
+ATTR_WARN_UNUSED int open_chat_model(const struct args *args, const char *path,
+                                     const struct chat_template *template,
+                                     const struct hth_session_options *for_session,
+                                     struct hth_model **out);
+
 /* Opens a model's vocabulary only: no command that takes this needs options_device. */
-ATTR_WARN_UNUSED int open_vocabulary(const char *path, struct hth_model **out);
+ATTR_WARN_UNUSED int open_vocabulary(const char *path, const struct chat_template *template,
+                                     struct hth_model **out);
 
 /* The type that --kv names. */
 enum hth_kv_type kv_option(const struct args *args);
@@ -50,7 +63,25 @@ struct hth_session_options session_options(const struct args *args);
  * everything said. */
 ATTR_WARN_UNUSED int check_sampling(const struct args *args);
 
-/* A sampler by options_sampling; NULL on failure. */
+/* The options of options_sampling that stand for what a model's file advises: "--temp 0.6 --top-k
+ * 20". Calls `fn` for each; `text` is valid until it returns. */
+typedef void sampling_option_fn(void *user, const char *name, const char *text);
+void each_advised_option(const struct hth_sampler_options *advice, sampling_option_fn *fn,
+                         void *user);
+
+/* Lets options_sampling that are not given be what the model's file advises; with --verbose a line
+ * says which. Their texts are put into `texts`. Returns an exit code, everything said. */
+ATTR_WARN_UNUSED int advise_sampling(struct args *args, const struct hth_model *model,
+                                     struct arena *texts);
+
+/* Gives --seed a number: its own plus `more`, or one at random where it has none or −1. Its text is
+ * put into `texts`. Returns an exit code, everything said. */
+ATTR_WARN_UNUSED int settle_seed(struct args *args, uint64_t more, struct arena *texts);
+
+/* The seed as a text for whoever wants the same answer again; NULL: it plays no part. */
+const char *drawn_seed(const struct args *args);
+
+/* A sampler by options_sampling, whose seed is settled; NULL on failure. */
 ATTR_WARN_UNUSED int open_sampler(const struct args *args, const struct hth_model *model,
                                   struct hth_sampler **out);
 
@@ -58,6 +89,11 @@ ATTR_WARN_UNUSED int open_sampler(const struct args *args, const struct hth_mode
  * ("-": stdin), into `out`. `what` names it in messages: "the prompt". */
 ATTR_WARN_UNUSED int read_text(const char *text, const char *path, const char *what,
                                struct strbuf *out);
+
+/* "\n" as it is typed becomes a newline, as in other programs of the field: of \n, \r, \t, \\, \"
+ * and
+ * \'. False when it does not fit. */
+bool unescape(const char *text, char *out, size_t size);
 
 /* Token ids of a text with its control tokens parsed, and the vocabulary's BOS in front unless the
  * text begins with it. Free *ids with hth_free. */

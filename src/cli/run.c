@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/command.h"
+#include "cli/form.h"
 #include "cli/options.h"
 #include "cli/talk.h"
 
@@ -11,9 +12,14 @@ static const struct option options[] = {
     {.name = "prompt", .letter = 'p', .type = OPTION_TEXT, .metavar = "TEXT", .help = "what to answer"},
     {.name = "file", .letter = 'f', .type = OPTION_TEXT, .metavar = "FILE", .help = "the same from a file"},
     {.name = "n-predict", .letter = 'n', .type = OPTION_INT, .metavar = "N", .min = -1, .max = INT32_MAX,
+     .also = "predict num-predict max-tokens max-new-tokens",
      .help = "tokens of the answer at most (until it ends, or the context is full)"},
-    {.name = "system", .type = OPTION_TEXT, .metavar = "TEXT", .help = "what the model is told first"},
-    {.name = "raw", .type = OPTION_FLAG, .help = "continue the prompt as it is, without the chat template"},
+    {.name = "system", .type = OPTION_TEXT, .metavar = "TEXT",
+     .also = "system-prompt sys",
+     .help = "what the model is told first"},
+    {.name = "raw", .type = OPTION_FLAG,
+     .also = "no-conversation no-cnv completion",
+     .help = "continue the prompt as it is, without the chat template"},
     {0},
 };
 /* clang-format on */
@@ -35,14 +41,21 @@ static int read_prompt(const struct args *args, struct strbuf *prompt)
     return read_text(text, file ? file : "-", "the prompt", prompt);
 }
 
+/* What is asked, and how. */
+struct question {
+    struct args args; /* what the command line said, and the seed that was drawn */
+    struct strbuf prompt;
+    struct form form;
+};
+
 /* The ids to feed: the prompt in the model's own form of a conversation, or as it is. */
-static int encode_prompt(const struct args *args, struct answer *answer,
-                         const struct strbuf *prompt, int32_t **ids, int *count)
+static int encode_prompt(const struct question *question, struct answer *answer, int32_t **ids,
+                         int *count)
 {
     const struct hth_model *model = answer->model;
-    const char *system = args_text(args, "system");
-    struct str text = strbuf_str(prompt);
-    if (args_flag(args, "raw")) {
+    const char *system = args_text(&question->args, "system");
+    struct str text = strbuf_str(&question->prompt);
+    if (args_flag(&question->args, "raw")) {
         int begun = answer_begin(answer, text);
         return begun ? begun : tokenize_prompt(model, text, ids, count);
     }
@@ -50,8 +63,11 @@ static int encode_prompt(const struct args *args, struct answer *answer,
     bool has_system = system && *system;
     char *rendered;
     size_t len;
-    enum hth_status status = hth_render_chat(model, has_system ? messages : messages + 1,
-                                             has_system ? 2 : 1, true, &rendered, &len);
+    const struct hth_chat chat = {.messages = has_system ? messages : messages + 1,
+                                  .n_messages = has_system ? 2 : 1,
+                                  .prompt = true,
+                                  .variables = question->form.variables};
+    enum hth_status status = hth_render(model, &chat, &rendered, &len);
     if (status)
         return EXIT_FAILED;
     int code = answer_begin(answer, (struct str){rendered, len});
@@ -81,22 +97,23 @@ static int answer_tokens(const struct args *args)
 
 /* The session that the model is placed for: of a prompt that may be long the tokens are counted
  * before. A token has at least a byte; templates add some. */
-static int plan_session(const struct args *args, const struct strbuf *prompt,
-                        struct hth_session_options *session)
+static int plan_session(const struct question *question, struct hth_session_options *session)
 {
     enum { TEMPLATE_ROOM = 512 };
+    const struct args *args = &question->args;
     const char *system = args_text(args, "system");
-    size_t most = prompt->len + (system ? strlen(system) : 0) + TEMPLATE_ROOM;
+    size_t most = question->prompt.len + (system ? strlen(system) : 0) + TEMPLATE_ROOM;
     int n_answer = answer_tokens(args), room = n_answer ? n_answer : ANSWER_ROOM;
     *session = session_options(args);
     if (args_given(args, "ctx") || (room < USUAL_CTX && most <= (size_t)(USUAL_CTX - room)))
         return EXIT_OK;
     struct hth_model *vocabulary;
-    int code = open_vocabulary(args_word(args, 0), &vocabulary), count = 0;
+    int code = open_vocabulary(args_word(args, 0), &question->form.template, &vocabulary);
     struct answer counted = {.model = vocabulary};
     int32_t *ids = NULL;
+    int count = 0;
     if (code == EXIT_OK)
-        code = encode_prompt(args, &counted, prompt, &ids, &count);
+        code = encode_prompt(question, &counted, &ids, &count);
     if (code == EXIT_OK)
         session->n_ctx = choose_ctx(vocabulary, count, n_answer);
     hth_free(ids);
@@ -118,14 +135,17 @@ static void explain_end(const struct answer *answer)
     answer_summary(answer);
 }
 
-static int answer_prompt(const struct args *args, struct hth_model *model,
-                         const struct strbuf *prompt)
+static int answer_prompt(const struct question *question, struct hth_model *model)
 {
-    struct answer answer = {.model = model};
+    const struct args *args = &question->args;
+    struct answer answer = {.model = model,
+                            .n_max = answer_tokens(args),
+                            .stops = question->form.stops,
+                            .n_stops = question->form.n_stops,
+                            .seed = drawn_seed(args)};
     int32_t *ids = NULL;
     int count;
-    answer.n_max = answer_tokens(args);
-    int code = encode_prompt(args, &answer, prompt, &ids, &count);
+    int code = encode_prompt(question, &answer, &ids, &count);
     if (code)
         return code;
     struct hth_session_options wanted = session_options(args);
@@ -138,7 +158,8 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {
         explain_end(&answer);
-        if (answer.end == ANSWER_INTERRUPTED)
+        code = answer_learn(&answer);
+        if (answer.end == ANSWER_INTERRUPTED && code == EXIT_OK)
             code = EXIT_INTERRUPTED;
     }
     answer_free(&answer);
@@ -148,27 +169,42 @@ static int answer_prompt(const struct args *args, struct hth_model *model,
     return code;
 }
 
-static int run(const struct args *args)
+/* All that can be wrong with it before a model is opened. */
+static int read_question(struct question *question)
 {
-    struct strbuf prompt = {0};
-    struct hth_model *model = NULL;
-    int code = read_prompt(args, &prompt);
+    const struct args *args = &question->args;
+    int code = read_prompt(args, &question->prompt);
     if (code == EXIT_OK && args_text(args, "system")) {
         struct strbuf system = {0};
         code = read_text(args_text(args, "system"), NULL, "the system text", &system);
         strbuf_free(&system);
     }
     if (code == EXIT_OK)
-        code = check_sampling(args);
+        code = form_read(args, &question->form);
+    return code ? code : check_sampling(args);
+}
+
+static int run(const struct args *args)
+{
+    struct question question = {.args = *args};
+    struct hth_model *model = NULL;
+    int code = read_question(&question);
     struct hth_session_options session;
     if (code == EXIT_OK)
-        code = plan_session(args, &prompt, &session);
+        code = plan_session(&question, &session);
     if (code == EXIT_OK)
-        code = open_model(args, args_word(args, 0), &session, &model);
+        code = open_chat_model(args, args_word(args, 0), &question.form.template, &session, &model);
+    if (code == EXIT_OK && !args_flag(args, "raw"))
+        form_check(args, model);
     if (code == EXIT_OK)
-        code = answer_prompt(args, model, &prompt);
+        code = advise_sampling(&question.args, model, &question.form.texts);
+    if (code == EXIT_OK)
+        code = settle_seed(&question.args, 0, &question.form.texts);
+    if (code == EXIT_OK)
+        code = answer_prompt(&question, model);
     hth_model_close(model);
-    strbuf_free(&prompt);
+    strbuf_free(&question.prompt);
+    form_free(&question.form);
     return code;
 }
 
@@ -181,13 +217,8 @@ static void more_help(void)
 }
 
 static const struct option_group *const groups[] = {
-    &run_options,
-    &options_sampling,
-    &options_session,
-    &options_placement,
-    &options_device,
-    &options_test,
-    NULL,
+    &run_options,       &options_form,   &options_sampling, &options_session,
+    &options_placement, &options_device, &options_test,     NULL,
 };
 
 const struct command command_run = {

@@ -1,6 +1,8 @@
 /* Options of sampling, as the field names them, and the sampler that they ask for. */
 #include <errno.h>
 #include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -10,13 +12,17 @@
 
 /* clang-format off */
 static const struct option options[] = {
-    {.name = "samplers", .type = OPTION_TEXT, .metavar = "LIST", .help = "the samplers in their order, ; between them "
+    {.name = "samplers", .type = OPTION_TEXT, .metavar = "LIST",
+     .also = "sampling-sequence",
+     .help = "the samplers in their order, ; between them "
      "[penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature]"},
-    {.name = "sampler-seq", .type = OPTION_TEXT, .metavar = "LETTERS", .help = "the same as letters [edskypmxt]"},
-    {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = 0, .max = 9007199254740991,
-     .help = "same seed, same text (without: a new one each time)"},
+    {.name = "sampler-seq", .type = OPTION_TEXT, .metavar = "LETTERS",
+     .also = "sampling-seq",
+     .help = "the same as letters [edskypmxt]"},
+    {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = -1, .max = 9007199254740991,
+     .also = "rng-seed", .help = "same seed, same text; -1: a new one each time, which is said", .fallback = "-1"},
     {.name = "temp", .letter = 't', .type = OPTION_REAL, .metavar = "T", .min = 0, .max = 100, .fallback = "0",
-     .help = "temperature; 0 always takes the likeliest token"},
+     .also = "temperature", .help = "temperature; 0 always takes the likeliest token"},
     {.name = "dynatemp-range", .type = OPTION_REAL, .metavar = "R", .min = 0, .max = 100, .fallback = "0",
      .help = "from T-R where the model is sure to T+R where it is not; 0: always T"},
     {.name = "dynatemp-exp", .type = OPTION_REAL, .metavar = "E", .min = 0.01, .max = 100, .fallback = "1",
@@ -28,9 +34,9 @@ static const struct option options[] = {
     {.name = "min-p", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "0",
      .help = "only tokens at least P times as likely as the likeliest"},
     {.name = "typical", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "1",
-     .help = "only the most typical tokens that make up P together"},
+     .also = "typical-p typ-p", .help = "only the most typical tokens that make up P together"},
     {.name = "top-nsigma", .type = OPTION_REAL, .metavar = "N", .min = -1, .max = 1000, .fallback = "-1",
-     .help = "only logits N standard deviations below the largest; -1: all"},
+     .also = "top-n-sigma", .help = "only logits N standard deviations below the largest; -1: all"},
     {.name = "xtc-probability", .type = OPTION_REAL, .metavar = "P", .min = 0, .max = 1, .fallback = "0",
      .help = "how often the likeliest tokens are left out"},
     {.name = "xtc-threshold", .type = OPTION_REAL, .metavar = "P", .min = 0.001, .max = 1, .fallback = "0.1",
@@ -38,17 +44,17 @@ static const struct option options[] = {
     {.name = "mirostat", .type = OPTION_CHOICE, .metavar = "V", .choices = "0|2", .fallback = "0",
      .help = "2: aim at a surprise, in place of all that leaves tokens out"},
     {.name = "mirostat-ent", .type = OPTION_REAL, .metavar = "TAU", .min = 0.01, .max = 100, .fallback = "5",
-     .help = "this surprise, in bits"},
+     .also = "mirostat-tau", .help = "this surprise, in bits"},
     {.name = "mirostat-lr", .type = OPTION_REAL, .metavar = "ETA", .min = 0.001, .max = 10, .fallback = "0.1",
-     .help = "how fast to get there"},
+     .also = "mirostat-eta", .help = "how fast to get there"},
     {.name = "repeat-last-n", .type = OPTION_INT, .metavar = "N", .min = -1, .max = 1048576, .fallback = "64",
-     .help = "how far back tokens count as repeated; 0: none, -1: all"},
+     .also = "penalty-last-n", .help = "how far back tokens count as repeated; 0: none, -1: all"},
     {.name = "repeat-penalty", .type = OPTION_REAL, .metavar = "R", .min = 0.01, .max = 100, .fallback = "1",
-     .help = "makes tokens that were there less likely; 1: no"},
+     .also = "repetition-penalty penalty-repeat", .help = "makes tokens that were there less likely; 1: no"},
     {.name = "presence-penalty", .type = OPTION_REAL, .metavar = "A", .min = -100, .max = 100, .fallback = "0",
-     .help = "taken off their logits"},
+     .also = "penalty-present", .help = "taken off their logits"},
     {.name = "frequency-penalty", .type = OPTION_REAL, .metavar = "A", .min = -100, .max = 100, .fallback = "0",
-     .help = "the same for each time that they were there"},
+     .also = "penalty-freq", .help = "the same for each time that they were there"},
     {.name = "dry-multiplier", .type = OPTION_REAL, .metavar = "A", .min = 0, .max = 100, .fallback = "0",
      .help = "taken off what would continue a repetition; 0: no"},
     {.name = "dry-base", .type = OPTION_REAL, .metavar = "B", .min = 1, .max = 100, .fallback = "1.75",
@@ -91,21 +97,6 @@ static bool parse_bias(const char *text, struct hth_logit_bias *out)
     return true;
 }
 
-/* "\n" as it is typed becomes a newline, as in other programs of the field. False when it does not
- * fit, which no breaker does that the library takes. */
-static bool unescape(const char *text, char *out, size_t size)
-{
-    static const char letters[] = "nrt\\\"'", means[] = "\n\r\t\\\"'";
-    size_t len = 0;
-    for (; *text && len + 1 < size; text++) {
-        const char *letter = text[0] == '\\' && text[1] ? strchr(letters, text[1]) : NULL;
-        out[len++] = letter ? means[letter - letters] : *text;
-        text += letter != NULL;
-    }
-    out[len] = '\0';
-    return *text == '\0';
-}
-
 static int read_lists(const struct args *args, struct request *request)
 {
     struct hth_sampler_options *o = &request->options;
@@ -128,41 +119,59 @@ static int read_lists(const struct args *args, struct request *request)
     return EXIT_OK;
 }
 
+/* Options that are numbers of struct hth_sampler_options, as they are. */
+static const struct {
+    const char *name;
+    size_t offset;
+    bool whole;
+} numbers[] = {
+    {"temp", offsetof(struct hth_sampler_options, temp), false},
+    {"dynatemp-range", offsetof(struct hth_sampler_options, dynatemp_range), false},
+    {"dynatemp-exp", offsetof(struct hth_sampler_options, dynatemp_exponent), false},
+    {"top-k", offsetof(struct hth_sampler_options, top_k), true},
+    {"top-p", offsetof(struct hth_sampler_options, top_p), false},
+    {"min-p", offsetof(struct hth_sampler_options, min_p), false},
+    {"typical", offsetof(struct hth_sampler_options, typical_p), false},
+    {"xtc-probability", offsetof(struct hth_sampler_options, xtc_probability), false},
+    {"xtc-threshold", offsetof(struct hth_sampler_options, xtc_threshold), false},
+    {"mirostat-ent", offsetof(struct hth_sampler_options, mirostat_tau), false},
+    {"mirostat-lr", offsetof(struct hth_sampler_options, mirostat_eta), false},
+    {"repeat-last-n", offsetof(struct hth_sampler_options, repeat_last_n), true},
+    {"repeat-penalty", offsetof(struct hth_sampler_options, repeat_penalty), false},
+    {"presence-penalty", offsetof(struct hth_sampler_options, presence_penalty), false},
+    {"frequency-penalty", offsetof(struct hth_sampler_options, frequency_penalty), false},
+    {"dry-multiplier", offsetof(struct hth_sampler_options, dry_multiplier), false},
+    {"dry-base", offsetof(struct hth_sampler_options, dry_base), false},
+    {"dry-allowed-length", offsetof(struct hth_sampler_options, dry_allowed_length), true},
+    {"dry-penalty-last-n", offsetof(struct hth_sampler_options, dry_last_n), true},
+};
+
+static void read_numbers(const struct args *args, struct hth_sampler_options *o)
+{
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        void *field = (char *)o + numbers[i].offset;
+        if (numbers[i].whole)
+            *(int *)field = args_int(args, numbers[i].name);
+        else
+            *(float *)field = (float)args_real(args, numbers[i].name);
+    }
+}
+
 static int read_request(const struct args *args, struct request *request)
 {
     *request = (struct request){0};
-    request->options = (struct hth_sampler_options){
-        .seed = args_bytes(args, "seed"),
-        .samplers = args_text(args, "samplers"),
-        .sampler_seq = args_text(args, "sampler-seq"),
-        .temp = (float)args_real(args, "temp"),
-        .dynatemp_range = (float)args_real(args, "dynatemp-range"),
-        .dynatemp_exponent = (float)args_real(args, "dynatemp-exp"),
-        .top_k = args_int(args, "top-k"),
-        .top_p = (float)args_real(args, "top-p"),
-        .min_p = (float)args_real(args, "min-p"),
-        .typical_p = (float)args_real(args, "typical"),
-        .top_n_sigma = (float)fmax(0, args_real(args, "top-nsigma")),
-        .xtc_probability = (float)args_real(args, "xtc-probability"),
-        .xtc_threshold = (float)args_real(args, "xtc-threshold"),
-        .mirostat = strcmp(args_text(args, "mirostat"), "2") == 0 ? 2 : 0,
-        .mirostat_tau = (float)args_real(args, "mirostat-ent"),
-        .mirostat_eta = (float)args_real(args, "mirostat-lr"),
-        .repeat_last_n = args_int(args, "repeat-last-n"),
-        .dry_base = (float)args_real(args, "dry-base"),
-        .dry_allowed_length = args_int(args, "dry-allowed-length"),
-        .dry_last_n = args_int(args, "dry-penalty-last-n"),
-    };
     struct hth_sampler_options *o = &request->options;
-    if (o->repeat_last_n) { /* 0 means another number to the library */
-        o->repeat_penalty = (float)args_real(args, "repeat-penalty");
-        o->presence_penalty = (float)args_real(args, "presence-penalty");
-        o->frequency_penalty = (float)args_real(args, "frequency-penalty");
-    }
-    if (o->dry_last_n)
-        o->dry_multiplier = (float)args_real(args, "dry-multiplier");
-    if (!args_given(args, "seed"))
-        o->seed = (uint64_t)time(NULL) ^ os_time_ns() ^ (uint64_t)os_process_id() << 32;
+    read_numbers(args, o);
+    o->seed = args_bytes(args, "seed");
+    o->sampler_seq = args_text(args, "sampler-seq");
+    if (!o->sampler_seq || !args_advised(args, "samplers"))
+        o->samplers = args_text(args, "samplers");
+    o->top_n_sigma = (float)fmax(0, args_real(args, "top-nsigma"));
+    o->mirostat = strcmp(args_text(args, "mirostat"), "2") == 0 ? 2 : 0;
+    if (o->repeat_last_n == 0) /* which means another number to the library */
+        o->repeat_penalty = o->presence_penalty = o->frequency_penalty = 0.0f;
+    if (o->dry_last_n == 0)
+        o->dry_multiplier = 0.0f;
     return read_lists(args, request);
 }
 
@@ -172,6 +181,86 @@ int check_sampling(const struct args *args)
     const struct log *log = talk_log();
     int code = read_request(args, &request);
     return code ? code : exit_of(hth_sampler_check(&request.options, log->write, log->user));
+}
+
+/* The shortest decimal that is this float: 0.95, not 0.949999988. */
+static void float_text(float x, char out[32])
+{
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(out, 32, "%.*g", digits, (double)x);
+        if (strtof(out, NULL) == x)
+            return;
+    }
+}
+
+void each_advised_option(const struct hth_sampler_options *advice, sampling_option_fn *fn,
+                         void *user)
+{
+    char text[32];
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        const void *field = (const char *)advice + numbers[i].offset;
+        int whole = numbers[i].whole ? *(const int *)field : 0;
+        float real = numbers[i].whole ? 0.0f : *(const float *)field;
+        if (numbers[i].whole)
+            snprintf(text, sizeof text, "%d", whole);
+        else
+            float_text(real, text);
+        if (whole || real != 0.0f)
+            fn(user, numbers[i].name, text);
+    }
+    if (advice->mirostat)
+        fn(user, "mirostat", "2");
+    if (advice->samplers)
+        fn(user, "samplers", advice->samplers);
+}
+
+struct advising {
+    struct args *args;
+    struct arena *texts;
+    struct strbuf said;
+    bool failed;
+};
+
+static void advise_option(void *user, const char *name, const char *text)
+{
+    struct advising *a = user;
+    char *copy = arena_strdup(a->texts, text);
+    a->failed |= !copy;
+    if (copy && args_advise(a->args, name, copy))
+        strbuf_printf(&a->said, " --%s %s", name, copy);
+}
+
+int advise_sampling(struct args *args, const struct hth_model *model, struct arena *texts)
+{
+    const struct hth_sampler_options advice = hth_model_get_sampling(model);
+    struct advising a = {.args = args, .texts = texts};
+    each_advised_option(&advice, advise_option, &a);
+    int code =
+        a.failed || a.said.failed ? talk_error("out of memory: what the model advises") : EXIT_OK;
+    if (code == EXIT_OK && a.said.len)
+        log_info(talk_log(), "as the model's file advises:%s", a.said.ptr);
+    strbuf_free(&a.said);
+    /* an option of the user may have no place among the file's samplers */
+    return code == EXIT_OK && args_advised(args, "samplers") ? check_sampling(args) : code;
+}
+
+int settle_seed(struct args *args, uint64_t more, struct arena *texts)
+{
+    const uint64_t most = 9007199254740991, usual = INT32_MAX; /* what --seed takes; easy to read */
+    const char *given = args_given(args, "seed") ? args_text(args, "seed") : "-1";
+    uint64_t seed = strtod(given, NULL) < 0 ? (os_time_ns() ^ (uint64_t)time(NULL) * 2654435761u ^
+                                               (uint64_t)os_process_id() << 16) %
+                                                  usual
+                                            : (args_bytes(args, "seed") + more) % (most + 1);
+    char *text = arena_printf(texts, "%llu", (unsigned long long)seed);
+    if (!text)
+        return talk_error("out of memory: a sampler");
+    return args_set(args, "seed", text) ? EXIT_OK : EXIT_USAGE;
+}
+
+const char *drawn_seed(const struct args *args)
+{
+    return args_real(args, "temp") > 0 ? args_text(args, "seed") : NULL;
 }
 
 int open_sampler(const struct args *args, const struct hth_model *model, struct hth_sampler **out)

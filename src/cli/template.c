@@ -121,14 +121,13 @@ static int add_tokens(json_t *context, const struct gguf *gguf)
 static int parse_model(const char *path, json_t *context, struct template **out)
 {
     struct gguf *gguf;
-    struct str source;
     if (gguf_open(&gguf, path, talk_log()))
         return EXIT_FAILED;
     int code = EXIT_OK;
-    if (!gguf_get_str(gguf_key_find(gguf, "tokenizer.chat_template"), &source))
-        code = talk_error("%s: has no chat template (key tokenizer.chat_template)", path);
-    else if (template_parse(out, source, "chat template", talk_log()))
+    if (template_of_model(out, gguf, talk_log()))
         code = EXIT_FAILED;
+    else if (!*out)
+        code = talk_error("%s: has no chat template (key tokenizer.chat_template)", path);
     else
         code = add_tokens(context, gguf);
     gguf_close(gguf);

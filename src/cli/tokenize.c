@@ -37,7 +37,7 @@ static int run(const struct args *args)
 {
     struct hth_model *model = NULL;
     struct strbuf text = {0};
-    int code = open_vocabulary(args_word(args, 0), &model);
+    int code = open_vocabulary(args_word(args, 0), NULL, &model);
     if (code == EXIT_OK && file_read(args_text(args, "file"), MAX_TEXT_BYTES, &text, talk_log()))
         code = EXIT_FAILED;
     if (code == EXIT_OK)

@@ -57,23 +57,16 @@ static enum hth_status token_text(const struct hth_model *model, int32_t id, str
     return log_fail_memory(&model->log, "the text of a token", 0);
 }
 
-/* What spoils reading and writing text leaves evaluating token ids: such an error is kept, to
- * become a warning if its status lets the model open all the same. */
-struct kept_error {
-    const struct log *log;
-    char line[1024];
-};
-
-static void keep_error(void *user, enum hth_log_level level, const char *line)
+void kept_error_hear(void *user, enum hth_log_level level, const char *line)
 {
     struct kept_error *kept = user;
     if (level == HTH_LOG_ERROR)
         snprintf(kept->line, sizeof kept->line, "%s", line);
     else
-        log_line(kept->log, level, "%s", line);
+        log_pass_on(kept->log, level, line);
 }
 
-static void say_kept(const struct kept_error *kept, enum hth_log_level level)
+void kept_error_say(const struct kept_error *kept, enum hth_log_level level)
 {
     if (kept->line[0])
         log_line(kept->log, level, "%s", kept->line);
@@ -82,33 +75,15 @@ static void say_kept(const struct kept_error *kept, enum hth_log_level level)
 static enum hth_status open_tokenizer(struct hth_model *model)
 {
     struct kept_error kept = {.log = &model->log};
-    const struct log keep = {keep_error, &kept, HTH_LOG_DEBUG};
+    const struct log keep = {kept_error_hear, &kept, HTH_LOG_DEBUG};
     bool needed = model->opt.vocabulary_only;
     enum hth_status status = tokenizer_create(&model->tokenizer, model->gguf, &keep);
     bool goes_on = status == HTH_ERROR_UNSUPPORTED && !needed;
-    say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
+    kept_error_say(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
     if (status)
         return goes_on ? HTH_OK : status;
     status = token_text(model, tokenizer_bos(model->tokenizer), &model->bos_text);
     return status ? status : token_text(model, tokenizer_eos(model->tokenizer), &model->eos_text);
-}
-
-static enum hth_status open_template(struct hth_model *model)
-{
-    struct kept_error kept = {.log = &model->log};
-    const struct log keep = {keep_error, &kept, HTH_LOG_DEBUG};
-    struct str source;
-    if (!gguf_get_str(gguf_key_find(model->gguf, "tokenizer.chat_template"), &source))
-        return HTH_OK;
-    enum hth_status status = template_parse(&model->template, source, "chat template", &keep);
-    bool goes_on = status != HTH_ERROR_MEMORY;
-    say_kept(&kept, goes_on ? HTH_LOG_WARNING : HTH_LOG_ERROR);
-    if (status && goes_on) {
-        atomic_store(&model->chatml_said, true);
-        log_warning(&model->log, "%s: its chat template is not usable; ChatML is used instead",
-                    gguf_path(model->gguf));
-    }
-    return goes_on ? HTH_OK : status;
 }
 
 static enum hth_status open_text(struct hth_model *model)
@@ -121,7 +96,7 @@ static enum hth_status open_text(struct hth_model *model)
         return HTH_OK; /* such a model can be evaluated by token ids */
     }
     enum hth_status status = open_tokenizer(model);
-    return status || !model->tokenizer ? status : open_template(model);
+    return status || !model->tokenizer ? status : chat_open_template(model);
 }
 
 static enum hth_status check_rows(const struct hth_model *model)
@@ -199,6 +174,8 @@ enum hth_status hth_model_open(struct hth_model **out, const char *path,
     if (status == HTH_OK)
         status = open_text(model);
     if (status == HTH_OK && !options->vocabulary_only)
+        status = advice_read(&model->advice, model->gguf, &model->log);
+    if (status == HTH_OK && !options->vocabulary_only)
         status = model_load(&model->model, model->gguf, &model->log);
     if (status == HTH_OK && !options->vocabulary_only)
         status = keeping_open(model);
@@ -218,7 +195,9 @@ void hth_model_close(struct hth_model *model)
     if (!model)
         return;
     keeping_close(model);
+    proof_free(&model->proof);
     model_free(model->model);
+    advice_free(&model->advice);
     template_free(model->template);
     tokenizer_destroy(model->tokenizer);
     mem_free((void *)(uintptr_t)model->bos_text.ptr);
@@ -243,6 +222,10 @@ static struct hth_model_info describe(const struct hth_model *model, const struc
         info.driver = told->driver;
         info.on_gpu = true;
         info.software = vk_get_caps(model->vk)->kind == VK_KIND_SOFTWARE;
+        info.kernels_checked = model->proof.n_checked;
+        info.kernels_checked_s = model->proof.seconds;
+        info.kernels_wrong = (int)model->proof.bars.n;
+        info.kernels_left = model->proof.unfinished;
         info.weight_bytes_resident = model->place.resident_bytes;
     }
     if (!model->model)

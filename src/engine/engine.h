@@ -18,7 +18,9 @@
 #include "kv/kv.h"
 #include "engine/keeping.h"
 #include "engine/placing.h"
+#include "engine/prove.h"
 #include "model/model.h"
+#include "sample/advice.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -43,16 +45,34 @@ struct hth_model {
     struct template *template;
     atomic_bool chatml_said; /* that there is no template to use */
     struct str bos_text, eos_text;
+    struct advice advice; /* for sampling */
     struct model *model;
     struct pool *pool;
     struct interleaved *interleaved; /* the CPU's matrices; NULL: they stay as the file has them */
     struct vk *vk;                   /* NULL: the CPU runs it */
+    struct proof proof;              /* which kernels are right on the GPU */
     struct placing placing;
     struct place place;
     struct keeping keeping;
     struct hth_session *sessions; /* that are open; under `device` */
     struct told told;
 };
+
+/* What spoils reading and writing text leaves evaluating token ids: such an error is kept, to
+ * become a warning if its status lets the model open all the same. Other lines go on to `log`. */
+struct kept_error {
+    const struct log *log;
+    char line[1024];
+};
+hth_log_fn kept_error_hear; /* its `user` is a struct kept_error */
+void kept_error_say(const struct kept_error *kept, enum hth_log_level level);
+
+/* The chat template: the caller's, or the file's own. */
+HTH_MUST_CHECK chat_open_template(struct hth_model *model);
+
+/* Hands a buffer's bytes over; an empty one still is a string. */
+HTH_MUST_CHECK text_hand_over(const struct hth_model *model, struct strbuf *buf, char **text,
+                              size_t *len);
 
 /* Makes `told` true: when a model is opened, and after each move. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK model_tell(struct hth_model *model);
@@ -111,6 +131,7 @@ struct hth_session {
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
     struct gpu_exec *gpu; /* NULL: it has no part of the model */
+    bool plain;           /* its logits were not usable: only the plainest kernels since */
     struct cpu_bucket cpu[MAX_CPU_BUCKETS];
     uint64_t clock;
     unsigned char *cpu_kv; /* all pages */

@@ -236,18 +236,15 @@ static unsigned said_of_unit(const struct binder *b, int unit, bool *mixed)
 }
 
 /* A tensor leaves its unit. */
-static void take_out(struct binder *b, struct unit *unit, const struct weight *weight)
+static void take_out(struct binder *b, int unit, const struct weight *weight)
 {
     int8_t *at = &b->hand->weight_at[weight->index];
-    uint64_t bytes = weight->size_bytes < unit->bytes ? weight->size_bytes : unit->bytes;
     *at = b->hand->of_weight[weight->index] != HOST_BIT && take_room(b, weight->size_bytes);
     if (*at)
         work_with(b, weight->size_bytes);
     else
         b->units->host_bytes += weight->size_bytes;
-    unit->bytes -= bytes;
-    unit->elems -= (double)(weight->ne[0] * weight->ne[1]);
-    unit->elems = unit->elems > 0 ? unit->elems : 0;
+    units_take_out(b->units, unit, weight);
 }
 
 /* Experts that are said one by one stay where they are; the others with the CPU. */
@@ -287,7 +284,7 @@ static void bind_unit(struct binder *b, int index)
     for (size_t i = 0; mixed && i < b->model->n_weights; i++)
         if (b->units->unit_of_weight[i] == index && b->hand->of_weight[i] &&
             !split_is_vector(b->model->weights[i]))
-            take_out(b, unit, b->model->weights[i]);
+            take_out(b, index, b->model->weights[i]);
     if (mixed || mask == 0)
         return;
     unit->allowed = mask;

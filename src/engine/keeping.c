@@ -1,6 +1,7 @@
 #include "engine/keeping.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/plan_part.h"
 #include "engine/session_part.h"
@@ -16,14 +17,13 @@ static const uint64_t CALM_NS = 2000000000, CALM_MOST_NS = 240000000000;
 
 /* --- what the device says --------------------------------------------------------------------- */
 
-/* Under the log's lock. */
 static void hear(void *user, enum hth_log_level level, const char *line)
 {
     struct hth_model *model = user;
     if (level == HTH_LOG_ERROR && atomic_load(&model->keeping.keeps))
         snprintf(model->keeping.kept, sizeof model->keeping.kept, "%s", line);
-    else if (model->log.write)
-        model->log.write(model->log.user, level, line);
+    else
+        log_pass_on(&model->log, level, line);
 }
 
 /* What was said and refused so far matters no more. */
@@ -72,11 +72,16 @@ static enum hth_status load(struct hth_model *model)
                          model->model->n_weights, &options, &model->keeping.log);
 }
 
+static uint64_t session_bytes(const struct device_need *need)
+{
+    return need->cache + need->work + need->ring;
+}
+
 /* Bytes of the device that open sessions take, beyond the one that is planned for. */
 static enum hth_status measure_sessions(const struct hth_model *model, uint64_t *beyond)
 {
     const struct placing *placing = &model->placing;
-    uint64_t planned = placing->need.cache + placing->need.work, all = 0;
+    uint64_t planned = session_bytes(&placing->need), all = 0;
     *beyond = 0;
     for (const struct hth_session *s = model->sessions; s; s = s->next) {
         struct device_need need;
@@ -84,7 +89,7 @@ static enum hth_status measure_sessions(const struct hth_model *model, uint64_t 
             placing_measure_session(placing, model->vk, &s->opt, &need, &model->keeping.log);
         if (status)
             return status;
-        all += need.cache + need.work;
+        all += session_bytes(&need);
     }
     *beyond = all > planned ? all - planned : 0;
     return HTH_OK;
@@ -121,8 +126,10 @@ static enum hth_status open_interleaved(struct hth_model *model)
         room = model->opt.ram_bytes;
     if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
         return HTH_OK;
+    /* what is streamed is read there again with every prompt */
+    bool stays = model->synth.ptr || model->placing.split.stream_from > 0;
     struct interleaved_options options = {.most_bytes = room - room / 8,
-                                          .let_go = model->synth.ptr ? NULL : os_map_drop};
+                                          .let_go = stays ? NULL : os_map_drop};
     return interleaved_create(&model->interleaved, model->model->n_weights, &options,
                               &model->keeping.log);
 }
@@ -369,6 +376,28 @@ enum hth_status keeping_poll(struct hth_model *model)
     return status || keeping->placed ? status : place(model);
 }
 
+/* Kernels that are new to this device are compared with the CPU. Where for an op none is right, the
+ * CPU runs the model, unless the device was asked for: then compiling says what is missing. */
+static enum hth_status prove_device(struct hth_model *model)
+{
+    const char *asked = model->opt.device;
+    struct proof *proof = &model->proof;
+    if (!model->vk || model->opt.self_test_s < 0 || model->rows)
+        return HTH_OK;
+    proof->heard = model->keeping.kept;
+    proof->most_seconds = model->opt.self_test_s > 0 ? model->opt.self_test_s : PROVE_SECONDS;
+    model->keeping.kept[0] = '\0';
+    enum hth_status status =
+        prove_model(proof, model->vk, model->model, &model->opt.session, &model->keeping.log);
+    if (status == HTH_OK && proof->unfit[0] && (!asked || !*asked || strcmp(asked, "auto") == 0)) {
+        log_warning(&model->log, "%s is not used: no kernel for %s is right on it",
+                    vk_get_caps(model->vk)->name, proof->unfit);
+        vk_close(model->vk);
+        model->vk = NULL;
+    }
+    return status;
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 enum hth_status keeping_open(struct hth_model *model)
@@ -385,9 +414,12 @@ enum hth_status keeping_open(struct hth_model *model)
                                       .opt = model->opt,
                                       .pool = model->pool,
                                       .rows = model->rows,
+                                      .bars = &model->proof.bars,
                                       .session = model->opt.session};
     keeping_begin(model);
     enum hth_status status = open_device(model);
+    if (status == HTH_OK)
+        status = prove_device(model);
     status = keeping_end(model, status ? status : place(model));
     keeping->opened = true;
     return status;

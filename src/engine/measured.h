@@ -1,9 +1,10 @@
 /*
  * measured.h — what was measured of this machine, kept in the user's cache folder.
  *
- * One file per device with the rates of the CPU and of that device, under what they depend on: the
- * device and its driver, the processor and the threads, hearth's build. What is not as it was
- * written, or of another machine, is ignored with a line. Owns nothing. One thread.
+ * One file for the CPU and one per device, under what they depend on: the device and its driver,
+ * the processor and the threads, hearth's build. In it are the rates, those by format as far as
+ * models needed them, and what the last runs took (plan/learn.h). What is not as it was written, or
+ * of another machine, is ignored with a line. Owns nothing. One thread.
  */
 #ifndef ENGINE_MEASURED_H
 #define ENGINE_MEASURED_H
@@ -12,15 +13,22 @@
 #include "plan/machine.h"
 #include "vk/vk.h"
 
-/* Fills in the rates of the CPU and, with `caps`, of `device` where a sound file has them; *found
- * tells whether one was there. Errors: HTH_ERROR_MEMORY. */
+/* Fills in what a sound file has of a device: of devices[device] with its `caps`, of the CPU with
+ * NULL and 0. devices[device].measured tells whether there was one. A rate by format and past runs
+ * that no machine has are left out, with a line. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK measured_load(struct machine *machine, int device, const struct vk_caps *caps,
-                             bool *found, const struct log *log);
+                             const struct log *log);
 
-/* Keeps all rates of the two that are no estimates. Where the file cannot be written, a warning
- * says so. Errors: HTH_ERROR_MEMORY. */
+/* Keeps all of it that is no estimate. Where the file cannot be written, a warning says so. Errors:
+ * HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK measured_store(const struct machine *machine, int device, const struct vk_caps *caps,
                               const struct log *log);
+
+/* Adds what a run took (learn_add) to what the file has by now, if there is still one of this
+ * machine and build. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK measured_add_run(const struct machine *machine, int device,
+                                const struct vk_caps *caps, enum phase phase, double times,
+                                const struct log *log);
 
 /* Its path; `caps` NULL: of the CPU alone. False when there is no place; out->failed as usual. */
 bool measured_path(const struct vk_caps *caps, struct strbuf *out);

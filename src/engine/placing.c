@@ -12,6 +12,23 @@ static bool is_wanted(void *user, const struct weight *weight, int64_t expert)
     return split_on_gpu(user, weight, expert);
 }
 
+static bool is_streamed(void *user, const struct weight *weight, int64_t expert)
+{
+    return split_streams(user, weight, expert);
+}
+
+struct gpu_stream placing_stream(const struct placing *p)
+{
+    return (struct gpu_stream){
+        .weights = (const struct weight *const *)p->model->weights,
+        .n_weights = p->model->n_weights,
+        .wanted = is_streamed,
+        .user = (void *)(uintptr_t)&p->split,
+        .ring_bytes = p->split.stream_from ? cost_ring_bytes(&p->units) : 0,
+        .from = p->split.stream_from,
+    };
+}
+
 static enum hth_status build_gpu_part(void *user, struct graph *graph, int n_tokens, int n_outputs)
 {
     return part_build(user, graph, n_tokens, n_outputs);
@@ -38,15 +55,21 @@ static enum hth_status measure_exec(const struct placing *p, struct vk *vk,
         .user = &part,
         .float_only = session->float_only,
         .forced_rows = p->rows,
+        .bars = p->bars,
         .n_seqs = session->n_seqs,
         .table_stride = stride,
         .max_tokens = session->n_batch,
         .max_outputs = session->n_outputs,
         .kv_page_bytes = page_bytes[SPLIT_GPU],
         .n_kv_pages = session->n_seqs * stride,
+        .stream = placing_stream(p),
     };
+    struct gpu_need found = {0};
     if (status == HTH_OK)
-        status = gpu_exec_measure(&options, &need->cache, &need->work, log);
+        status = gpu_exec_measure(&options, &found, log);
+    need->cache = found.cache;
+    need->work = found.work;
+    need->ring = found.ring;
     mem_free(kv);
     return status;
 }
@@ -98,9 +121,22 @@ static bool cache_on_gpu(void *user, int layer)
     return p->whole || p->plan.items[unit].choice.device > 0;
 }
 
+/* Units are streamed but for tensors that were put elsewhere by hand. */
+static bool weight_is_streamed(void *user, const struct weight *weight)
+{
+    const struct placing *p = user;
+    int unit = p->units.unit_of_weight[weight->index];
+    return unit >= 0 && p->hand.weight_at[weight->index] < 0 &&
+           p->plan.items[unit].choice.mode == PREFILL_STREAM;
+}
+
 static enum hth_status split_by_plan(struct placing *p)
 {
-    struct split_choice choice = {weight_on_gpu, cache_on_gpu, p};
+    struct split_choice choice = {.weight = weight_on_gpu, .cache = cache_on_gpu, .user = p};
+    if (!p->whole && p->plan.stream_from > 0) {
+        choice.streamed = weight_is_streamed;
+        choice.stream_from = p->plan.stream_from;
+    }
     split_free(&p->split);
     return split_create(&p->split, p->model, &choice);
 }
@@ -116,15 +152,18 @@ struct hth_plan_info placing_info(const struct placing *p)
                                  .gpu_kv_bytes = p->need.cache,
                                  .gpu_bytes = device_need_all(&p->need),
                                  .sentence = p->sentence};
-    for (size_t i = 0; i < p->model->n_weights; i++)
-        info.host_weight_bytes += split_host_bytes(&p->split, p->model->weights[i]);
+    for (size_t i = 0; i < p->model->n_weights; i++) {
+        uint64_t bytes = split_host_bytes(&p->split, p->model->weights[i]);
+        info.host_weight_bytes += bytes;
+        info.streamed_bytes += p->split.streamed[i] ? bytes : 0;
+    }
+    if (p->split.stream_from) /* programs are for buckets */
+        info.stream_from = gpu_bucket(p->split.stream_from) / 2 + 1;
     for (int i = 0; i < p->model->hp.n_layer; i++)
         info.n_layers_kv_gpu += p->split.of_cache[i] == SPLIT_GPU;
     info.gpu_budget_bytes = info.gpu_bytes ? p->budget : 0;
     info.divided = p->machine.n_devices > 1 && !p->whole;
     info.host_kv_bytes = p->plan.heaps[0].kv;
-    if (p->stands_in && info.gpu_bytes)
-        return info;
     info.prompt_tokens_per_s = p->plan.prompt_tokens_per_s;
     info.answer_tokens_per_s = p->plan.answer_tokens_per_s;
     info.estimated = p->plan.estimated;
@@ -140,7 +179,7 @@ static void tell(struct placing *p, bool gpu)
 {
     struct hth_plan_info info = placing_info(p);
     const char *name = p->machine.devices[gpu].name;
-    char where[256], why[96] = "as asked for";
+    char where[384], why[96] = "as asked for";
     if (p->whole_bytes)
         snprintf(why, sizeof why, "all of it would take %.1f MiB of the %.1f to use",
                  mib(p->whole_bytes), mib(p->budget));
@@ -156,6 +195,11 @@ static void tell(struct placing *p, bool gpu)
                  mib(info.gpu_weight_bytes), info.n_layers_kv_gpu, p->model->hp.n_layer, name,
                  mib(info.host_weight_bytes), why);
     int n = snprintf(p->sentence, sizeof p->sentence, "%s", where);
+    if (info.stream_from)
+        n += snprintf(p->sentence + n, sizeof p->sentence - (size_t)n,
+                      "; %.1f MiB of the CPU's pass through the GPU where %d tokens or more are "
+                      "computed at once",
+                      mib(info.streamed_bytes), info.stream_from);
     if (info.answer_tokens_per_s > 0)
         snprintf(p->sentence + n, sizeof p->sentence - (size_t)n,
                  "; expected: prompt %.1f, answer %.1f tokens/s%s", info.prompt_tokens_per_s,
@@ -168,6 +212,28 @@ static struct plan_options plan_options_of(const struct placing *p)
 {
     return (struct plan_options){
         .n_batch = p->session.n_batch, .skew = USUAL_EXPERT_SKEW, .as_run = true};
+}
+
+bool placing_as_measured(const struct placing *p)
+{
+    int n_threads = p->opt.n_threads;
+    return (n_threads == 0 || n_threads == p->machine.n_threads) && !p->opt.no_repack;
+}
+
+/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them, and
+ * where that is asked for; formats that are new to a device, wherever it is measured. */
+static enum hth_status know_rates(struct placing *p, struct vk *vk, unsigned devices,
+                                  const struct log *log)
+{
+    struct machine *machine = &p->machine;
+    bool as_measured = placing_as_measured(p);
+    bool decides = vk && !p->whole && !machine->devices[1].stands_in;
+    enum hth_status status = HTH_OK;
+    if (!as_measured)
+        return HTH_OK;
+    if (decides || p->opt.measure)
+        status = plan_measure(machine, vk, p->pool, false, log);
+    return status ? status : plan_measure_formats(machine, &p->units, vk, p->pool, devices, log);
 }
 
 /* Everything on the GPU; what that is worth is only told. */
@@ -196,6 +262,8 @@ static enum hth_status try_whole(struct placing *p, struct vk *vk, const struct 
         status = placing_measure_session(p, vk, &p->session, &p->need, log);
     p->whole_bytes = device_need_all(&p->need);
     p->whole = p->whole_bytes <= p->budget;
+    if (status == HTH_OK && p->whole)
+        status = know_rates(p, vk, 1u << SPLIT_GPU, log);
     return status == HTH_OK && p->whole ? judge_whole(p, log) : status;
 }
 
@@ -256,6 +324,7 @@ static void forget_plan(struct placing *p)
                           .opt = p->opt,
                           .pool = p->pool,
                           .rows = p->rows,
+                          .bars = p->bars,
                           .session = p->session,
                           .hand = p->hand,
                           .hand_read = p->hand_read};
@@ -276,11 +345,9 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
 {
     forget_plan(p);
     session_fill(&p->session, &p->model->hp);
-    bool measured;
-    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, &measured, log);
+    enum hth_status status = plan_own_machine(&p->machine, vk, &p->opt, log);
     if (status)
         return status;
-    p->stands_in = vk && vk_get_caps(vk)->kind == VK_KIND_SOFTWARE;
     p->budget = vk ? p->machine.devices[1].budget_bytes : 0;
     p->budget = p->budget < most ? p->budget : most;
     status = read_hand(p, log);
@@ -288,9 +355,8 @@ enum hth_status placing_decide(struct placing *p, struct vk *vk, uint64_t most,
         status = plan_cut_model(&p->units, p->model, &p->session, log);
     if (status == HTH_OK && vk)
         status = try_whole(p, vk, log);
-    /* where there is something to decide, by what this machine is */
-    if (status == HTH_OK && !p->whole && vk && !p->stands_in && !measured && !p->opt.n_threads)
-        status = plan_measure(&p->machine, vk, p->pool, log);
+    if (status == HTH_OK && !p->whole)
+        status = know_rates(p, vk, vk ? ~0u : 1u << SPLIT_HOST, log);
     if (status == HTH_OK && !p->whole)
         status = find_split(p, vk, log);
     if (status)

@@ -16,12 +16,13 @@
 
 /* Bytes of device memory. */
 struct device_need {
-    uint64_t fixed, weights, cache, work; /* what opening took; the model's; a session's two */
+    uint64_t fixed, weights;    /* what opening took; the model's */
+    uint64_t cache, work, ring; /* a session's */
 };
 
 static inline uint64_t device_need_all(const struct device_need *need)
 {
-    return need->fixed + need->weights + need->cache + need->work;
+    return need->fixed + need->weights + need->cache + need->work + need->ring;
 }
 
 struct placing {
@@ -29,6 +30,7 @@ struct placing {
     struct hth_model_options opt;
     struct pool *pool;
     const char *rows;                   /* forced, or NULL */
+    const struct row_bars *bars;        /* not to be used */
     struct hth_session_options session; /* that is planned for, filled in */
     struct machine machine;
     struct hand hand;
@@ -36,12 +38,11 @@ struct placing {
     struct units units;
     struct plan plan; /* without items: there is none */
     struct split split;
-    bool whole;     /* everything on the GPU, tables too */
-    bool stands_in; /* the device is a program, planned for as the card that it stands for */
+    bool whole; /* everything on the GPU, tables too */
     struct device_need need;
     uint64_t budget;      /* of `need`; 0: no GPU */
     uint64_t whole_bytes; /* that all of it would take; 0: not all is to be there */
-    char sentence[512];
+    char sentence[768];
 };
 
 /* Decides by at most `most` bytes of the device (UINT64_MAX: what there is), which `vk` is, or by
@@ -55,6 +56,12 @@ void placing_free(struct placing *placing);
 HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk *vk,
                                        const struct hth_session_options *session,
                                        struct device_need *need, const struct log *log);
+
+/* Do options leave the CPU as it is when it is measured? */
+bool placing_as_measured(const struct placing *placing);
+
+/* The weights that are streamed through a session. */
+struct gpu_stream placing_stream(const struct placing *placing);
 
 struct hth_plan_info placing_info(const struct placing *placing);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "plan/learn.h"
 
 /* A NULL on the way (no memory) makes what holds it NULL, too: json_pack and *_set_new hand it on.
  */
@@ -24,6 +25,25 @@ static json_t *text(const char *bytes)
 {
     json_t *value = json_string(bytes);
     return value ? value : json_string("?");
+}
+
+/* Of a device that was measured: rates by format, and what runs took since. */
+static void set_measured(json_t *value, const struct machine_device *device)
+{
+    json_t *formats = json_object(), *runs = json_object();
+    for (uint32_t id = 0; id < MACHINE_MAX_FORMATS; id++) {
+        const struct dtype *dtype = dtype_by_id(id);
+        const struct machine_format *format = dtype ? machine_format_of(device, dtype) : NULL;
+        if (format)
+            json_object_set_new(formats, dtype->name,
+                                json_pack("{s:f, s:f}", machine_rate_name(RATE_READ),
+                                          format->read / 1e9, machine_rate_name(RATE_MATRIX),
+                                          format->matrix / 1e12));
+    }
+    json_object_set_new(runs, "prompt", json_real(learn_factor(&device->past[PHASE_PROMPT])));
+    json_object_set_new(runs, "answer", json_real(learn_factor(&device->past[PHASE_ANSWER])));
+    json_object_set_new(value, "formats", formats);
+    json_object_set_new(value, "runs_took", runs);
 }
 
 static json_t *heap(const struct plan *plan, int device)
@@ -48,6 +68,8 @@ static json_t *heap(const struct plan *plan, int device)
     }
     json_object_set_new(value, "rates", rates);
     json_object_set_new(value, "estimated", estimated);
+    if (d->measured)
+        set_measured(value, d);
     return value;
 }
 

@@ -3,6 +3,7 @@
 #include "engine/probe.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -36,18 +37,10 @@ static uint64_t free_bytes(const struct vk_caps *caps, uint64_t own_bytes)
     return budget > others ? budget - others : 1;
 }
 
-/* A software device stands for a card, and runs because it was asked for: planned as one that takes
- * no time, all that fits goes to it, whatever is faster. */
-static void set_free_of_cost(struct machine_device *device)
-{
-    for (int r = 0; r < RATE_COUNT; r++)
-        device->rate[r] = r < RATE_DISPATCH ? 1e15 : 1e-9;
-}
-
 static void add_gpu(struct machine *machine, const struct vk_caps *caps, int number, bool discrete)
 {
     const struct vk_heap *heap = own_heap(caps);
-    bool apart = discrete || !caps->unified || caps->kind == VK_KIND_SOFTWARE;
+    bool apart = discrete || !caps->unified;
     if (machine->n_devices == MACHINE_MAX_DEVICES)
         return;
     struct machine_device *device = &machine->devices[machine->n_devices++];
@@ -56,6 +49,8 @@ static void add_gpu(struct machine *machine, const struct vk_caps *caps, int num
         .number = number,
         .memory_bytes = heap->size_bytes,
         .budget_bytes = free_bytes(caps, 0),
+        .stands_in = caps->kind == VK_KIND_SOFTWARE,
+        .one_queue = !caps->transfer_queue,
     };
     snprintf(device->name, sizeof device->name, "%.60s", caps->name);
 }
@@ -86,10 +81,8 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
     for (uint32_t i = 0; i < count; i++)
         if (all ? list[i].kind != VK_KIND_SOFTWARE && !list[i].lacks : (int)i == one)
             add_gpu(machine, &list[i], (int)i, request->device.treat_as_discrete);
-    for (int d = 1; d < machine->n_devices && status == HTH_OK; d++) {
-        bool found;
-        status = measured_load(machine, d, &list[machine->devices[d].number], &found, log);
-    }
+    for (int d = 1; d < machine->n_devices && status == HTH_OK; d++)
+        status = measured_load(machine, d, &list[machine->devices[d].number], log);
     if (status == HTH_OK && machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
         status = log_fail(log, HTH_ERROR_DEVICE,
                           "no Vulkan GPU \"%s\" to plan for (hearth devices lists them)", wanted);
@@ -130,8 +123,7 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
         status = profile_read(machine, request->profile, log);
     } else {
         set_host(machine);
-        bool found;
-        status = measured_load(machine, 0, NULL, &found, log);
+        status = measured_load(machine, 0, NULL, log);
         if (status == HTH_OK)
             status = add_gpus(machine, request, log);
     }
@@ -142,8 +134,7 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
 }
 
 enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
-                                 const struct hth_model_options *options, bool *measured,
-                                 const struct log *log)
+                                 const struct hth_model_options *options, const struct log *log)
 {
     struct vk_caps caps;
     set_host(machine);
@@ -153,13 +144,13 @@ enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
         add_gpu(machine, &caps, vk_get_index(vk), options->treat_as_discrete);
         machine->devices[1].budget_bytes =
             free_bytes(&caps, vk_allocated_bytes(vk, VK_MEMORY_DEVICE));
-        if (caps.kind == VK_KIND_SOFTWARE)
-            set_free_of_cost(&machine->devices[1]);
     }
     machine->n_threads_used = options->n_threads;
     enum hth_status status = limit(machine, options, log);
     if (status == HTH_OK)
-        status = measured_load(machine, 1, vk ? &caps : NULL, measured, log);
+        status = measured_load(machine, 0, NULL, log);
+    if (status == HTH_OK && vk)
+        status = measured_load(machine, 1, &caps, log);
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
@@ -172,25 +163,93 @@ uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint6
     return options->vram_bytes && options->vram_bytes < room ? options->vram_bytes : room;
 }
 
-enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool,
+/* --- measuring -------------------------------------------------------------------------------- */
+
+/* What is under way, and for how long. */
+struct measuring {
+    struct machine *machine;
+    struct vk *vk;
+    struct machine_probe *probe;
+    struct probe times;
+    const struct log *log;
+};
+
+static enum hth_status begin_measuring(struct measuring *m, struct pool *pool)
+{
+    m->times = (struct probe){.time_s = machine_probe_time_s,
+                              .format_s = machine_probe_format_s,
+                              .n_runs = 3,
+                              .cpu_matrix_part = 64};
+    enum hth_status status = machine_probe_open(&m->probe, pool, m->vk, m->log);
+    m->times.user = m->probe;
+    return status;
+}
+
+static enum hth_status keep(const struct measuring *m, int device)
+{
+    return measured_store(m->machine, device, device ? vk_get_caps(m->vk) : NULL, m->log);
+}
+
+static enum hth_status measure_device(struct measuring *m, int d)
+{
+    struct machine_device *device = &m->machine->devices[d];
+    const double *rate = device->rate;
+    memset(device->formats, 0, sizeof device->formats);
+    memset(device->past, 0, sizeof device->past);
+    machine_measure_device(m->machine, &m->times, d);
+    /* else the device had no room to try */
+    device->measured = rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0;
+    return device->measured ? keep(m, d) : HTH_OK;
+}
+
+enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool, bool anew,
                              const struct log *log)
 {
-    struct machine_probe *probe;
-    enum hth_status status = machine_probe_open(&probe, pool, vk, log);
-    if (status)
-        return status;
-    struct probe times = {
-        .user = probe, .time_s = machine_probe_time_s, .n_runs = 3, .cpu_matrix_part = 64};
+    struct measuring m = {.machine = machine, .vk = vk, .log = log};
+    enum hth_status status = begin_measuring(&m, pool);
     for (int d = 0; d < machine->n_devices; d++)
         for (int r = 0; r < RATE_COUNT; r++)
             if (machine->devices[d].estimated >> r & 1u)
                 machine->devices[d].rate[r] = 0; /* what others are estimated by may change */
-    machine_measure(machine, &times);
-    machine_probe_close(probe);
-    const double *rate = machine->devices[vk ? 1 : 0].rate;
-    if (rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0) /* else the device had no room to try */
-        status = measured_store(machine, 1, vk ? vk_get_caps(vk) : NULL, log);
+    for (int d = 0; d < machine->n_devices && status == HTH_OK; d++)
+        if (anew || !machine->devices[d].measured)
+            status = measure_device(&m, d);
+    machine_probe_close(m.probe);
     return status == HTH_OK ? machine_complete(machine, log) : status;
+}
+
+/* Are there matrices in a format? */
+static bool needs_format(const struct units *units, const struct dtype *dtype)
+{
+    for (int i = 1; i <= units->n_shares; i++)
+        if (units->shares[i].dtype == dtype && units->shares[i].elems > 0)
+            return true;
+    return false;
+}
+
+enum hth_status plan_measure_formats(struct machine *machine, const struct units *units,
+                                     struct vk *vk, struct pool *pool, unsigned devices,
+                                     const struct log *log)
+{
+    struct measuring m = {.machine = machine, .vk = vk, .log = log};
+    enum hth_status status = HTH_OK;
+    for (int d = 0; d < machine->n_devices && status == HTH_OK; d++) {
+        bool found = false;
+        const struct dtype *dtype;
+        for (size_t i = 0; (dtype = dtype_at(i)) && status == HTH_OK; i++) {
+            if (!(devices >> d & 1u) || !machine->devices[d].measured ||
+                machine_format_of(&machine->devices[d], dtype) || !needs_format(units, dtype))
+                continue;
+            if (!m.probe)
+                status = begin_measuring(&m, pool);
+            if (status == HTH_OK)
+                found |= machine_measure_format(machine, &m.times, d, dtype);
+        }
+        if (status == HTH_OK && found)
+            status = keep(&m, d);
+    }
+    machine_probe_close(m.probe);
+    return status;
 }
 
 /* --- for `hearth devices` --------------------------------------------------------------------- */
@@ -201,18 +260,13 @@ enum hth_status plan_measure_machine(const struct hth_model_options *options)
     struct machine machine;
     struct pool *pool = NULL;
     struct vk *vk = NULL;
-    bool measured;
     enum hth_status status = device_open(&vk, options, false, &log);
     if (status == HTH_OK)
         status = pool_create(&pool, 0, &log);
     if (status == HTH_OK)
-        status = plan_own_machine(&machine, NULL, options, &measured, &log);
+        status = plan_own_machine(&machine, vk, options, &log);
     if (status == HTH_OK)
-        status = plan_measure(&machine, NULL, pool, &log);
-    if (status == HTH_OK && vk)
-        status = plan_own_machine(&machine, vk, options, &measured, &log);
-    if (status == HTH_OK && vk)
-        status = plan_measure(&machine, vk, pool, &log);
+        status = plan_measure(&machine, vk, pool, true, &log);
     pool_destroy(pool);
     vk_close(vk);
     return status;
@@ -229,15 +283,20 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
         {"a copy", "us", 1e-6},
     };
     struct machine machine;
-    bool found;
     set_host(&machine);
-    enum hth_status status = measured_load(&machine, 1, caps, &found, log);
+    enum hth_status status = measured_load(&machine, caps ? 1 : 0, caps, log);
     const struct machine_device *device = &machine.devices[caps ? 1 : 0];
-    for (int r = 0, n = 0; r < RATE_COUNT && found; r++)
+    for (int r = 0, n = 0; r < RATE_COUNT && device->measured; r++)
         if (device->rate[r] > 0) {
             strbuf_append(out, n++ ? STR(", ") : STR("measured: "));
             strbuf_printf(out, "%s %.3g %s", words[r].what, device->rate[r] / words[r].unit,
                           words[r].name);
         }
+    for (size_t i = 0; dtype_at(i) && device->measured; i++) {
+        const struct machine_format *format = machine_format_of(device, dtype_at(i));
+        if (format)
+            strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
+                          format->read / 1e9, format->matrix / 1e12);
+    }
     return status == HTH_OK && out->failed ? log_fail_memory(log, "a line", out->len) : status;
 }

@@ -3,25 +3,32 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "cpu/cpu_exec.h"
 #include "gpu/exec.h"
 
-enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, BLOCK = 32 };
+enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512 };
 
 /* Products one after the other: the difference of two chains is free of what a batch costs. */
-static const int n_products[CHAINS] = {1, 5};
+struct shape {
+    int device, n, n_tokens; /* the side of the matrix */
+    const struct dtype *dtype;
+    int n_products[CHAINS];
+};
 
 /* A square matrix, and chains of products with it. */
 struct trial {
-    int device, n, n_tokens;
+    struct shape shape;
     unsigned char *bytes; /* of the matrix, and behind it a table of one row */
     struct weight matrix, table;
     struct graph graph[CHAINS];
+    struct interleaved *interleaved; /* the CPU's copy of the matrix, as models have it */
     struct cpu_exec *cpu[CHAINS];
     struct gpu_exec *gpu[CHAINS];
     struct place place;
+    double least_s[CHAINS]; /* that they took so far; 0: nothing yet */
     bool ready;
 };
 
@@ -60,31 +67,49 @@ static void close_trial(struct trial *trial)
         cpu_exec_destroy(trial->cpu[c]);
         graph_free(&trial->graph[c]);
     }
+    interleaved_destroy(trial->interleaved);
     place_free(&trial->place);
     mem_free(trial->bytes);
-    *trial = (struct trial){.device = -1};
+    *trial = (struct trial){.shape.device = -1};
+}
+
+/* A row that a product leaves about as large as what it is multiplied with; in formats that hearth
+ * does not write, bytes that are small numbers in all. */
+static void make_row(const struct dtype *dtype, size_t n, unsigned char *row)
+{
+    float block[256];
+    memset(row, 0x11, dtype_row_bytes(dtype, n));
+    if (!dtype->encode || dtype->block_elems > ARRAY_LEN(block))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(block); i++)
+        block[i] = 1 / (float)n + (i % 2 ? 1.0f : -1.0f) / 16;
+    for (size_t i = 0; i < n; i += dtype->block_elems)
+        dtype->encode(block, row + dtype_row_bytes(dtype, i), dtype->block_elems);
 }
 
 /* No byte may be one of a page that is only promised: all are written. */
 static bool make_matrix(struct trial *trial)
 {
-    size_t n = (size_t)trial->n;
-    size_t matrix = n * dtype_row_bytes(&dtype_q8_0, n), row = n * sizeof(float);
-    trial->bytes = mem_alloc(matrix + row);
+    size_t n = (size_t)trial->shape.n;
+    const struct dtype *dtype = trial->shape.dtype;
+    size_t row = dtype_row_bytes(dtype, n), matrix = n * row, table = n * sizeof(float);
+    trial->bytes = mem_alloc(matrix + table);
     if (!trial->bytes)
         return false;
-    memset(trial->bytes, 1, matrix);
-    memset(trial->bytes + matrix, 0x3c, row); /* 0.0115 */
+    make_row(dtype, n, trial->bytes);
+    for (size_t r = 1; r < n; r++)
+        memcpy(trial->bytes + r * row, trial->bytes, row);
+    memset(trial->bytes + matrix, 0x3c, table); /* 0.0115 */
     trial->matrix = (struct weight){.name = "matrix",
-                                    .dtype = &dtype_q8_0,
-                                    .ne = {trial->n, trial->n, 1, 1},
+                                    .dtype = dtype,
+                                    .ne = {trial->shape.n, trial->shape.n, 1, 1},
                                     .data = trial->bytes,
                                     .size_bytes = matrix};
     trial->table = (struct weight){.name = "table",
                                    .dtype = &dtype_f32,
-                                   .ne = {trial->n, 1, 1, 1},
+                                   .ne = {trial->shape.n, 1, 1, 1},
                                    .data = trial->bytes + matrix,
-                                   .size_bytes = row,
+                                   .size_bytes = table,
                                    .index = 1};
     return true;
 }
@@ -92,8 +117,13 @@ static bool make_matrix(struct trial *trial)
 static enum hth_status open_cpu(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    struct cpu_exec_options options = {.pool = probe->pool};
-    enum hth_status status = build_chain(&probe->chains[c], &trial->graph[c], trial->n_tokens, 1);
+    const struct interleaved_options room = {.most_bytes = 2 * trial->matrix.size_bytes};
+    enum hth_status status = HTH_OK;
+    if (c == 0)
+        status = interleaved_create(&trial->interleaved, 2, &room, NULL);
+    struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
+    if (status == HTH_OK)
+        status = build_chain(&probe->chains[c], &trial->graph[c], trial->shape.n_tokens, 1);
     return status ? status : cpu_exec_create(&trial->cpu[c], &trial->graph[c], &options, NULL);
 }
 
@@ -106,7 +136,7 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
                                        .user = &probe->chains[c],
                                        .n_seqs = 1,
                                        .table_stride = MANY_TOKENS / KV_PAGE,
-                                       .max_tokens = trial->n_tokens,
+                                       .max_tokens = trial->shape.n_tokens,
                                        .n_kv_pages = MANY_TOKENS / KV_PAGE};
     const struct weight *const weights[] = {&trial->matrix, &trial->table};
     const struct place_options all = {0};
@@ -116,18 +146,24 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
     return status ? status : gpu_exec_create(&trial->gpu[c], &options, NULL);
 }
 
+static bool same_shape(const struct shape *a, const struct shape *b)
+{
+    return a->device == b->device && a->n == b->n && a->n_tokens == b->n_tokens &&
+           a->dtype == b->dtype && a->n_products[LONG] == b->n_products[LONG];
+}
+
 /* Makes the trial be the one that is asked for, unless it is. */
-static bool want_trial(struct machine_probe *probe, int device, int n, int n_tokens)
+static bool want_trial(struct machine_probe *probe, const struct shape *shape)
 {
     struct trial *trial = &probe->trial;
-    if (trial->device == device && trial->n == n && trial->n_tokens == n_tokens)
+    if (same_shape(&trial->shape, shape))
         return trial->ready;
     close_trial(trial);
-    *trial = (struct trial){.device = device, .n = n, .n_tokens = n_tokens};
-    bool good = (device == 0 || probe->vk) && make_matrix(trial);
+    trial->shape = *shape;
+    bool good = (shape->device == 0 || probe->vk) && make_matrix(trial);
     for (int c = 0; c < CHAINS && good; c++) {
-        probe->chains[c] = (struct chain){trial, n_products[c]};
-        good = (device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
+        probe->chains[c] = (struct chain){trial, shape->n_products[c]};
+        good = (shape->device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
     }
     trial->ready = good;
     return good;
@@ -139,9 +175,9 @@ static bool want_trial(struct machine_probe *probe, int device, int n, int n_tok
 static double chain_s(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    const int32_t last = trial->n_tokens - 1;
+    const int32_t last = trial->shape.n_tokens - 1;
     const uint32_t pages[MANY_TOKENS / KV_PAGE] = {0};
-    struct batch batch = {.n_tokens = trial->n_tokens,
+    struct batch batch = {.n_tokens = trial->shape.n_tokens,
                           .ids = probe->zeros,
                           .pos = probe->zeros,
                           .seq = probe->zeros,
@@ -152,23 +188,46 @@ static double chain_s(struct machine_probe *probe, int c)
                           .n_seqs = 1};
     const float *logits;
     uint64_t began = os_time_ns();
-    enum hth_status status = trial->device ? gpu_exec_run(trial->gpu[c], &batch, &logits)
-                                           : cpu_exec_run(trial->cpu[c], &batch, NULL, NULL);
+    enum hth_status status = trial->shape.device ? gpu_exec_run(trial->gpu[c], &batch, &logits)
+                                                 : cpu_exec_run(trial->cpu[c], &batch, NULL, NULL);
     return status == HTH_OK ? (double)(os_time_ns() - began) / 1e9 : 0;
 }
 
-static double product_s(struct machine_probe *probe)
+/* One product of a chain, by the least that chains took so far: what a busy machine adds is not the
+ * product's. */
+static double product_s(struct machine_probe *probe, const struct shape *shape)
 {
-    double once = chain_s(probe, SHORT), often = chain_s(probe, LONG);
-    bool good = once > 0 && often > once;
-    return good ? (often - once) / (n_products[LONG] - n_products[SHORT]) : 0;
+    if (!want_trial(probe, shape))
+        return 0;
+    double *least = probe->trial.least_s;
+    for (int c = 0; c < CHAINS; c++) {
+        double now = chain_s(probe, c);
+        least[c] = least[c] > 0 && least[c] < now ? least[c] : now;
+    }
+    bool good = least[SHORT] > 0 && least[LONG] > least[SHORT];
+    return good
+               ? (least[LONG] - least[SHORT]) / (shape->n_products[LONG] - shape->n_products[SHORT])
+               : 0;
 }
 
-/* The side of a square matrix of so many elements. */
-static int side_of(double elems)
+/* A square matrix of so many elements. */
+static struct shape square(int device, const struct dtype *dtype, double elems, int n_tokens)
 {
-    int blocks = (int)(sqrt(elems) / BLOCK + 0.5);
-    return (blocks > 0 ? blocks : 1) * BLOCK;
+    int block = (int)dtype->block_elems > 32 ? (int)dtype->block_elems : 32;
+    int blocks = (int)(sqrt(elems) / block + 0.5);
+    return (struct shape){.device = device,
+                          .n = (blocks > 0 ? blocks : 1) * block,
+                          .n_tokens = n_tokens,
+                          .dtype = dtype,
+                          .n_products = {1, 5}};
+}
+
+/* What the product with a square matrix takes, as of one of exactly so many elements. */
+static double square_s(struct machine_probe *probe, int device, const struct dtype *dtype,
+                       double elems, int n_tokens)
+{
+    struct shape shape = square(device, dtype, elems, n_tokens);
+    return product_s(probe, &shape) * elems / ((double)shape.n * shape.n);
 }
 
 static double copy_s(struct machine_probe *probe, uint64_t bytes)
@@ -188,26 +247,50 @@ static double copy_s(struct machine_probe *probe, uint64_t bytes)
     return seconds;
 }
 
+/* Elements of `bytes` in a format. */
+static double elems_of(const struct dtype *dtype, uint64_t bytes)
+{
+    return (double)bytes / dtype->block_bytes * dtype->block_elems;
+}
+
+/* An op with next to no work, of which many fit into the time of a batch. */
+static double op_s(struct machine_probe *probe, int device)
+{
+    enum { SMALL = 256, MANY = 101 };
+    struct shape shape = square(device, &dtype_q8_0, SMALL * SMALL, 1);
+    shape.n_products[LONG] = MANY;
+    return product_s(probe, &shape);
+}
+
+/* The smallest batch there is: a row in, its product out. */
+static double hop_s(struct machine_probe *probe, int device, uint64_t bytes)
+{
+    struct shape shape = square(device, &dtype_q8_0, (double)bytes / sizeof(float) / 32, 1);
+    return want_trial(probe, &shape) ? chain_s(probe, SHORT) : 0;
+}
+
+double machine_probe_format_s(void *user, enum probe_kind kind, int device,
+                              const struct dtype *dtype, uint64_t amount)
+{
+    struct machine_probe *probe = user;
+    if (device > 0 && (!probe->vk || device > 1))
+        return 0;
+    return kind == PROBE_READ
+               ? square_s(probe, device, dtype, elems_of(dtype, amount), 1)
+               : square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS);
+}
+
 double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64_t amount)
 {
     struct machine_probe *probe = user;
-    double bytes_per_elem = (double)dtype_q8_0.block_bytes / BLOCK;
     if (device > 0 && (!probe->vk || device > 1))
         return 0;
     switch (kind) {
+    case PROBE_OP: return op_s(probe, device);
     case PROBE_READ:
-        return want_trial(probe, device, side_of((double)amount / bytes_per_elem), 1)
-                   ? product_s(probe)
-                   : 0;
-    case PROBE_MATRIX:
-        return want_trial(probe, device, side_of((double)amount / (2 * MANY_TOKENS)), MANY_TOKENS)
-                   ? product_s(probe)
-                   : 0;
+    case PROBE_MATRIX: return machine_probe_format_s(probe, kind, device, &dtype_q8_0, amount);
     case PROBE_COPY: return copy_s(probe, amount);
-    case PROBE_HOP: /* the smallest batch there is: a row in, its product out */
-        return want_trial(probe, device, side_of((double)amount / sizeof(float) / BLOCK), 1)
-                   ? chain_s(probe, SHORT)
-                   : 0;
+    case PROBE_HOP: return hop_s(probe, device, amount);
     case PROBE_DIRECT: break; /* no kernel does that yet */
     }
     return 0;
@@ -221,7 +304,7 @@ enum hth_status machine_probe_open(struct machine_probe **out, struct pool *pool
         return log_fail_memory(log, "the measuring of this machine", sizeof *probe);
     probe->pool = pool;
     probe->vk = vk;
-    probe->trial.device = -1;
+    probe->trial.shape.device = -1;
     return HTH_OK;
 }
 

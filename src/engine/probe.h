@@ -22,5 +22,7 @@ void machine_probe_close(struct machine_probe *probe);
 
 /* Seconds of one action, as struct probe wants it. */
 double machine_probe_time_s(void *probe, enum probe_kind kind, int device, uint64_t amount);
+double machine_probe_format_s(void *probe, enum probe_kind kind, int device,
+                              const struct dtype *dtype, uint64_t amount);
 
 #endif

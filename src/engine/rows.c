@@ -23,8 +23,7 @@ struct lister {
     struct vk *vk; /* NULL: the CPU */
     struct seen *seen;
     size_t n_seen, cap_seen;
-    bool no_stats;         /* the driver gives none */
-    enum hth_status worst; /* the first failure that does not end the listing */
+    bool no_stats; /* the driver gives none */
 };
 
 /* HTH_OK with *is_new telling; the list is short enough to walk. */
@@ -123,8 +122,7 @@ static enum hth_status pretend_place(struct place *place, const struct model *mo
     return place->weights ? HTH_OK : log_fail_memory(log, "the list of weights", 0);
 }
 
-static enum hth_status list_program(struct lister *l, struct graph *graph,
-                                    const struct place *place)
+static enum hth_status list_steps(struct lister *l, struct graph *graph, const struct place *place)
 {
     struct row_env env = {.caps = vk_get_caps(l->vk),
                           .float_only = l->options->float_only,
@@ -145,8 +143,21 @@ static enum hth_status list_program(struct lister *l, struct graph *graph,
     return status;
 }
 
-static enum hth_status list_cpu(struct lister *l, struct graph *graph)
+static enum hth_status list_program(void *user, const struct model *model, struct graph *graph)
 {
+    struct lister *l = user;
+    struct place place;
+    enum hth_status status = pretend_place(&place, model, &l->log);
+    if (status == HTH_OK)
+        status = list_steps(l, graph, &place);
+    arena_free(&place.arena);
+    return status;
+}
+
+static enum hth_status list_cpu(void *user, const struct model *model, struct graph *graph)
+{
+    (void)model;
+    struct lister *l = user;
     enum hth_status fused = cpu_fuse(graph);
     if (fused)
         return fused;
@@ -165,131 +176,6 @@ static enum hth_status list_cpu(struct lister *l, struct graph *graph)
     return HTH_OK;
 }
 
-/* Programs of one model for all buckets. Only memory and a lost device end the listing. */
-static enum hth_status list_model(struct lister *l, const struct model *model)
-{
-    static const int buckets[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 512};
-    struct place place;
-    struct kv_geom *kv = mem_calloc((size_t)model->hp.n_layer, sizeof *kv);
-    if (!kv)
-        return log_fail_memory(&l->log, "the cache's shape", (size_t)model->hp.n_layer);
-    const struct dtype *kv_type = l->options->kv == HTH_KV_F32    ? &dtype_f32
-                                  : l->options->kv == HTH_KV_Q8_0 ? &dtype_q8_0
-                                                                  : &dtype_f16;
-    model_kv_geometry(model, kv_type, kv);
-    enum hth_status status = pretend_place(&place, model, &l->log);
-    if (status == HTH_OK && kv_layout(kv, model->hp.n_layer, &l->log) == 0)
-        status = HTH_ERROR_LIMIT;
-    for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++) {
-        struct graph graph;
-        enum hth_status one = model_build(model, &graph, buckets[i], 1, kv);
-        if (one == HTH_OK)
-            one = l->vk ? list_program(l, &graph, &place) : list_cpu(l, &graph);
-        graph_free(&graph);
-        if (one == HTH_ERROR_MEMORY || one == HTH_ERROR_DEVICE_LOST)
-            status = one;
-        else if (one && l->worst == HTH_OK)
-            l->worst = one;
-        if (one)
-            break; /* the other buckets would say the same */
-    }
-    arena_free(&place.arena);
-    mem_free(kv);
-    return status;
-}
-
-/* --- made models ------------------------------------------------------------------------------ */
-
-/* Gives the matrices that are marked another type. Nobody reads their bytes. */
-static void set_format(struct model *model, const bool *is_matrix, const struct dtype *type)
-{
-    for (size_t i = 0; i < model->n_weights; i++) {
-        struct weight *weight = model->weights[i];
-        if (!is_matrix[i] || weight->ne[0] % type->block_elems)
-            continue;
-        weight->dtype = type;
-        weight->size_bytes = dtype_row_bytes(type, (uint64_t)weight->ne[0]) *
-                             (uint64_t)(weight->ne[1] * weight->ne[2]);
-    }
-}
-
-/* Formats that the shaders do not know run on the CPU. */
-static bool has_shaders(const struct dtype *type)
-{
-    for (uint32_t i = 0; type->shader && i < n_shader_blobs; i++)
-        if (shader_blobs[i].format && strcmp(shader_blobs[i].format, type->shader) == 0)
-            return true;
-    return false;
-}
-
-static enum hth_status list_formats(struct lister *l, struct model *model)
-{
-    bool *is_matrix = mem_calloc(model->n_weights, sizeof *is_matrix);
-    if (!is_matrix)
-        return log_fail_memory(&l->log, "the list of weights", model->n_weights);
-    for (size_t i = 0; i < model->n_weights; i++)
-        is_matrix[i] = dtype_is_block(model->weights[i]->dtype);
-    enum hth_status status = HTH_OK;
-    for (size_t i = 0; dtype_at(i) && status == HTH_OK; i++) {
-        const struct dtype *type = dtype_at(i);
-        if (type->is_integer || !type->decode || (l->vk && !has_shaders(type)))
-            continue;
-        set_format(model, is_matrix, type);
-        status = list_model(l, model);
-    }
-    mem_free(is_matrix);
-    return status;
-}
-
-static enum hth_status list_made(struct lister *l, const struct arch *arch, bool moe, int head_dim,
-                                 bool all_formats)
-{
-    struct strbuf bytes = {0};
-    struct gguf *gguf = NULL;
-    struct model *model = NULL;
-    enum hth_status status = rows_model(&bytes, arch, moe, head_dim, &l->log);
-    if (status == HTH_OK)
-        status = gguf_open_memory(&gguf, bytes.ptr, bytes.len, arch->name, &l->log);
-    if (status == HTH_OK)
-        status = model_load(&model, gguf, &l->log);
-    if (status == HTH_OK)
-        status = all_formats ? list_formats(l, model) : list_model(l, model);
-    model_free(model);
-    gguf_close(gguf);
-    strbuf_free(&bytes);
-    return status;
-}
-
-/* Formats meet matrices and experts in the first architecture that has them; the others add what
- * is their own. */
-static enum hth_status list_all(struct lister *l)
-{
-    static const int head_dims[] = {64, 128};
-    bool formats_done[2] = {false, false};
-    for (size_t a = 0; arch_list[a]; a++)
-        for (int moe = 0; moe < 2; moe++)
-            for (size_t h = 0; h < ARRAY_LEN(head_dims) && rows_arch_has(arch_list[a], moe); h++) {
-                enum hth_status status =
-                    list_made(l, arch_list[a], moe, head_dims[h], !formats_done[moe]);
-                if (status)
-                    return status;
-                formats_done[moe] = true;
-            }
-    return HTH_OK;
-}
-
-static enum hth_status list_one(struct lister *l)
-{
-    struct hth_model *model;
-    struct hth_model_options options = l->options->device;
-    options.device = "cpu"; /* nothing is placed */
-    enum hth_status status = hth_model_open(&model, l->options->model, &options);
-    if (status == HTH_OK)
-        status = list_model(l, model->model);
-    hth_model_close(model);
-    return status;
-}
-
 enum hth_status rows_list(const struct rows_options *options, row_item_fn *fn, void *user)
 {
     const struct hth_model_options *device = &options->device;
@@ -298,11 +184,14 @@ enum hth_status rows_list(const struct rows_options *options, row_item_fn *fn, v
                        .fn = fn,
                        .user = user};
     enum hth_status status = device_open(&l.vk, device, options->stats, &l.log);
+    struct rows_walk walk = {.options = options, .log = &l.log, .gpu = l.vk != NULL};
+    walk.fn = l.vk ? list_program : list_cpu;
+    walk.user = &l;
     if (status == HTH_OK)
-        status = options->model ? list_one(&l) : list_all(&l);
+        status = rows_walk(&walk);
     mem_free(l.seen);
     vk_close(l.vk);
-    return status ? status : l.worst;
+    return status ? status : walk.worst;
 }
 
 /* --- a batch ---------------------------------------------------------------------------------- */
@@ -326,7 +215,9 @@ enum hth_status session_step_info(struct hth_session *session, int n_tokens, str
         status = cpu_fuse(&graph);
     for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++) {
         const struct op *op = graph.ops[i];
-        out->weight_bytes += op_def_of(op->kind)->cost(op, 0).weight_bytes;
+        struct op_cost cost = op_def_of(op->kind)->cost(op, 0);
+        out->weight_bytes += cost.weight_bytes;
+        out->flops += cost.flops;
         const struct cpu_op *kernel = session->gpu ? NULL : cpu_op_select(op, NULL);
         if (kernel)
             add_row(out, kernel->name);

@@ -62,6 +62,7 @@ enum { MAX_STEP_ROWS = 96 };
 /* What one batch of a session takes. */
 struct step_info {
     uint64_t weight_bytes; /* read, each weight once, of experts as many as tokens can choose */
+    uint64_t flops;
     const char *rows[MAX_STEP_ROWS]; /* names of its kernels, each once, in order of first use */
     int n_rows;
 };

@@ -23,7 +23,12 @@ enum hth_status hth_sampler_check(const struct hth_sampler_options *options, hth
                                   void *log_user)
 {
     struct log to = {log, log_user, HTH_LOG_WARNING};
-    return sampler_check(options ? options : &greedy, &to);
+    return sampler_review(options ? options : &greedy, &to);
+}
+
+struct hth_sampler_options hth_model_get_sampling(const struct hth_model *model)
+{
+    return model->advice.options;
 }
 
 enum hth_status hth_sampler_create(struct hth_sampler **out, const struct hth_model *model,

@@ -134,15 +134,20 @@ static enum hth_status open_gpu(struct hth_session *session)
         .user = session,
         .float_only = session->opt.float_only,
         .forced_rows = session->model->rows,
+        .bars = &session->model->proof.bars,
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,
         .max_outputs = session->opt.n_outputs,
         .kv_page_bytes = session->kv_page_bytes[SPLIT_GPU],
         .n_kv_pages = kv_n_pages(session->kv),
+        .stream = placing_stream(&session->model->placing),
         .profile = session->opt.profile,
     };
-    return gpu_exec_create(&session->gpu, &options, &session->model->keeping.log);
+    enum hth_status status = gpu_exec_create(&session->gpu, &options, &session->model->keeping.log);
+    if (status == HTH_OK && session->plain)
+        gpu_exec_set_plain(session->gpu);
+    return status;
 }
 
 static int64_t pages_of(const struct hth_session_options *opt)
@@ -165,16 +170,16 @@ static enum hth_status check_room(const struct hth_session *session)
     uint64_t taken = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE),
              budget = model->placing.budget;
     uint64_t room = budget > taken ? budget - taken : 0;
-    if (status || need.cache + need.work <= room)
+    if (status || need.cache + need.work + need.ring <= room)
         return status;
     return log_fail(
         &model->log, HTH_ERROR_LIMIT,
         "a context of %d tokens in batches of %d takes %.1f MiB of the GPU's memory, and "
         "of its %.1f MiB %.1f are left: the model was placed for %d tokens in batches of "
         "%d; open it for more (--ctx, --batch), or ask for less",
-        opt->n_ctx * opt->n_seqs, opt->n_batch, (double)(need.cache + need.work) / (1 << 20),
-        (double)budget / (1 << 20), (double)room / (1 << 20), planned->n_ctx * planned->n_seqs,
-        planned->n_batch);
+        opt->n_ctx * opt->n_seqs, opt->n_batch,
+        (double)(need.cache + need.work + need.ring) / (1 << 20), (double)budget / (1 << 20),
+        (double)room / (1 << 20), planned->n_ctx * planned->n_seqs, planned->n_batch);
 }
 
 /* What a session has wherever the model is. */
@@ -401,6 +406,48 @@ enum hth_status session_run(struct hth_session *session, const struct batch *bat
     return status;
 }
 
+/* Numbers that an answer can be drawn from: finite, and not all of them zero. Compared as integers,
+ * which order as their magnitudes do. */
+static bool are_usable(const float *logits, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest > 0 && largest < 0x7f800000;
+}
+
+/* Runs the batch; where nothing usable comes of it, once more by the plainest kernels there are,
+ * which are then kept. What the cache holds of earlier tokens was usable. */
+static enum hth_status run_checked(struct hth_session *session, const struct batch *batch,
+                                   const float **logits)
+{
+    const struct log *log = &session->model->log;
+    size_t n = (size_t)batch->n_outputs * (size_t)session->model->model->hp.n_vocab;
+    enum hth_status status = session_run(session, batch, logits);
+    if (status || !n || are_usable(*logits, n))
+        return status;
+    const char *what = "are not all finite numbers, or all zero";
+    if (session->gpu && !session->plain) {
+        log_warning(log,
+                    "the logits %s: tried again with the plainest kernels of %s, which this "
+                    "session keeps; hearth selftest tells which kernels are wrong",
+                    what, vk_get_caps(session->model->vk)->name);
+        session->plain = true;
+        gpu_exec_set_plain(session->gpu);
+        status = session_run(session, batch, logits);
+        if (status || are_usable(*logits, n))
+            return status;
+    }
+    return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
+                    session->gpu ? "use --device cpu, and if it is right there, send what hearth "
+                                   "selftest prints"
+                                 : "the model's file may be broken");
+}
+
 static enum hth_status keep_logits(struct hth_session *session, const float *logits, int n)
 {
     size_t n_vocab = (size_t)session->model->model->hp.n_vocab;
@@ -508,7 +555,7 @@ static enum hth_status feed_batch(struct hth_session *session, const struct hth_
         return status;
     status = fill_batch(session, feeds, n_feeds, &next_feed, &next_at, &batch);
     if (status == HTH_OK && batch.n_tokens)
-        status = session_run(session, &batch, &logits);
+        status = run_checked(session, &batch, &logits);
     if (status == HTH_OK && batch.n_outputs)
         status = keep_logits(session, logits, batch.n_outputs);
     if (status) {

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "kv/kv.h"
+#include "op/op_def.h"
 #include "op/partition.h"
 
 /* --- weights ---------------------------------------------------------------------------------- */
@@ -90,6 +91,12 @@ static enum hth_status place_all(struct split *split, const struct model *model,
         if (status == HTH_OK && model->hp.n_expert > 0)
             status = place_experts(split, model, layer, choice);
     }
+    for (size_t i = 0; choice && choice->streamed && i < model->n_weights; i++) {
+        const struct weight *weight = model->weights[i];
+        split->streamed[i] = (split->of_weight[i] >> SPLIT_HOST & 1) && !split_is_vector(weight) &&
+                             choice->streamed(choice->user, weight);
+        split->used[SPLIT_GPU] |= split->streamed[i];
+    }
     for (int layer = 0; layer < model->hp.n_layer; layer++)
         split->used[SPLIT_HOST] |= split->of_cache[layer] == SPLIT_HOST;
     for (size_t i = 0; i < model->n_weights; i++)
@@ -106,7 +113,9 @@ enum hth_status split_create(struct split *out, const struct model *model,
     out->of_weight = arena_calloc(&out->arena, n, sizeof *out->of_weight);
     out->of_cache = arena_calloc(&out->arena, (size_t)model->hp.n_layer + 1, sizeof *out->of_cache);
     out->on_host = arena_calloc(&out->arena, n, sizeof(struct weight *));
-    if (!out->of_weight || !out->of_cache || !out->on_host)
+    out->streamed = arena_calloc(&out->arena, n, sizeof *out->streamed);
+    out->stream_from = choice && choice->streamed ? choice->stream_from : 0;
+    if (!out->of_weight || !out->of_cache || !out->on_host || !out->streamed)
         return log_fail_memory(model->log, "the places of weights", n);
     return place_all(out, model, choice);
 }
@@ -128,6 +137,11 @@ bool split_on_gpu(const struct split *split, const struct weight *weight, int64_
     if (rest)
         return rest->experts[expert] == NULL;
     return split_is_vector(weight) || (split->of_weight[weight->index] >> SPLIT_GPU & 1);
+}
+
+bool split_streams(const struct split *split, const struct weight *weight, int64_t expert)
+{
+    return split->streamed[weight->index] && !split_on_gpu(split, weight, expert);
 }
 
 uint64_t split_host_bytes(const struct split *split, const struct weight *weight)
@@ -180,12 +194,22 @@ static uint32_t makers_of(const struct graph *graph, const uint32_t *devices, si
     return 0;
 }
 
+/* Where a matrix is when a graph of this size runs. */
+static uint32_t devices_of_weight(const struct split *split, const struct graph *graph,
+                                  const struct weight *weight)
+{
+    bool comes = split->stream_from && graph->n_tokens >= split->stream_from;
+    return comes && split->streamed[weight->index] ? 1u << SPLIT_GPU
+                                                   : split->of_weight[weight->index];
+}
+
 /* Where an op's matrix or cache is; 0: it has neither. */
-static uint32_t devices_by_weight(const struct split *split, const struct op *op)
+static uint32_t devices_by_weight(const struct split *split, const struct graph *graph,
+                                  const struct op *op)
 {
     for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && !split_is_vector(op->in[i]->weight))
-            return split->of_weight[op->in[i]->weight->index];
+            return devices_of_weight(split, graph, op->in[i]->weight);
     for (int i = 0; i < OP_MAX_IN + OP_MAX_OUT; i++) {
         const struct tensor *tensor = i < OP_MAX_IN ? op->in[i] : op->out[i - OP_MAX_IN];
         if (tensor && tensor->kind == TENSOR_KV)
@@ -202,26 +226,25 @@ static uint32_t devices_of_reader(const struct split *split, const struct graph 
     for (size_t i = index + 1; i < graph->n_ops; i++)
         for (int k = 0; k < OP_MAX_IN; k++)
             if (graph->ops[i]->in[k] && tensor_base(graph->ops[i]->in[k], NULL) == made) {
-                uint32_t devices = devices_by_weight(split, graph->ops[i]);
+                uint32_t devices = devices_by_weight(split, graph, graph->ops[i]);
                 return partition_is_one(devices) ? devices : 0;
             }
     return 0;
 }
 
-/* An op runs where its matrix or cache is. Of the others a norm goes where its result is read, so
- * that only its input has to go there, which the sum behind the block needs anyway; the rest stays
- * where an input is. Only what is done expert by expert, and their sum, runs on both devices. */
+/* An op runs where its matrix or cache is, any other where its definition says (op_def.h). A norm
+ * goes where its result is read: its input has to go there anyway, for the sum behind the block. */
 static uint32_t devices_of_op(const struct split *split, const struct graph *graph,
                               const uint32_t *devices, size_t index)
 {
     const struct op *op = graph->ops[index];
-    bool in_parts = op->kind == OP_GLU || op->kind == OP_EXPERT_SUM;
-    uint32_t found = devices_by_weight(split, op);
-    if (!found && op->kind == OP_RMS_NORM)
+    const struct op_def *def = op_def_of(op->kind);
+    uint32_t found = devices_by_weight(split, graph, op);
+    if (!found && def->with_reader)
         found = devices_of_reader(split, graph, index);
     for (int i = 0; i < OP_MAX_IN && !found; i++) {
         uint32_t makers = op->in[i] ? makers_of(graph, devices, index, op->in[i]) : 0;
-        found = in_parts || partition_is_one(makers) ? makers : 0;
+        found = def->by_expert || partition_is_one(makers) ? makers : 0;
     }
     return found ? found : 1u << SPLIT_HOST;
 }

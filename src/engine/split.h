@@ -17,6 +17,8 @@ struct split {
     /* [n_weights]: of weights on both, the same without the experts that are on the GPU; else NULL
      */
     struct weight **on_host;
+    bool *streamed;  /* [n_weights]: what the host has of it is copied to the GPU for batches, */
+    int stream_from; /* in graphs of so many tokens or more; 0: in none */
     bool used[SPLIT_DEVICES];
     struct arena arena;
 };
@@ -25,6 +27,8 @@ struct split {
 struct split_choice {
     bool (*weight)(void *user, const struct weight *weight, int expert); /* −1: it has none */
     bool (*cache)(void *user, int layer);
+    bool (*streamed)(void *user, const struct weight *weight); /* NULL: none is */
+    int stream_from;
     void *user;
 };
 
@@ -46,6 +50,9 @@ bool split_is_whole(const struct split *split);
 
 /* Is this expert of the weight (or the weight; any number) wanted on the GPU? */
 bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert);
+
+/* Does this expert of the weight (or the weight) come to the GPU for batches? */
+bool split_streams(const struct split *split, const struct weight *weight, int64_t expert);
 
 /* Bytes of a weight that stay with the host. */
 uint64_t split_host_bytes(const struct split *split, const struct weight *weight);

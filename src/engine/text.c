@@ -1,10 +1,10 @@
-/* Tokens, chats and streams of text: the part of hearth.h that needs no weights. */
+/* Tokens and streams of text: the part of hearth.h that needs no weights. */
 #include "engine/engine.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/stops.h"
 #include "text/utf8.h"
 
 static enum hth_status need_tokenizer(const struct hth_model *model)
@@ -37,9 +37,8 @@ enum hth_status hth_tokenize(const struct hth_model *model, const char *text, si
     return HTH_OK;
 }
 
-/* Hands a buffer's bytes over; an empty one still is a string. */
-static enum hth_status hand_over(const struct hth_model *model, struct strbuf *buf, char **text,
-                                 size_t *len)
+enum hth_status text_hand_over(const struct hth_model *model, struct strbuf *buf, char **text,
+                               size_t *len)
 {
     strbuf_append(buf, (struct str){0});
     if (buf->failed) {
@@ -65,7 +64,7 @@ enum hth_status hth_detokenize(const struct hth_model *model, const int32_t *ids
         strbuf_free(&out);
         return status == HTH_ERROR_MEMORY ? log_fail_memory(&model->log, "text", count) : status;
     }
-    return hand_over(model, &out, text, len);
+    return text_hand_over(model, &out, text, len);
 }
 
 bool hth_token_is_end(const struct hth_model *model, int32_t id)
@@ -73,77 +72,15 @@ bool hth_token_is_end(const struct hth_model *model, int32_t id)
     return model->tokenizer && tokenizer_is_end(model->tokenizer, id);
 }
 
-/* ChatML, for models that bring no template. */
-static enum hth_status render_chatml(const struct hth_message *messages, size_t count, bool prompt,
-                                     struct strbuf *out)
-{
-    for (size_t i = 0; i < count; i++)
-        strbuf_printf(out, "<|im_start|>%s\n%s<|im_end|>\n", messages[i].role, messages[i].content);
-    if (prompt)
-        strbuf_printf(out, "<|im_start|>assistant\n");
-    return HTH_OK;
-}
-
-static json_t *chat_context(const struct hth_model *model, const struct hth_message *messages,
-                            size_t count, bool prompt)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        struct strbuf content = {0};
-        utf8_append_lossy(&content, str_of(messages[i].content));
-        if (!content.failed)
-            json_array_append_new(list,
-                                  json_pack("{s:s, s:s%}", "role", messages[i].role, "content",
-                                            content.ptr ? content.ptr : "", content.len));
-        strbuf_free(&content);
-    }
-    json_t *context = json_object();
-    json_object_set_new(context, "messages", list);
-    json_object_set_new(context, "add_generation_prompt", json_boolean(prompt));
-    json_object_set_new(
-        context, "bos_token",
-        json_stringn(model->bos_text.ptr ? model->bos_text.ptr : "", model->bos_text.len));
-    json_object_set_new(
-        context, "eos_token",
-        json_stringn(model->eos_text.ptr ? model->eos_text.ptr : "", model->eos_text.len));
-    bool whole = json_array_size(list) == count && json_object_size(context) == 4;
-    if (!whole) {
-        json_decref(context);
-        return NULL;
-    }
-    return context;
-}
-
-enum hth_status hth_render_chat(const struct hth_model *model, const struct hth_message *messages,
-                                size_t count, bool prompt, char **text, size_t *len)
-{
-    *text = NULL;
-    *len = 0;
-    struct strbuf out = {0};
-    enum hth_status status;
-    if (!model->template) {
-        if (!atomic_exchange(&((struct hth_model *)(uintptr_t)model)->chatml_said, true))
-            log_warning(&model->log, "the model has no chat template: ChatML is used");
-        status = render_chatml(messages, count, prompt, &out);
-    } else {
-        json_t *context = chat_context(model, messages, count, prompt);
-        if (!context)
-            return log_fail_memory(&model->log, "the conversation", count);
-        status = template_render(model->template, context, NULL, (struct template_clock){-1}, &out,
-                                 &model->log);
-        json_decref(context);
-    }
-    if (status) {
-        strbuf_free(&out);
-        return status;
-    }
-    return hand_over(model, &out, text, len);
-}
+/* --- streams ---------------------------------------------------------------------------------- */
 
 struct hth_stream {
     const struct hth_model *model;
     struct utf8_stream utf8;
-    struct strbuf piece, out;
+    struct stops stops;
+    int32_t *stop_ids; /* [n_stop_ids]: control tokens that are stops, too */
+    size_t n_stop_ids;
+    struct strbuf piece, whole, out; /* of a token: its bytes, characters, what is handed on */
     bool begun;
 };
 
@@ -159,19 +96,85 @@ enum hth_status hth_stream_create(struct hth_stream **out, const struct hth_mode
     stream->model = model;
     /* So that pushing allocates nothing; what is ill-formed becomes three bytes. */
     size_t max_bytes = tokenizer_max_bytes(model->tokenizer);
+    size_t max_whole = 3 * (max_bytes + sizeof stream->utf8.held);
     strbuf_reserve(&stream->piece, max_bytes);
-    strbuf_reserve(&stream->out, 3 * (max_bytes + sizeof stream->utf8.held));
-    if (stream->piece.failed || stream->out.failed) {
+    strbuf_reserve(&stream->whole, max_whole);
+    strbuf_reserve(&stream->out, max_whole + sizeof stream->stops.held);
+    if (stream->piece.failed || stream->whole.failed || stream->out.failed) {
         hth_stream_destroy(stream);
-        return log_fail_memory(&model->log, "a text stream", 4 * max_bytes);
+        return log_fail_memory(&model->log, "a text stream", max_bytes + 2 * max_whole);
     }
     *out = stream;
     return HTH_OK;
 }
 
+/* The control token whose text this is, which has none in an answer; -1: it is none's. */
+static enum hth_status control_token(const struct hth_model *model, const char *text, int32_t *id)
+{
+    struct token_list list = {0};
+    struct strbuf shown = {0};
+    enum hth_status status =
+        tokenizer_encode(model->tokenizer, str_of(text), TOKEN_PARSE_SPECIAL, &list);
+    *id = status == HTH_OK && list.count == 1 ? list.ids[0] : -1;
+    token_list_free(&list);
+    if (*id >= 0)
+        tokenizer_piece(model->tokenizer, *id, false, false, &shown);
+    if (shown.failed)
+        status = HTH_ERROR_MEMORY;
+    if (shown.len)
+        *id = -1;
+    strbuf_free(&shown);
+    return status == HTH_ERROR_MEMORY ? log_fail_memory(&model->log, "stop texts", strlen(text))
+                                      : status;
+}
+
+static enum hth_status find_stop_ids(const struct hth_model *model, const char *const *texts,
+                                     size_t count, int32_t *ids, size_t *n_ids)
+{
+    enum hth_status status = HTH_OK;
+    *n_ids = 0;
+    for (size_t i = 0; i < count && !status; i++) {
+        status = control_token(model, texts[i], &ids[*n_ids]);
+        *n_ids += ids[*n_ids] >= 0;
+    }
+    return status;
+}
+
+enum hth_status hth_stream_stop_at(struct hth_stream *stream, const char *const *texts,
+                                   size_t count)
+{
+    const struct hth_model *model = stream->model;
+    struct stops stops;
+    enum hth_status status = stops_create(&stops, texts, count, &model->log);
+    if (status)
+        return status;
+    size_t n_ids = 0;
+    int32_t *ids = mem_calloc(count + 1, sizeof *ids);
+    if (ids)
+        status = find_stop_ids(model, texts, count, ids, &n_ids);
+    else
+        status = log_fail_memory(&model->log, "stop texts", count * sizeof *ids);
+    if (status) {
+        stops_destroy(&stops);
+        mem_free(ids);
+        return status;
+    }
+    stops_destroy(&stream->stops);
+    mem_free(stream->stop_ids);
+    stream->stops = stops;
+    stream->stop_ids = ids;
+    stream->n_stop_ids = n_ids;
+    return HTH_OK;
+}
+
+bool hth_stream_stopped(const struct hth_stream *stream)
+{
+    return stream->stops.found;
+}
+
 static enum hth_status stream_text(struct hth_stream *stream, const char **text, size_t *len)
 {
-    bool failed = stream->piece.failed || stream->out.failed;
+    bool failed = stream->piece.failed || stream->whole.failed || stream->out.failed;
     *len = failed ? 0 : stream->out.len;
     *text = *len ? stream->out.ptr : "";
     return failed ? log_fail_memory(&stream->model->log, "a piece of text", 0) : HTH_OK;
@@ -181,17 +184,25 @@ enum hth_status hth_stream_push(struct hth_stream *stream, int32_t id, const cha
                                 size_t *len)
 {
     strbuf_clear(&stream->piece);
+    strbuf_clear(&stream->whole);
     strbuf_clear(&stream->out);
+    for (size_t i = 0; i < stream->n_stop_ids; i++)
+        if (stream->stop_ids[i] == id)
+            stops_halt(&stream->stops, &stream->out);
     tokenizer_piece(stream->model->tokenizer, id, false, !stream->begun, &stream->piece);
     stream->begun = true;
-    utf8_stream_push(&stream->utf8, strbuf_str(&stream->piece), &stream->out);
+    utf8_stream_push(&stream->utf8, strbuf_str(&stream->piece), &stream->whole);
+    stops_push(&stream->stops, strbuf_str(&stream->whole), &stream->out);
     return stream_text(stream, text, len);
 }
 
 enum hth_status hth_stream_end(struct hth_stream *stream, const char **text, size_t *len)
 {
+    strbuf_clear(&stream->whole);
     strbuf_clear(&stream->out);
-    utf8_stream_end(&stream->utf8, &stream->out);
+    utf8_stream_end(&stream->utf8, &stream->whole);
+    stops_push(&stream->stops, strbuf_str(&stream->whole), &stream->out);
+    stops_end(&stream->stops, &stream->out);
     stream->begun = false;
     return stream_text(stream, text, len);
 }
@@ -200,7 +211,10 @@ void hth_stream_destroy(struct hth_stream *stream)
 {
     if (!stream)
         return;
+    stops_destroy(&stream->stops);
+    mem_free(stream->stop_ids);
     strbuf_free(&stream->piece);
+    strbuf_free(&stream->whole);
     strbuf_free(&stream->out);
     mem_free(stream);
 }

@@ -32,9 +32,17 @@ struct range compile_range(const struct compile *c, const struct tensor *tensor)
                           from + dtype_row_bytes(base->dtype, (uint64_t)tensor_elems(base))};
 }
 
+/* Is it a weight that comes when needed? */
+static bool passes(const struct compile *c, const struct tensor *tensor)
+{
+    return tensor && tensor->kind == TENSOR_WEIGHT && c->ring &&
+           c->ring->weights[tensor->weight->index].weight;
+}
+
 const struct placed *compile_weight(const struct compile *c, const struct tensor *tensor)
 {
-    return &c->place->weights[tensor->weight->index];
+    int index = tensor->weight->index;
+    return passes(c, tensor) ? &c->ring->weights[index] : &c->place->weights[index];
 }
 
 uint32_t compile_vector(const struct compile *c, const struct tensor *tensor)
@@ -225,6 +233,39 @@ static void lay_out_batch(struct compile *c, int table_stride)
     batch->n_words = batch->pages + seqs * batch->table_stride;
 }
 
+static const struct row *choose(const struct compile *c, struct row_choice *choice)
+{
+    if (!c->pick)
+        return row_select(&c->env, c->op, choice);
+    *choice = c->pick->choice;
+    return c->pick->row;
+}
+
+/* Steps from `first` on read a weight that comes when needed, over one that others have read. */
+static enum hth_status add_load(struct compile *c, const struct placed *placed, size_t first)
+{
+    struct program *program = c->program;
+    if (c->measuring)
+        return HTH_OK;
+    struct load *grown =
+        mem_grow(program->loads, &program->cap_loads, program->n_loads + 1, sizeof *grown);
+    if (!grown)
+        return log_fail_memory(c->log, "the list of steps", sizeof *grown);
+    program->loads = grown;
+    struct load *load = &grown[program->n_loads++];
+    *load = (struct load){.placed = placed, .first = first, .end = program->n_steps};
+    for (int i = 0; i < placed->n_parts; i++)
+        load->bytes += placed->parts[i].size_bytes;
+    for (size_t i = program->n_loads - 1; i-- > 0 && load->after == 0;)
+        if (place_overlap(grown[i].placed, placed))
+            load->after = grown[i].end;
+    return load->after <= first ? HTH_OK
+                                : log_fail(c->log, HTH_ERROR_LIMIT,
+                                           "%s: its weights do not fit side by side into what is "
+                                           "there for weights that pass through: use more --vram",
+                                           c->op->label);
+}
+
 /* Side buffers are as large as their largest user, so the first pass only measures. */
 static enum hth_status compile_ops(struct compile *c, bool measuring)
 {
@@ -233,7 +274,7 @@ static enum hth_status compile_ops(struct compile *c, bool measuring)
     for (size_t i = 0; i < c->graph->n_ops; i++) {
         c->op = c->graph->ops[i];
         struct row_choice choice;
-        const struct row *row = row_select(&c->env, c->op, &choice);
+        const struct row *row = choose(c, &choice);
         if (!row)
             return log_fail(c->log, HTH_ERROR_UNSUPPORTED,
                             "%s: no kernel for %s%s%s fits this device: use --device cpu",
@@ -254,6 +295,11 @@ static enum hth_status compile_ops(struct compile *c, bool measuring)
             step->flops = cost.flops;
             break;
         }
+        for (int k = 0; k < OP_MAX_IN && status == HTH_OK; k++)
+            if (passes(c, c->op->in[k]))
+                status = add_load(c, compile_weight(c, c->op->in[k]), first);
+        if (status)
+            return status;
     }
     return HTH_OK;
 }
@@ -279,7 +325,9 @@ static struct compile begin_compile(struct program *out, const struct graph *gra
         .vk = options->vk,
         .log = log,
         .env = options->env,
+        .pick = options->pick,
         .place = options->place,
+        .ring = options->ring,
         .graph = graph,
         .map = map,
         .program = out,
@@ -387,12 +435,14 @@ static bool fused_fits(void *user, const struct op *op)
 
 enum hth_status compile_fuse(struct graph *graph, const struct row_env *env)
 {
-    return fuse_graph(graph, FUSE_ALL, fused_fits, (void *)(uintptr_t)env);
+    unsigned flags = env->plain && !env->forced ? 0 : FUSE_ALL;
+    return fuse_graph(graph, flags, fused_fits, (void *)(uintptr_t)env);
 }
 
 void program_free(struct program *program)
 {
     mem_free(program->steps);
+    mem_free(program->loads);
     arena_free(&program->arena);
     *program = (struct program){0};
 }

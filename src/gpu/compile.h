@@ -27,6 +27,14 @@ struct step {
     int takes, gives;      /* number of the hop that it reads, or writes; −1: none */
 };
 
+/* A weight that is brought into the ring. */
+struct load {
+    const struct placed *placed;
+    uint64_t bytes;
+    size_t first, end; /* the steps that read it */
+    size_t after;      /* the end of those that read what lies there before; 0: none does */
+};
+
 /* A rotary table that the host computes for each batch. */
 struct rope_table {
     struct rope_params params;
@@ -50,6 +58,8 @@ struct program {
     struct arena arena;
     struct step *steps;
     size_t n_steps, cap_steps;
+    struct load *loads; /* in the order of the steps that read them */
+    size_t n_loads, cap_loads;
     struct batch_layout batch;
     uint64_t activation_bytes; /* with scratch at the end */
     uint64_t hop_bytes;        /* to the end of the last hop */
@@ -60,12 +70,19 @@ struct program {
 /* Contents made by helper dispatches that several ops share. */
 enum side { SIDE_QUANTIZED, SIDE_GROUPS, SIDE_COUNT };
 
+/* A row in a shape of its own. */
+struct row_pick {
+    const struct row *row;
+    struct row_choice choice;
+};
+
 /* What compiling needs to know. */
 struct compile {
     struct vk *vk;
     const struct log *log;
     struct row_env env;
-    const struct place *place;
+    const struct row_pick *pick;
+    const struct place *place, *ring;
     const struct graph *graph;
     const struct memmap *map;
     struct program *program;
@@ -84,7 +101,9 @@ struct compile {
 struct compile_options {
     struct vk *vk;
     struct row_env env;
+    const struct row_pick *pick; /* for every op; NULL: selection */
     const struct place *place;
+    const struct place *ring; /* of weights that come when needed; NULL: there are none */
     uint32_t activations, batch_chunk, hops;
     int table_stride; /* pages per sequence in the batch's table */
 };

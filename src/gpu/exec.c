@@ -7,7 +7,7 @@
 #include "gpu/batch.h"
 #include "gpu/cut.h"
 
-enum { MAX_PROGRAMS = 64 };
+enum { MAX_PROGRAMS = 64, LOADS_IN_RING = 4 };
 
 /* A run of steps that is one submit: what it takes from other devices is taken first, what it gives
  * is given last. */
@@ -15,7 +15,9 @@ struct segment {
     struct vk_cmd *cmd;
     size_t first, count;
     int takes, gives; /* the highest numbers of hops; −1: none */
-    uint64_t ticket;  /* of the batch that runs; 0: not submitted */
+    /* of the batch that runs */
+    uint64_t ticket;  /* 0: not submitted */
+    uint64_t uploads; /* with which its weights come; 0: with those of the segment before */
 };
 
 struct bucket {
@@ -41,8 +43,12 @@ struct gpu_exec {
     uint32_t *page_refs;
     uint32_t activations, batch_upload, batch_device, readback, hops;
     uint64_t activation_bytes, batch_bytes, readback_bytes, hop_bytes, kv_bytes;
+    struct place ring;      /* without weights: none pass */
     struct bucket *running; /* between start and finish */
     size_t next;            /* its first segment that is not submitted */
+    size_t next_load;       /* its first load that is not brought */
+    uint64_t uploads;       /* that the last segment waits for */
+    uint64_t passed_bytes;
 };
 
 int gpu_bucket(int n)
@@ -162,13 +168,28 @@ static size_t run_end(const struct program *program, size_t first)
     return i;
 }
 
+/* The end of the steps from `first` to `end` that may be one submit: it must not free the room of
+ * its own weights, and few bytes of weights should be all that it waits for. */
+static size_t load_end(const struct program *program, size_t first, size_t end, uint64_t few)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < program->n_loads; i++) {
+        const struct load *load = &program->loads[i];
+        bool here = load->first >= first && load->first < end;
+        if (here && load->first > first && (load->after > first || bytes + load->bytes > few))
+            return load->first;
+        bytes += here ? load->bytes : 0;
+    }
+    return end;
+}
+
 /* Cuts all steps; returns how many runs there are, with their ends. */
 static size_t cut_program(const struct program *program, const uint64_t *work, uint64_t most,
-                          size_t *ends)
+                          uint64_t few, size_t *ends)
 {
     size_t n = 0;
     for (size_t first = 0, end; first < program->n_steps; first = end) {
-        end = run_end(program, first);
+        end = load_end(program, first, run_end(program, first), few);
         size_t more = cut_steps(work + first, end - first, most, ends + n);
         for (size_t i = 0; i < more; i++)
             ends[n + i] += first;
@@ -192,15 +213,16 @@ static void set_segment(struct segment *segment, const struct program *program, 
 static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, uint64_t most)
 {
     const struct program *program = &bucket->program;
-    size_t n = program->n_steps, n_segments = 0;
-    uint64_t *work = mem_calloc(n, sizeof *work);
-    size_t *ends = mem_calloc(n, sizeof *ends);
+    size_t n = program->n_steps, n_segments = 0; /* without a step where weights only pass */
+    uint64_t *work = mem_calloc(n + 1, sizeof *work);
+    size_t *ends = mem_calloc(n + 1, sizeof *ends);
     struct segment *segments = NULL;
     if (work && ends) {
         for (size_t i = 0; i < n; i++)
             work[i] = step_work(&program->steps[i]);
-        n_segments = cut_program(program, work, exec->opt.profile ? UINT64_MAX : most, ends);
-        segments = mem_calloc(n_segments, sizeof *segments);
+        n_segments = cut_program(program, work, exec->opt.profile ? UINT64_MAX : most,
+                                 exec->ring.resident_bytes / LOADS_IN_RING, ends);
+        segments = mem_calloc(n_segments + 1, sizeof *segments);
     }
     for (size_t i = 0; segments && i < n_segments; i++)
         set_segment(&segments[i], program, i ? ends[i - 1] : 0, ends[i]);
@@ -222,6 +244,11 @@ static void empty_bucket(struct gpu_exec *exec, struct bucket *bucket)
     *bucket = (struct bucket){0};
 }
 
+static const struct place *ring_for(const struct gpu_exec *exec, int n_tokens)
+{
+    return exec->ring.weights && n_tokens >= exec->opt.stream.from ? &exec->ring : NULL;
+}
+
 /* Chunk numbers stand in the steps' arguments, so buffers must exist before: the first compile only
  * learns the sizes. */
 static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct bucket *bucket,
@@ -231,6 +258,7 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
         struct compile_options options = {.vk = exec->opt.vk,
                                           .env = gpu_exec_env(&exec->opt),
                                           .place = exec->opt.place,
+                                          .ring = ring_for(exec, graph->n_tokens),
                                           .activations = exec->activations,
                                           .batch_chunk = exec->batch_device,
                                           .hops = exec->hops,
@@ -398,7 +426,7 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
  * freeze a desktop, and none should be shorter than need be. */
 static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket)
 {
-    if (bucket->timed || exec->opt.profile)
+    if (bucket->timed || exec->opt.profile || bucket->n_segments == 0)
         return HTH_OK;
     bucket->timed = true;
     uint64_t time_ns = 0, work = 0;
@@ -429,10 +457,52 @@ enum hth_status gpu_exec_start(struct gpu_exec *exec, const struct batch *batch)
     batch_fill(&bucket->program.batch, batch, exec->page_refs, (uint32_t)exec->opt.n_kv_pages,
                vk_chunk_data(exec->opt.vk, exec->batch_upload));
     for (size_t i = 0; i < bucket->n_segments; i++)
-        bucket->segments[i].ticket = 0;
+        bucket->segments[i].ticket = bucket->segments[i].uploads = 0;
     exec->running = bucket;
-    exec->next = 0;
+    exec->next = exec->next_load = 0;
+    exec->uploads = vk_uploads(exec->opt.vk);
     return HTH_OK;
+}
+
+static struct segment *segment_of(struct bucket *bucket, size_t step)
+{
+    struct segment *segment = bucket->segments;
+    while (segment->first + segment->count <= step)
+        segment++;
+    return segment;
+}
+
+/* Brings weights for steps before `end`, as far as all that read what lies there are submitted. */
+static enum hth_status bring_weights(struct gpu_exec *exec, size_t end)
+{
+    struct bucket *bucket = exec->running;
+    const struct program *program = &bucket->program;
+    size_t submitted =
+        exec->next < bucket->n_segments ? bucket->segments[exec->next].first : program->n_steps;
+    for (; exec->next_load < program->n_loads; exec->next_load++) {
+        const struct load *load = &program->loads[exec->next_load];
+        if (load->first >= end || load->after > submitted)
+            break;
+        if (load->after)
+            vk_upload_after(exec->opt.vk, segment_of(bucket, load->after - 1)->ticket);
+        enum hth_status status = place_bring(&exec->ring, load->placed);
+        if (status)
+            return status;
+        segment_of(bucket, load->first)->uploads = vk_uploads(exec->opt.vk);
+        exec->passed_bytes += load->bytes;
+    }
+    return HTH_OK;
+}
+
+static enum hth_status submit_next(struct gpu_exec *exec)
+{
+    struct segment *segment = &exec->running->segments[exec->next];
+    enum hth_status status = bring_weights(exec, segment->first + segment->count);
+    if (status)
+        return status;
+    if (segment->uploads)
+        exec->uploads = segment->uploads;
+    return vk_submit_after(exec->opt.vk, segment->cmd, exec->uploads, &segment->ticket);
 }
 
 void *gpu_exec_hops(struct gpu_exec *exec)
@@ -444,14 +514,13 @@ enum hth_status gpu_exec_advance(struct gpu_exec *exec, int given)
 {
     struct bucket *bucket = exec->running;
     for (; exec->next < bucket->n_segments; exec->next++) {
-        struct segment *segment = &bucket->segments[exec->next];
-        if (segment->takes > given)
+        if (bucket->segments[exec->next].takes > given)
             break;
-        enum hth_status status = vk_submit(exec->opt.vk, segment->cmd, &segment->ticket);
+        enum hth_status status = submit_next(exec);
         if (status)
             return status;
     }
-    return HTH_OK;
+    return bring_weights(exec, SIZE_MAX); /* while others compute */
 }
 
 enum hth_status gpu_exec_wait_hop(struct gpu_exec *exec, int hop)
@@ -518,10 +587,32 @@ enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_output
     return status;
 }
 
+void gpu_exec_set_plain(struct gpu_exec *exec)
+{
+    exec->opt.plain = true;
+    for (int i = 0; i < exec->n_buckets; i++)
+        empty_bucket(exec, &exec->buckets[i]);
+}
+
 uint64_t gpu_exec_bytes(const struct gpu_exec *exec)
 {
     return exec->kv_bytes + exec->activation_bytes + 2 * exec->batch_bytes + exec->readback_bytes +
-           exec->hop_bytes;
+           exec->hop_bytes + exec->ring.resident_bytes;
+}
+
+uint64_t gpu_exec_passed_bytes(const struct gpu_exec *exec)
+{
+    return exec->passed_bytes;
+}
+
+static enum hth_status create_ring(struct gpu_exec *exec)
+{
+    const struct gpu_stream *stream = &exec->opt.stream;
+    struct place_options places = gpu_exec_ring(&exec->opt);
+    if (stream->ring_bytes == 0)
+        return HTH_OK;
+    return place_weights(&exec->ring, exec->opt.vk, stream->weights, stream->n_weights, &places,
+                         exec->log);
 }
 
 enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_options *options,
@@ -537,6 +628,8 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
     const struct program *program;
     struct bucket *one = NULL;
     enum hth_status status = create_pages(exec);
+    if (status == HTH_OK)
+        status = create_ring(exec);
     if (status == HTH_OK && options->max_outputs > 1)
         status = gpu_exec_program(exec, options->max_tokens, options->max_outputs, &program);
     if (status == HTH_OK)
@@ -562,6 +655,7 @@ void gpu_exec_destroy(struct gpu_exec *exec)
         empty_bucket(exec, &exec->buckets[i]);
     for (size_t i = 0; i < exec->n_kv_chunks; i++)
         vk_chunk_destroy(vk, exec->kv_chunks[i]);
+    place_free(&exec->ring);
     const uint32_t chunks[] = {exec->activations, exec->batch_upload, exec->batch_device,
                                exec->readback, exec->hops};
     for (size_t i = 0; i < ARRAY_LEN(chunks); i++)

@@ -2,8 +2,12 @@
  * exec.h — runs a model's graph, or this device's part of it, on the GPU: programs per bucket,
  * recorded once, submitted for each batch.
  *
- * Owns the cache's pages on the device, the batch buffer, activations, logits and the programs.
- * Weights (place.h) and the device belong to the caller. One thread.
+ * Owns the cache's pages on the device, the batch buffer, activations, logits, the programs, and
+ * the ring through which weights of the host pass. Weights that stay (place.h) and the device
+ * belong to the caller. One thread.
+ *
+ * Weights that pass through the ring are copied there while steps before them run: each copy waits
+ * for the steps that read what it overwrites, each submit for the copies that it reads.
  */
 #ifndef GPU_EXEC_H
 #define GPU_EXEC_H
@@ -15,19 +19,37 @@ struct gpu_exec;
 /* Builds the device's graph for a bucket, initialising it. */
 typedef enum hth_status gpu_build_fn(void *user, struct graph *graph, int n_tokens, int n_outputs);
 
+/* Weights of the host that pass through the device, for programs of `from` tokens or more. */
+struct gpu_stream {
+    const struct weight *const *weights; /* of the model */
+    size_t n_weights;
+    place_wanted_fn *wanted; /* which of them pass */
+    void *user;
+    uint64_t ring_bytes; /* that they pass through; 0: none do */
+    int from;
+};
+
 struct gpu_exec_options {
     struct vk *vk;
     const struct place *place;
     gpu_build_fn *build;
     void *user;
     bool float_only;
-    const char *forced_rows;  /* NULL: selection */
-    int n_seqs, table_stride; /* of the page table */
-    int max_tokens;           /* of a batch */
-    int max_outputs;          /* of a batch that memory is had for at once; 0: 1 */
-    uint64_t kv_page_bytes;   /* of the layers whose cache is here; 0: none is */
+    const char *forced_rows;     /* NULL: selection */
+    const struct row_bars *bars; /* rows that are wrong here; NULL: none is known */
+    bool plain;                  /* only the plainest rows (row.h) */
+    int n_seqs, table_stride;    /* of the page table */
+    int max_tokens;              /* of a batch */
+    int max_outputs;             /* of a batch that memory is had for at once; 0: 1 */
+    uint64_t kv_page_bytes;      /* of the layers whose cache is here; 0: none is */
     int n_kv_pages;
+    struct gpu_stream stream;
     bool profile; /* a timestamp around every step */
+};
+
+/* Bytes of device memory: the cache, the ring, and all else. */
+struct gpu_need {
+    uint64_t cache, ring, work;
 };
 
 /* Allocates the pages of the cache and the buffers for the largest batch; compiles the programs for
@@ -37,11 +59,14 @@ HTH_MUST_CHECK gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opti
                                const struct log *log);
 void gpu_exec_destroy(struct gpu_exec *exec);
 
-/* Bytes of device memory that an executor and any batch with at most max_outputs outputs take. Only
- * measures: options->place may be of place_measure, nothing is allocated or compiled. `cache` and
- * `work` are those of the cache and the rest. Errors: as above but the device's. */
-HTH_MUST_CHECK gpu_exec_measure(const struct gpu_exec_options *options, uint64_t *cache,
-                                uint64_t *work, const struct log *log);
+/* What an executor and any batch with at most max_outputs outputs take. Only measures:
+ * options->place may be of place_measure, nothing is allocated or compiled. A ring that is too
+ * small for a weight counts as more than there can be. Errors: as above but the device's. */
+HTH_MUST_CHECK gpu_exec_measure(const struct gpu_exec_options *options, struct gpu_need *need,
+                                const struct log *log);
+
+/* How weights that pass are placed. */
+struct place_options gpu_exec_ring(const struct gpu_exec_options *options);
 
 /* What rows are chosen by. */
 struct row_env gpu_exec_env(const struct gpu_exec_options *options);
@@ -67,6 +92,9 @@ void *gpu_exec_hops(struct gpu_exec *exec);
 HTH_MUST_CHECK gpu_exec_read_page(struct gpu_exec *exec, int page, void *bytes);
 HTH_MUST_CHECK gpu_exec_write_page(struct gpu_exec *exec, int page, const void *bytes);
 
+/* Only the plainest rows from now on (row.h): what was compiled is let go. */
+void gpu_exec_set_plain(struct gpu_exec *exec);
+
 /* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
 int gpu_bucket(int n);
 
@@ -81,7 +109,10 @@ HTH_MUST_CHECK gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outpu
 /* Nanoseconds of each step of the last run (profile only); `times` has program->n_steps items. */
 HTH_MUST_CHECK gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times);
 
-/* Bytes on the device: cache, activations, batch and logits. */
+/* Bytes of weights that have passed through. */
+uint64_t gpu_exec_passed_bytes(const struct gpu_exec *exec);
+
+/* Bytes on the device: cache, ring, activations, batch and logits. */
 uint64_t gpu_exec_bytes(const struct gpu_exec *exec);
 
 #endif

@@ -12,8 +12,11 @@ enum { PAD_BYTES = 64 };
  * a device to learn the sizes, then again to fill. */
 struct cursor {
     uint64_t limit_bytes; /* of a chunk */
-    uint64_t *sizes;      /* of each chunk so far */
+    uint64_t *sizes;      /* of each chunk so far; of a ring: in this round */
     size_t n_chunks;
+    bool ring;
+    size_t at;      /* chunk of the ring */
+    uint64_t taken; /* of the ring, for one weight */
     bool overflow;
 };
 
@@ -22,10 +25,30 @@ static uint64_t part_bytes(const struct weight *weight, int64_t rows)
     return dtype_row_bytes(weight->dtype, (uint64_t)weight->ne[0]) * (uint64_t)rows;
 }
 
+/* Room for `size` bytes of the ring, with what is left out where a chunk ends. No weight may come
+ * round to its own beginning. */
+static size_t ring_take(struct cursor *cursor, uint64_t size, uint64_t *offset)
+{
+    uint64_t left = cursor->limit_bytes - cursor->sizes[cursor->at];
+    if (size > left) {
+        cursor->taken += left;
+        cursor->at = (cursor->at + 1) % cursor->n_chunks;
+        cursor->sizes[cursor->at] = 0;
+    }
+    cursor->taken += size;
+    cursor->overflow |=
+        size > cursor->limit_bytes || cursor->taken > cursor->limit_bytes * cursor->n_chunks;
+    *offset = cursor->sizes[cursor->at];
+    cursor->sizes[cursor->at] += cursor->overflow ? 0 : size;
+    return cursor->at;
+}
+
 /* Room for `bytes`, in the current chunk or the next one; returns the chunk's position. */
 static size_t cursor_take(struct cursor *cursor, uint64_t bytes, uint64_t *offset)
 {
     uint64_t size = align_up(bytes + PAD_BYTES, VK_REF_ALIGN);
+    if (cursor->ring)
+        return ring_take(cursor, size, offset);
     size_t at = cursor->n_chunks;
     if (at == 0 || cursor->sizes[at - 1] + size > cursor->limit_bytes) {
         if (at < VK_MAX_CHUNKS) {
@@ -76,6 +99,7 @@ static void lay_out(struct placed *placed, const struct place_options *options,
 {
     const struct weight *weight = placed->weight;
     bool experts = weight_experts(weight) > 0;
+    cursor->taken = 0;
     int64_t rows = weight->ne[1],
             each = experts ? rows : (int64_t)div_up((uint64_t)rows, (uint64_t)placed->n_parts);
     for (int i = 0; i < placed->n_parts; i++) {
@@ -101,8 +125,27 @@ static const void *part_data(const struct weight *weight, int part, int64_t firs
     return (const char *)weight->data + skip;
 }
 
-static enum hth_status upload_weight(struct place *place, struct placed *placed,
-                                     const struct log *log)
+/* What shaders find experts by: their places here, or else where `resident` has them. */
+static enum hth_status fill_table(struct place *place, struct placed *placed,
+                                  const struct place *resident)
+{
+    const struct placed *there = resident ? &resident->weights[placed->weight->index] : NULL;
+    if (!weight_experts(placed->weight))
+        return HTH_OK;
+    uint32_t *table = arena_calloc(&place->arena, (size_t)placed->n_parts, sizeof *table);
+    if (!table)
+        return HTH_ERROR_MEMORY;
+    for (int i = 0; i < placed->n_parts; i++) {
+        const struct placed_part *part = &placed->parts[i];
+        if (part->size_bytes == 0 && there && there->weight)
+            part = &there->parts[i];
+        table[i] = part->size_bytes ? vk_ref(part->chunk, part->offset) : REF_NONE;
+    }
+    placed->table = table;
+    return HTH_OK;
+}
+
+static enum hth_status upload_weight(const struct place *place, const struct placed *placed)
 {
     const struct weight *weight = placed->weight;
     for (int i = 0; i < placed->n_parts; i++) {
@@ -116,27 +159,54 @@ static enum hth_status upload_weight(struct place *place, struct placed *placed,
     }
     if (!weight_experts(weight))
         return HTH_OK;
-    uint32_t *table = arena_calloc(&place->arena, (size_t)placed->n_parts, sizeof *table);
-    if (!table)
-        return log_fail_memory(log, weight->name, (size_t)placed->n_parts * sizeof *table);
-    for (int i = 0; i < placed->n_parts; i++)
-        table[i] = placed->parts[i].size_bytes
-                       ? vk_ref(placed->parts[i].chunk, placed->parts[i].offset)
-                       : REF_NONE;
-    return vk_upload(place->vk, placed->table_chunk, placed->table_offset, table,
+    return vk_upload(place->vk, placed->table_chunk, placed->table_offset, placed->table,
                      4 * (uint64_t)placed->n_parts);
 }
 
-/* Chunks numbered by position become the device's. */
-static void rename_chunks(struct place *place)
+enum hth_status place_bring(const struct place *ring, const struct placed *placed)
+{
+    return upload_weight(ring, placed);
+}
+
+static bool parts_overlap(const struct placed_part *a, const struct placed_part *b)
+{
+    return a->chunk == b->chunk && a->offset < b->offset + b->size_bytes &&
+           b->offset < a->offset + a->size_bytes;
+}
+
+/* The table of a weight with experts as a part. */
+static struct placed_part table_of(const struct placed *placed)
+{
+    uint64_t bytes = weight_experts(placed->weight) ? 4 * (uint64_t)placed->n_parts : 0;
+    return (struct placed_part){placed->table_chunk, placed->table_offset, bytes, 0, 0};
+}
+
+bool place_overlap(const struct placed *a, const struct placed *b)
+{
+    const struct placed_part a_table = table_of(a), b_table = table_of(b);
+    for (int i = 0; i <= a->n_parts; i++)
+        for (int j = 0; j <= b->n_parts; j++)
+            if (parts_overlap(i < a->n_parts ? &a->parts[i] : &a_table,
+                              j < b->n_parts ? &b->parts[j] : &b_table))
+                return true;
+    return false;
+}
+
+/* Chunks numbered by position become the device's, which tables then name. */
+static enum hth_status rename_chunks(struct place *place, const struct place *resident,
+                                     const struct log *log)
 {
     for (size_t i = 0; i < place->n_weights; i++) {
         struct placed *placed = &place->weights[i];
+        if (!placed->weight)
+            continue;
         for (int j = 0; j < placed->n_parts; j++)
             placed->parts[j].chunk = place->chunks[placed->parts[j].chunk];
-        if (placed->weight && weight_experts(placed->weight))
-            placed->table_chunk = place->chunks[placed->table_chunk];
+        placed->table_chunk = place->chunks[placed->table_chunk];
+        if (fill_table(place, placed, resident))
+            return log_fail_memory(log, placed->weight->name, 4 * (size_t)placed->n_parts);
     }
+    return HTH_OK;
 }
 
 /* What weights may take of a chunk. A few dozen chunks cover a card; with the room at its end a
@@ -171,8 +241,7 @@ static enum hth_status plan_chunks(struct place *place, const struct weight *con
     return HTH_OK;
 }
 
-static enum hth_status fill_chunks(struct place *place, const struct place_options *options,
-                                   const struct log *log)
+static enum hth_status fill_chunks(struct place *place, const struct place_options *options)
 {
     uint64_t total = 0, done = 0;
     for (size_t i = 0; i < place->n_weights; i++)
@@ -180,7 +249,7 @@ static enum hth_status fill_chunks(struct place *place, const struct place_optio
     for (size_t i = 0; i < place->n_weights; i++) {
         if (!place->weights[i].weight)
             continue;
-        enum hth_status status = upload_weight(place, &place->weights[i], log);
+        enum hth_status status = upload_weight(place, &place->weights[i]);
         if (status)
             return status;
         done += place->weights[i].weight->size_bytes;
@@ -190,18 +259,37 @@ static enum hth_status fill_chunks(struct place *place, const struct place_optio
     return vk_transfer_wait(place->vk);
 }
 
+/* As few chunks as can be, all alike. */
+static void begin_ring(struct cursor *cursor, const struct vk_caps *caps, uint64_t bytes)
+{
+    uint64_t most = (caps->max_range_bytes - VK_REF_ALIGN) & ~(uint64_t)(VK_REF_ALIGN - 1);
+    cursor->ring = true;
+    cursor->n_chunks = (size_t)div_up(bytes, most);
+    cursor->overflow = cursor->n_chunks > VK_MAX_CHUNKS;
+    cursor->n_chunks = cursor->overflow ? VK_MAX_CHUNKS : cursor->n_chunks;
+    cursor->limit_bytes = align_up(div_up(bytes, cursor->n_chunks), VK_REF_ALIGN);
+    for (size_t i = 0; i < cursor->n_chunks; i++)
+        cursor->sizes[i] = 0;
+}
+
 /* Weights with their parts, in chunks numbered by position, of sizes[]. */
 static enum hth_status lay_out_all(struct place *place, const struct vk_caps *caps,
                                    const struct weight *const *weights,
                                    const struct place_options *options, struct cursor *cursor,
                                    const struct log *log)
 {
-    cursor->limit_bytes = chunk_limit(caps);
+    if (options->ring_bytes)
+        begin_ring(cursor, caps, options->ring_bytes);
+    else
+        cursor->limit_bytes = chunk_limit(caps);
     place->weights = arena_calloc(&place->arena, place->n_weights, sizeof *place->weights);
     place->chunks = arena_calloc(&place->arena, VK_MAX_CHUNKS, sizeof *place->chunks);
-    return place->weights && place->chunks
-               ? plan_chunks(place, weights, options, cursor, log)
-               : log_fail_memory(log, "the list of weights", place->n_weights);
+    enum hth_status status = place->weights && place->chunks
+                                 ? plan_chunks(place, weights, options, cursor, log)
+                                 : log_fail_memory(log, "the list of weights", place->n_weights);
+    for (size_t i = 0; cursor->ring && i < cursor->n_chunks; i++)
+        cursor->sizes[i] = cursor->limit_bytes;
+    return status;
 }
 
 static uint64_t chunk_bytes(const struct cursor *cursor, size_t chunk)
@@ -235,22 +323,27 @@ enum hth_status place_weights(struct place *out, struct vk *vk, const struct wei
     struct cursor cursor = {.sizes = sizes};
     enum hth_status status = lay_out_all(place, vk_get_caps(vk), weights, options, &cursor, log);
     bool no_room = false;
-    if (status == HTH_OK && cursor.overflow)
+    if (status == HTH_OK && cursor.overflow && cursor.ring)
+        status = log_fail(log, HTH_ERROR_LIMIT,
+                          "%llu MiB are too few for weights that pass through the device: use "
+                          "more --vram",
+                          (unsigned long long)(options->ring_bytes >> 20));
+    else if (status == HTH_OK && cursor.overflow)
         status = log_fail(
             log, HTH_ERROR_LIMIT,
             "the weights need more than %d chunks of %llu MiB on this device: use --device cpu",
             VK_MAX_CHUNKS, (unsigned long long)(cursor.limit_bytes >> 20));
     for (size_t i = 0; status == HTH_OK && i < cursor.n_chunks; i++) {
-        status = vk_chunk_create(vk, chunk_bytes(&cursor, i), VK_MEMORY_DEVICE, "weights",
-                                 &place->chunks[i]);
+        status = vk_chunk_create(vk, chunk_bytes(&cursor, i), VK_MEMORY_DEVICE,
+                                 cursor.ring ? "passing weights" : "weights", &place->chunks[i]);
         no_room = status == HTH_ERROR_MEMORY || status == HTH_ERROR_LIMIT;
         place->n_chunks += status == HTH_OK;
         place->resident_bytes += status == HTH_OK ? chunk_bytes(&cursor, i) : 0;
     }
-    if (status == HTH_OK) {
-        rename_chunks(place);
-        status = fill_chunks(place, options, log);
-    }
+    if (status == HTH_OK)
+        status = rename_chunks(place, options->resident, log);
+    if (status == HTH_OK && !cursor.ring)
+        status = fill_chunks(place, options);
     if (status != HTH_OK) {
         uint64_t had = place->resident_bytes;
         place_free(place);

@@ -2,7 +2,8 @@
  * place.h — weights on the device: which chunk and offset, split where a chunk is too small.
  *
  * Owns the chunks that hold weights and the tables of experts. Weights stay in the layout of the
- * file (blocks as they are). One thread.
+ * file (blocks as they are). In a ring, more weights have places than there is room for: they lie
+ * one over another, and each is brought there when it is needed. One thread.
  */
 #ifndef GPU_PLACE_H
 #define GPU_PLACE_H
@@ -23,6 +24,7 @@ struct placed {
     int n_parts;
     uint32_t table_chunk; /* experts: u32 place of each */
     uint64_t table_offset;
+    const uint32_t *table; /* its contents */
 };
 
 struct place {
@@ -39,12 +41,19 @@ struct place {
 /* Called after each weight with bytes done and in all; false cancels. */
 typedef bool place_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
+/* Is this expert of a weight (or the weight, if it has none) to be here? */
+typedef bool place_wanted_fn(void *user, const struct weight *weight, int64_t expert);
+
 struct place_options {
     place_progress_fn *progress; /* may be NULL */
     void *user;
-    /* Is this expert of a weight (or the weight, if it has none) to be here? NULL: all are. */
-    bool (*wanted)(void *user, const struct weight *weight, int64_t expert);
+    /* NULL: all are. */
+    place_wanted_fn *wanted;
     bool scatter_experts; /* tests: experts far apart, in an odd order */
+    /* Bytes of a ring, in which weights lie in their order, those at its end over those at its
+     * beginning; nothing is uploaded (place_bring). 0: every weight has a place of its own. */
+    uint64_t ring_bytes;
+    const struct place *resident; /* of a ring: where the experts are that are not wanted in it */
 };
 
 /* Allocates chunks for the weights that are wanted and uploads them. Errors: HTH_ERROR_MEMORY or
@@ -55,6 +64,13 @@ HTH_MUST_CHECK place_weights(struct place *out, struct vk *vk, const struct weig
                              size_t n_weights, const struct place_options *options,
                              const struct log *log);
 void place_free(struct place *place);
+
+/* Uploads one weight of a ring to its place, over what is there (vk_upload, vk_upload_after), with
+ * the table of its experts. Errors: the device's. */
+HTH_MUST_CHECK place_bring(const struct place *ring, const struct placed *placed);
+
+/* Do two weights of a ring share a byte? */
+bool place_overlap(const struct placed *a, const struct placed *b);
 
 /* Only lays out: what place_weights would allocate on a device goes to resident_bytes, and places
  * stand as they would, but in chunks that are not there. Errors: as above but the device's. */

@@ -12,6 +12,16 @@
 #include "op/op_def.h"
 #include "vk/vk.h"
 
+/* A row's kernel that is wrong on this device, by the blob that it runs. */
+struct row_bar {
+    char row[48], blob[64];
+};
+
+struct row_bars {
+    struct row_bar *items;
+    size_t n, capacity;
+};
+
 /* What choosing may look at, besides the op. */
 struct row_env {
     const struct vk_caps *caps;
@@ -19,6 +29,8 @@ struct row_env {
     /* Only rows whose name is this, or begins with this and '_', for ops that such rows have a blob
      * for; NULL: any. */
     const char *forced;
+    const struct row_bars *bars; /* rows that do not fit, unless they are forced; NULL: none */
+    bool plain;     /* of the rows that fit, the last of those in fp32; only where none is forced */
     int n_seqs;     /* sequences that a batch may hold at most */
     bool addresses; /* tests: only blobs in the address form */
 };
@@ -77,6 +89,10 @@ bool row_name_exists(const char *name, struct strbuf *close);
 /* Does this row fit this op on this device? Fills the choice if so. */
 bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
               struct row_choice *choice);
+
+/* Bars a row's kernel; nothing changes if it is barred. False: no memory. */
+bool row_bars_add(struct row_bars *bars, const char *row, const char *blob);
+void row_bars_free(struct row_bars *bars);
 
 /* Sets a specialization constant by its name in the shader; a name the blob has not is ignored when
  * the compiler optimised it away. */

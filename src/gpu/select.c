@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 extern const struct row_family *const row_family_list[];
 
 void choice_set(struct row_choice *choice, const char *name, uint32_t value)
@@ -110,6 +112,38 @@ static bool forced_out(const struct row_env *env, const struct row_family *famil
     return false;
 }
 
+/* --- rows that are wrong ---------------------------------------------------------------------- */
+
+static bool is_barred(const struct row_bars *bars, const char *row, const char *blob)
+{
+    for (size_t i = 0; bars && i < bars->n; i++)
+        if (strcmp(bars->items[i].row, row) == 0 && strcmp(bars->items[i].blob, blob) == 0)
+            return true;
+    return false;
+}
+
+bool row_bars_add(struct row_bars *bars, const char *row, const char *blob)
+{
+    if (is_barred(bars, row, blob))
+        return true;
+    struct row_bar *grown = mem_grow(bars->items, &bars->capacity, bars->n + 1, sizeof *grown);
+    if (!grown)
+        return false;
+    bars->items = grown;
+    struct row_bar *bar = &grown[bars->n++];
+    snprintf(bar->row, sizeof bar->row, "%s", row);
+    snprintf(bar->blob, sizeof bar->blob, "%s", blob);
+    return true;
+}
+
+void row_bars_free(struct row_bars *bars)
+{
+    mem_free(bars->items);
+    *bars = (struct row_bars){0};
+}
+
+/* --- choosing --------------------------------------------------------------------------------- */
+
 bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
               struct row_choice *choice)
 {
@@ -120,6 +154,8 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
     const struct shader_blob *blob = row_blob(env, row, op);
     if (!blob || !vk_blob_fits(env->caps, blob))
         return false;
+    if (is_barred(env->bars, row->name, blob->name) && !(env->forced && has_forced_name(env, row)))
+        return false;
     *choice = (struct row_choice){.blob = blob};
     for (uint32_t i = 0; i < blob->n_specs && i < VK_MAX_SPECS; i++)
         choice->spec[i] = blob->specs[i].value;
@@ -128,13 +164,37 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
     return true;
 }
 
-/* By default what a row itself prefers; with a forced name, what has it. */
+/* By default what a row itself prefers, or else (`any`) what fits; with a forced name, what has it.
+ */
 static bool wanted(const struct row_env *env, const struct row_family *family,
-                   const struct row *row, const struct op *op)
+                   const struct row *row, const struct op *op, bool any)
 {
     if (forced_out(env, family, row, op))
         return false;
-    return (env->forced && has_forced_name(env, row)) || !row->prefers || row->prefers(env, op);
+    return any || (env->forced && has_forced_name(env, row)) || !row->prefers ||
+           row->prefers(env, op);
+}
+
+/* The rows of a family are ordered: what is fast on some device comes before what is plain. */
+static const struct row *select_plain(const struct row_env *env, const struct row_family *family,
+                                      const struct op *op, struct row_choice *choice)
+{
+    for (int r = family->n_rows - 1; r >= 0; r--) {
+        const struct row *row = &family->rows[r];
+        if (!row->integer && !row->half && row_fits(env, row, op, choice))
+            return row;
+    }
+    return NULL;
+}
+
+static const struct row *select_from(const struct row_env *env, const struct row_family *family,
+                                     const struct op *op, struct row_choice *choice, bool any)
+{
+    for (int r = 0; r < family->n_rows; r++)
+        if (wanted(env, family, &family->rows[r], op, any) &&
+            row_fits(env, &family->rows[r], op, choice))
+            return &family->rows[r];
+    return NULL;
 }
 
 const struct row *row_select(const struct row_env *env, const struct op *op,
@@ -145,10 +205,12 @@ const struct row *row_select(const struct row_env *env, const struct op *op,
         bool same_kind = false;
         for (int k = 0; k < family->n_kinds; k++)
             same_kind |= family->kinds[k] == op->kind;
-        for (int r = 0; same_kind && r < family->n_rows; r++)
-            if (wanted(env, family, &family->rows[r], op) &&
-                row_fits(env, &family->rows[r], op, choice))
-                return &family->rows[r];
+        if (!same_kind)
+            continue;
+        if (env->plain && !env->forced)
+            return select_plain(env, family, op, choice);
+        const struct row *row = select_from(env, family, op, choice, false);
+        return row ? row : select_from(env, family, op, choice, true);
     }
     return NULL;
 }

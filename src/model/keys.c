@@ -5,17 +5,35 @@
 
 #include "model/load.h"
 
-static void keys_fail(struct key_reader *keys, const char *fmt, ...) ATTR_PRINTF(2, 3);
-
 /* Only the first failure is worth a sentence: later ones mostly follow from it. */
-static void keys_fail(struct key_reader *keys, const char *fmt, ...)
+static void refuse(struct key_reader *keys, const char *advice, const char *fmt, va_list args)
 {
-    va_list args;
+    char what[512];
     if (keys->failed)
         return;
     keys->failed = true;
+    vsnprintf(what, sizeof what, fmt, args);
+    log_line(keys->log, HTH_LOG_ERROR, "%s: %s; %s", gguf_path(keys->gguf), what, advice);
+}
+
+static void keys_fail(struct key_reader *keys, const char *fmt, ...) ATTR_PRINTF(2, 3);
+static void keys_lack(struct key_reader *keys, const char *fmt, ...) ATTR_PRINTF(2, 3);
+
+/* The file is wrong. */
+static void keys_fail(struct key_reader *keys, const char *fmt, ...)
+{
+    va_list args;
     va_start(args, fmt);
-    log_linev(keys->log, HTH_LOG_ERROR, fmt, args);
+    refuse(keys, "convert or download the model again", fmt, args);
+    va_end(args);
+}
+
+/* The file may be right, and hearth lacks what it asks for. */
+static void keys_lack(struct key_reader *keys, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    refuse(keys, "use another model, or a newer hearth", fmt, args);
     va_end(args);
 }
 
@@ -26,11 +44,6 @@ static const struct gguf_key *find(const struct key_reader *keys, const char *su
     return gguf_key_find(keys->gguf, name);
 }
 
-static const char *path(const struct key_reader *keys)
-{
-    return gguf_path(keys->gguf);
-}
-
 int key_int(struct key_reader *keys, const char *suffix, int min, int max, int fallback)
 {
     const struct gguf_key *key = find(keys, suffix);
@@ -38,28 +51,28 @@ int key_int(struct key_reader *keys, const char *suffix, int min, int max, int f
     if (!key && fallback >= 0)
         return fallback;
     if (!key) {
-        keys_fail(keys, "%s: the key \"%s.%s\" is missing", path(keys), keys->arch, suffix);
+        keys_fail(keys, "the key \"%s.%s\" is missing", keys->arch, suffix);
         return min;
     }
     for (uint64_t i = 0; i < key->count || i == 0; i++) {
         int64_t value;
         if (!gguf_get_i64(key, i, &value)) {
-            keys_fail(keys, "%s: the key \"%s.%s\" holds %s, but an integer is needed", path(keys),
-                      keys->arch, suffix, gguf_type_name(key->type));
+            keys_fail(keys, "the key \"%s.%s\" holds %s, but an integer is needed", keys->arch,
+                      suffix, gguf_type_name(key->type));
             return min;
         }
         if (i > 0 && value != first) {
-            keys_fail(keys,
-                      "%s: the key \"%s.%s\" differs from layer to layer (%lld and %lld), which "
+            keys_lack(keys,
+                      "the key \"%s.%s\" differs from layer to layer (%lld and %lld), which "
                       "hearth cannot run for this architecture",
-                      path(keys), keys->arch, suffix, (long long)first, (long long)value);
+                      keys->arch, suffix, (long long)first, (long long)value);
             return min;
         }
         first = value;
     }
     if (first < min || first > max) {
-        keys_fail(keys, "%s: the key \"%s.%s\" is %lld, but must be between %d and %d", path(keys),
-                  keys->arch, suffix, (long long)first, min, max);
+        keys_fail(keys, "the key \"%s.%s\" is %lld, but must be between %d and %d", keys->arch,
+                  suffix, (long long)first, min, max);
         return min;
     }
     return (int)first;
@@ -72,17 +85,17 @@ float key_float(struct key_reader *keys, const char *suffix, float fallback)
     if (!key && !isnan(fallback))
         return fallback;
     if (!key) {
-        keys_fail(keys, "%s: the key \"%s.%s\" is missing", path(keys), keys->arch, suffix);
+        keys_fail(keys, "the key \"%s.%s\" is missing", keys->arch, suffix);
         return 0.0f;
     }
     if (!gguf_get_f64(key, 0, &value)) {
-        keys_fail(keys, "%s: the key \"%s.%s\" holds %s, but a number is needed", path(keys),
-                  keys->arch, suffix, gguf_type_name(key->type));
+        keys_fail(keys, "the key \"%s.%s\" holds %s, but a number is needed", keys->arch, suffix,
+                  gguf_type_name(key->type));
         return 0.0f;
     }
     if (!(fabs(value) <= 1e30)) {
-        keys_fail(keys, "%s: the key \"%s.%s\" is %g, but a finite number is needed", path(keys),
-                  keys->arch, suffix, value);
+        keys_fail(keys, "the key \"%s.%s\" is %g, but a finite number is needed", keys->arch,
+                  suffix, value);
         return 0.0f;
     }
     return (float)value;
@@ -93,8 +106,8 @@ bool key_bool(struct key_reader *keys, const char *suffix, bool fallback)
     const struct gguf_key *key = find(keys, suffix);
     bool value = fallback;
     if (key && !gguf_get_bool(key, 0, &value))
-        keys_fail(keys, "%s: the key \"%s.%s\" holds %s, but true or false is needed", path(keys),
-                  keys->arch, suffix, gguf_type_name(key->type));
+        keys_fail(keys, "the key \"%s.%s\" holds %s, but true or false is needed", keys->arch,
+                  suffix, gguf_type_name(key->type));
     return value;
 }
 
@@ -103,8 +116,8 @@ struct str key_str(struct key_reader *keys, const char *suffix)
     const struct gguf_key *key = find(keys, suffix);
     struct str value = {NULL, 0};
     if (key && !gguf_get_str(key, &value))
-        keys_fail(keys, "%s: the key \"%s.%s\" holds %s, but a string is needed", path(keys),
-                  keys->arch, suffix, gguf_type_name(key->type));
+        keys_fail(keys, "the key \"%s.%s\" holds %s, but a string is needed", keys->arch, suffix,
+                  gguf_type_name(key->type));
     return value;
 }
 
@@ -133,9 +146,8 @@ static void read_yarn(struct key_reader *keys, struct rope_params *rope, float f
     rope->beta_slow = float_or(keys, "rope.scaling.yarn_beta_slow", 1.0f);
     if (factor < 1.0f || log_multiplier < 0.0f || rope->beta_slow < 0.0f ||
         rope->beta_fast < rope->beta_slow)
-        keys_fail(keys,
-                  "%s: YaRN with factor %g, log multiplier %g and beta %g to %g cannot be meant",
-                  path(keys), (double)factor, (double)log_multiplier, (double)rope->beta_slow,
+        keys_fail(keys, "YaRN with factor %g, log multiplier %g and beta %g to %g cannot be meant",
+                  (double)factor, (double)log_multiplier, (double)rope->beta_slow,
                   (double)rope->beta_fast);
     else
         rope->attn_factor /= 1.0f + 0.1f * log_multiplier * logf(factor);
@@ -157,18 +169,20 @@ static void read_rope(struct key_reader *keys, struct hparams *hp)
     rope->beta_fast = 32.0f;
     rope->beta_slow = 1.0f;
     if (rope->freq_base <= 0.0f || factor < 1e-6f)
-        keys_fail(keys, "%s: rope.freq_base %g and rope.scaling.factor %g must be positive",
-                  path(keys), (double)rope->freq_base, (double)factor);
+        keys_fail(keys,
+                  "the keys \"%s.rope.freq_base\" (%g) and \"%s.rope.scaling.factor\" (%g) must be "
+                  "above 0",
+                  keys->arch, (double)rope->freq_base, keys->arch, (double)factor);
     else if (rope->n_rot % 2)
-        keys_fail(keys, "%s: %d dimensions of a head turn by position, but they turn in pairs",
-                  path(keys), rope->n_rot);
+        keys_fail(keys, "%d dimensions of a head turn by position, but they turn in pairs",
+                  rope->n_rot);
     else if (str_equal(type, STR("yarn")))
         read_yarn(keys, rope, factor);
     else if (type.len && !none && !str_equal(type, STR("linear")))
-        keys_fail(keys,
-                  "%s: the key \"%s.rope.scaling.type\" is \"%.*s\"; hearth knows none, linear and "
+        keys_lack(keys,
+                  "the key \"%s.rope.scaling.type\" is \"%.*s\"; hearth knows none, linear and "
                   "yarn for this architecture",
-                  path(keys), keys->arch, (int)(type.len < 64 ? type.len : 64), type.ptr);
+                  keys->arch, (int)(type.len < 64 ? type.len : 64), type.ptr);
     rope->freq_scale = none || factor < 1e-6f ? 1.0f : 1.0f / factor;
 }
 
@@ -179,15 +193,16 @@ static void read_heads(struct key_reader *keys, struct hparams *hp)
     hp->head_dim_k = int_or(keys, "attention.key_length", 1 << 14, split);
     hp->head_dim_v = int_or(keys, "attention.value_length", 1 << 14, split);
     if (hp->n_head % hp->n_head_kv)
-        keys_fail(keys, "%s: %d query heads cannot share %d key heads evenly", path(keys),
-                  hp->n_head, hp->n_head_kv);
+        keys_fail(keys,
+                  "the key \"%s.attention.head_count\" is %d, which is no multiple of the %d of "
+                  "\"%s.attention.head_count_kv\"",
+                  keys->arch, hp->n_head, hp->n_head_kv, keys->arch);
     if (hp->head_dim_k == 0 || hp->head_dim_v == 0)
-        keys_fail(keys, "%s: a width of %d does not divide into %d heads", path(keys), hp->n_embd,
-                  hp->n_head);
+        keys_fail(keys, "a width of %d does not divide into %d heads", hp->n_embd, hp->n_head);
     if ((int64_t)hp->n_head * hp->head_dim_k > MODEL_MAX_WIDTH ||
         (int64_t)hp->n_head * hp->head_dim_v > MODEL_MAX_WIDTH)
-        keys_fail(keys, "%s: %d heads of %d and %d dimensions are more than hearth can address",
-                  path(keys), hp->n_head, hp->head_dim_k, hp->head_dim_v);
+        keys_lack(keys, "%d heads of %d and %d dimensions are more than hearth can address",
+                  hp->n_head, hp->head_dim_k, hp->head_dim_v);
     hp->attention_scale = float_or(keys, "attention.scale", 0.0f);
     if (hp->attention_scale == 0.0f && hp->head_dim_k > 0)
         hp->attention_scale = 1.0f / sqrtf((float)hp->head_dim_k);
@@ -206,9 +221,9 @@ static void read_experts(struct key_reader *keys, struct hparams *hp)
     hp->router.scale = float_or(keys, "expert_weights_scale", 1.0f);
     if (hp->n_ff_expert == 0)
         keys_fail(keys,
-                  "%s: neither \"%s.expert_feed_forward_length\" nor "
+                  "neither \"%s.expert_feed_forward_length\" nor "
                   "\"%s.feed_forward_length\" says how wide an expert is",
-                  path(keys), keys->arch, keys->arch);
+                  keys->arch, keys->arch);
 }
 
 void keys_read_common(struct key_reader *keys, struct hparams *hp, bool takes_experts)
@@ -223,15 +238,14 @@ void keys_read_common(struct key_reader *keys, struct hparams *hp, bool takes_ex
         return;
     if (hp->norm_eps < 0.0f || hp->norm_eps > 1.0f)
         keys_fail(keys,
-                  "%s: the key \"%s.attention.layer_norm_rms_epsilon\" is %g, but must be "
+                  "the key \"%s.attention.layer_norm_rms_epsilon\" is %g, but must be "
                   "between 0 and 1",
-                  path(keys), keys->arch, (double)hp->norm_eps);
+                  keys->arch, (double)hp->norm_eps);
     read_heads(keys, hp);
     if (takes_experts)
         read_experts(keys, hp);
     if (hp->n_expert == 0 && hp->n_ff == 0)
-        keys_fail(keys, "%s: the key \"%s.feed_forward_length\" is missing", path(keys),
-                  keys->arch);
+        keys_fail(keys, "the key \"%s.feed_forward_length\" is missing", keys->arch);
     if (!keys->failed)
         read_rope(keys, hp);
 }

@@ -66,7 +66,8 @@ static enum hth_status check_tensor(const struct loader *loader, const struct gg
         if (tensor->ne[i] != need)
             return log_fail(loader->log, HTH_ERROR_FORMAT,
                             "%s: the tensor \"%.*s\" is %lld x %lld x %lld x %lld, but the file's "
-                            "keys ask for %lld x %lld x %lld x 1",
+                            "keys ask for %lld x %lld x %lld x 1; convert or download the model "
+                            "again",
                             file(loader), len, tensor->name.ptr, (long long)tensor->ne[0],
                             (long long)tensor->ne[1], (long long)tensor->ne[2],
                             (long long)tensor->ne[3], (long long)ne[0], (long long)ne[1],
@@ -75,12 +76,12 @@ static enum hth_status check_tensor(const struct loader *loader, const struct gg
     if (type->is_integer || !type->decode || (vector && dtype_is_block(type)))
         return log_fail(loader->log, HTH_ERROR_UNSUPPORTED,
                         "%s: the tensor \"%.*s\" has the type %s, with which hearth cannot "
-                        "compute there",
+                        "compute there; use a file in another format",
                         file(loader), len, tensor->name.ptr, type->name);
     if (ne[0] % type->block_elems)
         return log_fail(loader->log, HTH_ERROR_FORMAT,
                         "%s: the rows of the tensor \"%.*s\" have %lld elements, no multiple of "
-                        "the %u in a block of %s",
+                        "the %u in a block of %s; convert or download the model again",
                         file(loader), len, tensor->name.ptr, (long long)ne[0], type->block_elems,
                         type->name);
     return HTH_OK;
@@ -150,7 +151,8 @@ static enum hth_status bind_apart(struct loader *loader, const char *name, const
         if (!tensor && e == 0)
             return HTH_OK;
         if (!tensor)
-            return log_fail(loader->log, HTH_ERROR_FORMAT, "%s: the tensor \"%s\" is missing",
+            return log_fail(loader->log, HTH_ERROR_FORMAT,
+                            "%s: the tensor \"%s\" is missing; download the file again",
                             file(loader), expert);
         status = check_tensor(loader, tensor, one, false);
         if (status)
@@ -210,7 +212,7 @@ static enum hth_status bind(struct loader *loader, const struct weight_spec *spe
     if (!weight && !(spec->flags & WEIGHT_OPTIONAL))
         return log_fail(loader->log, HTH_ERROR_FORMAT,
                         "%s: the tensor \"%s\" is missing, without which a model of the "
-                        "architecture \"%s\" cannot run; is the file complete?",
+                        "architecture \"%s\" cannot run; convert or download the model again",
                         file(loader), name, loader->model->arch->name);
     memcpy((char *)base + spec->offset, &weight, sizeof weight);
     return HTH_OK;
@@ -260,7 +262,7 @@ static enum hth_status read_vocab(struct loader *loader)
     if (!table)
         return log_fail(loader->log, HTH_ERROR_FORMAT,
                         "%s: the tensor \"token_embd.weight\" is missing; this is no whole "
-                        "language model",
+                        "language model; name one that is",
                         file(loader));
     if (table->ne[1] < 1 || table->ne[1] > MODEL_MAX_WIDTH)
         return log_fail(loader->log, HTH_ERROR_FORMAT,
@@ -277,7 +279,8 @@ static enum hth_status fail_unknown(const struct loader *loader, struct str name
     for (size_t i = 0; arch_list[i]; i++)
         strbuf_printf(&known, "%s%s", i ? ", " : "", arch_list[i]->name);
     status = log_fail(loader->log, known.failed ? HTH_ERROR_MEMORY : HTH_ERROR_UNSUPPORTED,
-                      "%s: hearth does not know the architecture \"%.*s\"; it knows %s",
+                      "%s: hearth does not know the architecture \"%.*s\"; it knows %s: use such a "
+                      "model, or a newer hearth",
                       file(loader), (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "",
                       known.ptr ? known.ptr : "none");
     strbuf_free(&known);
@@ -291,7 +294,7 @@ static enum hth_status find_arch(struct loader *loader)
     if (!key || !gguf_get_str(key, &name))
         return log_fail(loader->log, HTH_ERROR_FORMAT,
                         "%s: the key \"general.architecture\" is missing or no string, so that it "
-                        "cannot be known how to run the model",
+                        "cannot be known how to run the model; convert or download it again",
                         file(loader));
     for (size_t i = 0; arch_list[i]; i++) {
         if (str_equal(str_of(arch_list[i]->name), name)) {

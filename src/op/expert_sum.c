@@ -51,6 +51,7 @@ const struct op_def op_def_expert_sum = {
     .tolerance_f32 = 1e-11,
     .tolerance_f16 = 1e-6,
     .tolerance_int = 1e-11,
+    .by_expert = true,
 };
 
 struct tensor *op_expert_sum(struct graph *g, const char *label, struct tensor *x,

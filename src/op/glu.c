@@ -54,6 +54,7 @@ const struct op_def op_def_glu = {
     .tolerance_f32 = 1e-11,
     .tolerance_f16 = 1e-6,
     .tolerance_int = 1e-11,
+    .by_expert = true,
 };
 
 struct tensor *op_glu(struct graph *g, const char *label, struct tensor *gate, struct tensor *up,

@@ -50,6 +50,7 @@ const struct op_def op_def_rms_norm = {
     .tolerance_f32 = 1e-11,
     .tolerance_f16 = 1e-6,
     .tolerance_int = 1e-11,
+    .with_reader = true,
 };
 
 struct tensor *op_rms_norm(struct graph *g, const char *label, struct tensor *x, struct tensor *w,

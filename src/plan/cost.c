@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/attr.h"
+#include "plan/learn.h"
 
 /* --- experts ---------------------------------------------------------------------------------- */
 
@@ -45,6 +46,13 @@ static double rate(const struct cost *cost, int device, enum machine_rate which)
     return cost->machine->devices[device].rate[which];
 }
 
+/* Bytes/s of the host's weights that are read at `read` where they are in memory. */
+static double with_file(const struct cost *cost, double read)
+{
+    double part = cost->file_part;
+    return part > 0 ? 1 / ((1 - part) / read + part / cost->machine->disk_bytes_per_s) : read;
+}
+
 void cost_init(struct cost *cost, const struct machine *machine, const struct units *units,
                const struct turn *turn, double file_part)
 {
@@ -54,12 +62,14 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
         if (cost->fastest == 0 ||
             rate(cost, d, RATE_MATRIX) > rate(cost, cost->fastest, RATE_MATRIX))
             cost->fastest = d;
-    cost->stream_device = turn->no_stream ? 0 : cost->fastest;
+    bool apart = cost->fastest && machine->devices[cost->fastest].kind == MACHINE_DISCRETE;
+    cost->stream_device = turn->as_run && !apart ? 0 : cost->fastest;
+    uint64_t staging = turn->as_run ? cost_ring_bytes(units) : cost_staging_bytes(units);
     if (cost->stream_device)
-        cost->ahead_s =
-            (double)cost_staging_bytes(units) / rate(cost, cost->stream_device, RATE_COPY);
-    cost->cpu_read =
-        1 / ((1 - file_part) / rate(cost, 0, RATE_READ) + file_part / machine->disk_bytes_per_s);
+        cost->ahead_s = (double)staging / rate(cost, cost->stream_device, RATE_COPY);
+    for (int d = 0; d < machine->n_devices; d++)
+        for (int phase = 0; phase < PHASES; phase++)
+            cost->pace[d][phase] = learn_factor(&machine->devices[d].past[phase]);
     cost->kv_decode = turn->depth + turn->n_in + turn->n_out / 2.0;
     cost->kv_prefill = turn->depth + turn->n_in / 2.0;
     for (int i = 0; i < units->n_units; i++)
@@ -95,38 +105,88 @@ static double together(const struct cost *cost, int device, double gpu, double c
     return shared ? gpu + cpu : larger(gpu, cpu);
 }
 
-static double read_rate(const struct cost *cost, int device)
-{
-    return device == 0 ? cost->cpu_read : rate(cost, device, RATE_READ);
-}
-
 uint64_t cost_staging_bytes(const struct units *units)
 {
     const uint64_t usual = UINT64_C(128) << 20, least = 2 * units->largest_bytes;
     return least > usual ? least : usual;
 }
 
-/* Products of a matrix: bound by reading it or by arithmetic. */
-static double compute_s(const struct cost *cost, int device, double bytes, double flop)
+uint64_t cost_ring_bytes(const struct units *units)
 {
-    return larger(bytes / read_rate(cost, device), flop / rate(cost, device, RATE_MATRIX));
+    enum { PARTS = 8 };
+    const uint64_t part = units_weight_bytes(units) / PARTS, usual = UINT64_C(128) << 20;
+    const uint64_t least = 2 * units->largest_stack_bytes, most = part < usual ? part : usual;
+    return least > most ? least : most;
+}
+
+bool cost_allows(const struct cost *cost, const struct unit *unit, enum prefill_mode mode)
+{
+    bool runs = mode == PREFILL_STREAM && unit->kind != UNIT_KV;
+    return mode == PREFILL_CPU ||
+           (cost->stream_device && unit->kind != UNIT_HEAD && (runs || !cost->turn.as_run));
+}
+
+/* Who computes, and for what: each device has a pace for prompts and one for answers. */
+struct worker {
+    int device;
+    enum phase phase;
+};
+
+static double pace(const struct cost *cost, struct worker worker)
+{
+    return cost->pace[worker.device][worker.phase];
+}
+
+/* Bound by reading weights or by arithmetic. */
+static double bound_s(const struct cost *cost, int device, const struct machine_format *rates,
+                      double bytes, double flop)
+{
+    double read = device == 0 ? with_file(cost, rates->read) : rates->read;
+    return larger(bytes / read, flop / rates->matrix);
+}
+
+/* Products with a unit's matrices (or those of one expert): read n_read times, and multiplied with
+ * n_columns tokens in all. Formats whose rates are known take their time, the others that of the
+ * rates for all. */
+static double product_s(const struct cost *cost, struct worker worker, const struct unit *unit,
+                        double n_read, double n_columns)
+{
+    const struct machine_device *device = &cost->machine->devices[worker.device];
+    const struct machine_format usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    double seconds = 0, bytes = (double)unit->bytes, elems = unit->elems;
+    for (int i = unit->shares; i; i = cost->units->shares[i].next) {
+        const struct unit_share *share = &cost->units->shares[i];
+        const struct machine_format *own = machine_format_of(device, share->dtype);
+        if (!own)
+            continue;
+        seconds +=
+            bound_s(cost, worker.device, own, n_read * share->bytes, n_columns * 2 * share->elems);
+        bytes -= share->bytes;
+        elems -= share->elems;
+    }
+    seconds += bound_s(cost, worker.device, &usual, n_read * larger(bytes, 0),
+                       n_columns * 2 * larger(elems, 0));
+    return pace(cost, worker) * seconds;
 }
 
 /* The same over keys and values, which are never in a file. */
-static double cache_s(const struct cost *cost, int device, double bytes, double flop)
+static double cache_s(const struct cost *cost, struct worker worker, double bytes, double flop)
 {
-    return larger(bytes / rate(cost, device, RATE_READ), flop / rate(cost, device, RATE_MATRIX));
+    return pace(cost, worker) * larger(bytes / rate(cost, worker.device, RATE_READ),
+                                       flop / rate(cost, worker.device, RATE_MATRIX));
 }
 
-static double dispatch_s(const struct cost *cost, int device, const struct unit *unit)
+static double dispatch_s(const struct cost *cost, struct worker worker, const struct unit *unit)
 {
-    return unit->n_ops * rate(cost, device, RATE_DISPATCH);
+    return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
 }
 
-/* Work on weights in the host's memory by a GPU; `tokens` go through each of them. */
+/* Weights or keys and values in the host's memory that a GPU works with, for a batch. */
 struct remote {
-    double bytes, flop, tokens, n_copies;
-    double file_part; /* of the bytes */
+    double bytes, n_copies;
+    double tokens;             /* that go through each matrix */
+    double file_part;          /* of the bytes */
+    double streamed_s, flop_s; /* of the GPU: once they are there; of arithmetic alone */
 };
 
 /* Uploads are no faster than what they come from. */
@@ -141,14 +201,14 @@ static void add_remote(const struct cost *cost, int device, enum prefill_mode mo
                        const struct remote *work, struct cost_parts *sum)
 {
     if (mode == PREFILL_STREAM) {
-        sum->streamed_s += compute_s(cost, device, work->bytes, work->flop);
+        sum->streamed_s += work->streamed_s;
         sum->copy_s += copy_s(cost, device, work);
         return;
     }
     double passes = ceil(work->tokens / DIRECT_TILE);
     double bus = passes * work->bytes / rate(cost, device, RATE_DIRECT);
     double file = work->file_part * work->bytes / cost->machine->disk_bytes_per_s;
-    sum->direct_s += larger(larger(bus, file), work->flop / rate(cost, device, RATE_MATRIX));
+    sum->direct_s += larger(larger(bus, file), work->flop_s);
 }
 
 /* --- one unit --------------------------------------------------------------------------------- */
@@ -165,33 +225,59 @@ static void add_decode(int device, double bytes, double seconds, struct cost_par
     *(device ? &sum->decode_gpu_s : &sum->decode_cpu_s) += seconds;
 }
 
-/* Matrices that every token goes through, or the cache. */
+static void add_prefill(int device, double seconds, struct cost_parts *sum)
+{
+    *(device ? &sum->gpu_s : &sum->cpu_s) += seconds;
+}
+
+/* The cache of a layer: what a token, and a batch, looks at. */
+static void cost_cache(const struct cost *cost, const struct unit *unit, struct choice choice,
+                       struct cost_parts *sum)
+{
+    int at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
+    struct worker answer = {choice.device, PHASE_ANSWER}, prompt = {at, PHASE_PROMPT};
+    double position = (double)cost->units->kv_bytes_per_position, flop = cost->units->attn_flop;
+    double bytes = position * cost->kv_decode;
+    add_decode(
+        choice.device, bytes,
+        cache_s(cost, answer, bytes, flop * cost->kv_decode) + dispatch_s(cost, answer, unit), sum);
+    bytes = position * cost->kv_prefill;
+    flop *= tokens * cost->kv_prefill;
+    double seconds = cache_s(cost, prompt, bytes, flop);
+    struct remote work = {.bytes = bytes,
+                          .n_copies = unit->n_ops,
+                          .tokens = tokens,
+                          .streamed_s = seconds,
+                          .flop_s = cache_s(cost, prompt, 0, flop)};
+    add_prefill(at, dispatch_s(cost, prompt, unit), sum);
+    if (choice.device == 0 && at > 0)
+        add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
+    else
+        add_prefill(at, seconds, sum);
+}
+
+/* Matrices that every token goes through. */
 static void cost_plain(const struct cost *cost, const struct unit *unit, struct choice choice,
                        struct cost_parts *sum)
 {
-    bool kv = unit->kind == UNIT_KV;
-    int device = choice.device, at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
-    double position = (double)cost->units->kv_bytes_per_position;
-    double bytes = kv ? position * cost->kv_decode : (double)unit->bytes;
-    double flop = kv ? cost->units->attn_flop * cost->kv_decode : 2 * unit->elems;
-    double product_s =
-        kv ? cache_s(cost, device, bytes, flop) : compute_s(cost, device, bytes, flop);
-    add_decode(device, bytes, product_s + dispatch_s(cost, device, unit), sum);
+    int at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
+    struct worker answer = {choice.device, PHASE_ANSWER}, prompt = {at, PHASE_PROMPT};
+    add_decode(choice.device, (double)unit->bytes,
+               product_s(cost, answer, unit, 1, 1) + dispatch_s(cost, answer, unit), sum);
     if (unit->kind == UNIT_HEAD) /* of one position of a prompt only */
         return;
-    struct remote work = {
-        .bytes = kv ? position * cost->kv_prefill : bytes,
-        .flop = tokens * (kv ? cost->units->attn_flop * cost->kv_prefill : 2 * unit->elems),
-        .tokens = tokens,
-        .n_copies = unit->n_ops,
-        .file_part = kv ? 0 : cost->file_part,
-    };
-    *(at ? &sum->gpu_s : &sum->cpu_s) += dispatch_s(cost, at, unit);
-    if (device == 0 && at > 0)
+    double seconds = product_s(cost, prompt, unit, 1, tokens);
+    struct remote work = {.bytes = (double)unit->bytes,
+                          .n_copies = unit->n_ops,
+                          .tokens = tokens,
+                          .file_part = cost->file_part,
+                          .streamed_s = seconds,
+                          .flop_s = product_s(cost, prompt, unit, 0, tokens)};
+    add_prefill(at, dispatch_s(cost, prompt, unit), sum);
+    if (choice.device == 0 && at > 0)
         add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
     else
-        *(at ? &sum->gpu_s : &sum->cpu_s) += kv ? cache_s(cost, at, work.bytes, work.flop)
-                                                : compute_s(cost, at, work.bytes, work.flop);
+        add_prefill(at, seconds, sum);
 }
 
 /* A token's experts, part on a GPU and part on the CPU at the same time: the expectation over how
@@ -202,12 +288,13 @@ static void experts_decode(const struct cost *cost, const struct unit *unit, str
     int g = choice.device, k = unit->n_used;
     double miss = g ? 1 - cost->hit[choice.resident] : 1, bytes = (double)unit->bytes;
     miss = choice.resident == unit->n ? 0 : miss;
-    double cpu_one = compute_s(cost, 0, bytes, 2 * unit->elems);
-    double gpu_one = g ? compute_s(cost, g, bytes, 2 * unit->elems) : 0;
+    struct worker host = {0, PHASE_ANSWER}, there = {g, PHASE_ANSWER};
+    double cpu_one = product_s(cost, host, unit, 1, 1);
+    double gpu_one = g ? product_s(cost, there, unit, 1, 1) : 0;
     double hops = g ? 2 * hop_s(cost, g, 0, 1) : 0, chance = pow(1 - miss, k), expected = 0;
     for (int m = 0; m <= k; m++) { /* chance of m misses: binomial */
-        double gpu = m < k ? (k - m) * gpu_one + dispatch_s(cost, g, unit) : 0;
-        double cpu = m ? m * cpu_one + dispatch_s(cost, 0, unit) + hops : 0;
+        double gpu = m < k ? (k - m) * gpu_one + dispatch_s(cost, there, unit) : 0;
+        double cpu = m ? m * cpu_one + dispatch_s(cost, host, unit) + hops : 0;
         if (miss >= 1)
             chance = m == k;
         expected += chance * together(cost, g, gpu, cpu);
@@ -224,26 +311,32 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
                          struct cost_parts *sum)
 {
     int g = choice.device, r = choice.resident, at = prefill_device(cost, choice);
+    struct worker gpu_worker = {g, PHASE_PROMPT}, host = {0, PHASE_PROMPT},
+                  there = {at, PHASE_PROMPT};
     experts_decode(cost, unit, choice, sum);
-    double bytes = (double)unit->bytes, tokens = cost->turn.n_batch;
-    double flop = 2 * unit->elems * unit->n_used * tokens;
+    double tokens = cost->turn.n_batch, columns = unit->n_used * tokens;
     double hit = r == unit->n ? 1 : cost->hit[r], have = cost->distinct[r];
-    double rest = cost->distinct[unit->n] - have;
+    bool whole =
+        cost->turn.as_run && choice.mode == PREFILL_STREAM; /* all come, asked for or not */
+    double rest = whole ? unit->n - r : cost->distinct[unit->n] - have,
+           missed = (1 - hit) * columns;
     double gpu = 0;
     if (r > 0)
-        gpu = compute_s(cost, g, have * bytes, hit * flop) + dispatch_s(cost, g, unit);
-    struct remote work = {.bytes = rest * bytes,
-                          .flop = (1 - hit) * flop,
-                          .tokens = rest > 0 ? tokens * unit->n_used * (1 - hit) / rest : 0,
-                          .n_copies = rest,
-                          .file_part = cost->file_part};
+        gpu = product_s(cost, gpu_worker, unit, have, hit * columns) +
+              dispatch_s(cost, gpu_worker, unit);
     if (r == unit->n) {
         sum->gpu_s += gpu;
     } else if (choice.mode == PREFILL_CPU) {
-        double cpu = compute_s(cost, 0, work.bytes, work.flop) + dispatch_s(cost, 0, unit);
+        double cpu = product_s(cost, host, unit, rest, missed) + dispatch_s(cost, host, unit);
         sum->cpu_s += together(cost, g, gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
     } else {
-        sum->gpu_s += r > 0 ? gpu : dispatch_s(cost, at, unit);
+        struct remote work = {.bytes = rest * (double)unit->bytes,
+                              .n_copies = whole ? unit->n_ops : rest,
+                              .tokens = rest > 0 ? missed / rest : 0,
+                              .file_part = cost->file_part,
+                              .streamed_s = product_s(cost, there, unit, rest, missed),
+                              .flop_s = product_s(cost, there, unit, 0, missed)};
+        sum->gpu_s += r > 0 ? gpu : dispatch_s(cost, there, unit);
         add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
     }
 }
@@ -266,10 +359,9 @@ void cost_unit(const struct cost *cost, const struct unit *unit, struct choice c
                cost->units->n_vocab * sizeof(float) / rate(cost, choice.device, RATE_COPY);
     sum->decode_s += hop;
     sum->decode_hop_s += hop;
-    if (unit->kind == UNIT_EXPERTS)
-        cost_experts(cost, unit, choice, sum);
-    else
-        cost_plain(cost, unit, choice, sum);
+    (unit->kind == UNIT_EXPERTS ? cost_experts
+     : unit->kind == UNIT_KV    ? cost_cache
+                                : cost_plain)(cost, unit, choice, sum);
 }
 
 static double smaller(double a, double b)
@@ -283,6 +375,8 @@ static double overlap_s(const struct cost *cost, const struct cost_parts *unit, 
 {
     double others = unit->cpu_s + unit->gpu_s + unit->hop_s;
     double ahead = smaller(cost->ahead_s, *ahead_s + others);
+    if (cost->machine->devices[cost->stream_device].one_queue)
+        return others + unit->direct_s + unit->copy_s + unit->streamed_s;
     double wait = larger(unit->copy_s - ahead, 0), took = larger(wait, unit->streamed_s);
     *ahead_s = smaller(cost->ahead_s, larger(ahead - unit->copy_s, 0) + took - wait);
     return others + unit->direct_s + took;

@@ -35,7 +35,9 @@ struct turn {
     int n_batch;     /* tokens of a batch */
     int n_batches;   /* ⌈n_in / n_batch⌉ */
     bool no_cache;   /* experts on a GPU are fixed ones, not those in use */
-    bool no_stream;  /* weights in the host's memory are computed by the CPU alone */
+    /* What runs do not do is left out: nothing is read directly, keys and values stay where they
+     * are, and experts are streamed all or none. */
+    bool as_run;
 };
 
 enum { COST_MAX_EXPERTS = 1024, DIRECT_TILE = 128 /* tokens per reading of a weight */ };
@@ -47,15 +49,22 @@ struct cost {
     int fastest;       /* of the GPUs; 0: there is none */
     int stream_device; /* whose bus carries what is streamed or read directly; 0: nothing is */
     double ahead_s;    /* copies that staging has room for */
-    double cpu_read;   /* bytes/s of weights in the host's memory, or in the file behind it */
-    double file_part;  /* of the host's weights, that do not fit into its memory */
-    double kv_decode, kv_prefill;          /* positions that a token and a batch look at */
-    double hit[COST_MAX_EXPERTS + 1];      /* share of choices that the r most used get */
+    double pace[MACHINE_MAX_DEVICES][PHASES]; /* what runs take, as multiples of what rates say */
+    double file_part;                 /* of the host's weights, that do not fit into its memory */
+    double kv_decode, kv_prefill;     /* positions that a token and a batch look at */
+    double hit[COST_MAX_EXPERTS + 1]; /* share of choices that the r most used get */
     double distinct[COST_MAX_EXPERTS + 1]; /* of the r most used, those that a batch needs */
 };
 
 /* Bytes on a GPU that what is streamed is copied into, ahead of its use. */
 uint64_t cost_staging_bytes(const struct units *units);
+
+/* The same as runs have it: two matrices with all their experts, or what is usual for the size of
+ * the model. */
+uint64_t cost_ring_bytes(const struct units *units);
+
+/* May what the host's memory holds of a unit serve batches in this way? */
+bool cost_allows(const struct cost *cost, const struct unit *unit, enum prefill_mode mode);
 
 /* `file_part`: what of the host's weights must come from the file each time. */
 void cost_init(struct cost *cost, const struct machine *machine, const struct units *units,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/attr.h"
+#include "plan/learn.h"
 
 static const char *const kind_names[] = {"cpu", "discrete", "integrated"};
 
@@ -49,10 +50,19 @@ static const double BUS = 12e9, DIRECT_PART = 0.8;
 
 static const double FILE_READ = 2e9; /* an NVMe drive, in the order of a model's layers */
 
+/* A program that stands in for a GPU, on the CPU's cores: measured of Mesa's on two of them. */
+static const double STAND_IN_READ = 0.25, STAND_IN_MATRIX = 0.1, STAND_IN_DISPATCH = 20e-6;
+
 static double estimate(const struct machine *machine, const struct machine_device *device,
                        enum machine_rate rate)
 {
     const struct machine_device *host = &machine->devices[0];
+    if (device->stands_in && rate == RATE_READ)
+        return STAND_IN_READ * host->rate[RATE_READ];
+    if (device->stands_in && rate == RATE_MATRIX)
+        return STAND_IN_MATRIX * host->rate[RATE_MATRIX];
+    if (device->stands_in && rate == RATE_DISPATCH)
+        return STAND_IN_DISPATCH;
     bool cpu = device->kind == MACHINE_CPU, apart = device->kind == MACHINE_DISCRETE;
     switch (rate) {
     case RATE_READ: return cpu ? CPU_READ : apart ? CARD_READ : 0.9 * host->rate[RATE_READ];
@@ -107,8 +117,13 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
     struct machine_device *cpu = &machine->devices[0];
     if (machine->n_threads_used > 0 && machine->n_threads_used < machine->n_threads) {
         double part = (double)machine->n_threads_used / machine->n_threads;
+        double read_part = part < 0.5 ? 2 * part : 1;
         cpu->rate[RATE_MATRIX] *= part;
-        cpu->rate[RATE_READ] *= part < 0.5 ? 2 * part : 1;
+        cpu->rate[RATE_READ] *= read_part;
+        for (int f = 0; f < MACHINE_MAX_FORMATS; f++) {
+            cpu->formats[f].matrix *= part;
+            cpu->formats[f].read *= read_part;
+        }
     }
     if (machine->disk_bytes_per_s == 0) {
         machine->disk_bytes_per_s = FILE_READ;
@@ -127,12 +142,15 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_s(const struct probe *probe, enum probe_kind kind, int device, uint64_t amount)
+/* `dtype` NULL: of no format in particular. */
+static double median_s(const struct probe *probe, enum probe_kind kind, int device,
+                       const struct dtype *dtype, uint64_t amount)
 {
     double times[RUNS];
     int n_runs = probe->n_runs > 0 && probe->n_runs < RUNS ? probe->n_runs : RUNS;
     for (int i = 0; i < n_runs; i++)
-        times[i] = probe->time_s(probe->user, kind, device, amount);
+        times[i] = dtype ? probe->format_s(probe->user, kind, device, dtype, amount)
+                         : probe->time_s(probe->user, kind, device, amount);
     qsort(times, (size_t)n_runs, sizeof *times, ascending);
     return times[n_runs / 2];
 }
@@ -149,8 +167,8 @@ static void set_rate(struct machine_device *device, enum machine_rate rate, doub
 static bool fit_line(const struct probe *probe, enum probe_kind kind, int device,
                      const uint64_t amounts[2], double *fixed_s, double *rate)
 {
-    double small = median_s(probe, kind, device, amounts[0]);
-    double large = median_s(probe, kind, device, amounts[1]);
+    double small = median_s(probe, kind, device, NULL, amounts[0]);
+    double large = median_s(probe, kind, device, NULL, amounts[1]);
     if (small <= 0 || large <= small)
         return false;
     *rate = (double)(amounts[1] - amounts[0]) / (large - small);
@@ -159,33 +177,72 @@ static bool fit_line(const struct probe *probe, enum probe_kind kind, int device
     return true;
 }
 
-void machine_measure(struct machine *machine, const struct probe *probe)
+/* Reading and computing, on any device. */
+static void measure_products(struct machine *machine, const struct probe *probe, int d)
 {
     /* sizes of what is timed: matrices of models, below and above the usual */
-    static const uint64_t weights[2] = {8u << 20, 128u << 20}, copies[2] = {8u << 20, 128u << 20};
-    const uint64_t flop[2] = {UINT64_C(4) << 30, UINT64_C(64) << 30};
-    const uint64_t less = probe->cpu_matrix_part > 0 ? (uint64_t)probe->cpu_matrix_part : 1;
-    const uint64_t cpu_flop[2] = {flop[0] / less, flop[1] / less};
-    enum { TOKEN_BYTES = 16 << 10 };
-    for (int d = 0; d < machine->n_devices; d++) {
-        struct machine_device *device = &machine->devices[d];
-        double fixed, rate;
-        if (fit_line(probe, PROBE_READ, d, weights, &fixed, &rate)) {
-            set_rate(device, RATE_READ, rate);
-            set_rate(device, RATE_DISPATCH, fixed);
-        }
-        if (fit_line(probe, PROBE_MATRIX, d, d ? flop : cpu_flop, &fixed, &rate))
-            set_rate(device, RATE_MATRIX, rate);
-        if (device->kind == MACHINE_CPU)
-            continue;
-        if (fit_line(probe, PROBE_COPY, d, copies, &fixed, &rate)) {
-            set_rate(device, RATE_COPY, rate);
-            set_rate(device, RATE_LATENCY, fixed);
-        }
-        if (fit_line(probe, PROBE_DIRECT, d, copies, &fixed, &rate))
-            set_rate(device, RATE_DIRECT, rate);
-        double both_ways = median_s(probe, PROBE_HOP, d, TOKEN_BYTES);
-        if (both_ways > 0)
-            set_rate(device, RATE_HOP, both_ways / 2 - TOKEN_BYTES / device->rate[RATE_COPY]);
+    static const uint64_t weights[2] = {8u << 20, 128u << 20};
+    const bool slow = d == 0 || machine->devices[d].stands_in;
+    const uint64_t less = slow && probe->cpu_matrix_part > 0 ? (uint64_t)probe->cpu_matrix_part : 1;
+    const uint64_t flop[2] = {(UINT64_C(4) << 30) / less, (UINT64_C(64) << 30) / less};
+    struct machine_device *device = &machine->devices[d];
+    double fixed, rate;
+    if (fit_line(probe, PROBE_READ, d, weights, &fixed, &rate)) {
+        /* of the line it is a small difference of large times, and less than nothing where the
+         * smaller product comes from a cache */
+        double op = median_s(probe, PROBE_OP, d, NULL, 0);
+        set_rate(device, RATE_READ, rate);
+        set_rate(device, RATE_DISPATCH, op > 0 ? op : fixed);
     }
+    if (fit_line(probe, PROBE_MATRIX, d, flop, &fixed, &rate))
+        set_rate(device, RATE_MATRIX, rate);
+}
+
+void machine_measure_device(struct machine *machine, const struct probe *probe, int d)
+{
+    static const uint64_t copies[2] = {8u << 20, 128u << 20};
+    enum { TOKEN_BYTES = 16 << 10 };
+    struct machine_device *device = &machine->devices[d];
+    double fixed, rate;
+    measure_products(machine, probe, d);
+    if (device->kind == MACHINE_CPU)
+        return;
+    if (fit_line(probe, PROBE_COPY, d, copies, &fixed, &rate)) {
+        set_rate(device, RATE_COPY, rate);
+        set_rate(device, RATE_LATENCY, fixed);
+    }
+    if (fit_line(probe, PROBE_DIRECT, d, copies, &fixed, &rate))
+        set_rate(device, RATE_DIRECT, rate);
+    double both_ways = median_s(probe, PROBE_HOP, d, NULL, TOKEN_BYTES);
+    if (both_ways > 0)
+        set_rate(device, RATE_HOP, both_ways / 2 - TOKEN_BYTES / device->rate[RATE_COPY]);
+}
+
+void machine_measure(struct machine *machine, const struct probe *probe)
+{
+    for (int d = 0; d < machine->n_devices; d++)
+        machine_measure_device(machine, probe, d);
+}
+
+bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
+                            const struct dtype *dtype)
+{
+    /* more than caches hold; as much work as takes some milliseconds, by the rate for all */
+    const double BYTES = 64 << 20, LEAST = 64e6, MOST = 64e9, WORK_S = 4e-3;
+    struct machine_device *device = &machine->devices[d];
+    double flop = WORK_S * device->rate[RATE_MATRIX], op_s = device->rate[RATE_DISPATCH];
+    if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
+        return false;
+    flop = flop < LEAST ? LEAST : flop > MOST ? MOST : flop;
+    double read_s = median_s(probe, PROBE_READ, d, dtype, (uint64_t)BYTES) - op_s;
+    double matrix_s = median_s(probe, PROBE_MATRIX, d, dtype, (uint64_t)flop) - op_s;
+    struct machine_format found = {BYTES / read_s, flop / matrix_s};
+    if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
+        !machine_rate_sensible(RATE_MATRIX, found.matrix))
+        return false;
+    /* this is what it takes now, and what past runs took comes on top */
+    found.read *= learn_factor(&device->past[PHASE_ANSWER]);
+    found.matrix *= learn_factor(&device->past[PHASE_PROMPT]);
+    device->formats[dtype->gguf_id] = found;
+    return true;
 }

@@ -12,8 +12,12 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "op/op.h"
 
-enum { MACHINE_MAX_DEVICES = 4 }; /* the CPU among them */
+enum {
+    MACHINE_MAX_DEVICES = 4,  /* the CPU among them */
+    MACHINE_MAX_FORMATS = 64, /* above all numbers that formats have in GGUF files */
+};
 
 enum machine_kind {
     MACHINE_CPU,
@@ -33,6 +37,21 @@ enum machine_rate {
     RATE_COUNT,
 };
 
+/* Rates of products with one format; 0: not measured, those of all formats stand for it. */
+struct machine_format {
+    double read;   /* bytes/s, by matrix-vector products */
+    double matrix; /* flop/s of many tokens */
+};
+
+enum phase { PHASE_PROMPT, PHASE_ANSWER, PHASES };
+
+/* What the last runs took, as multiples of what the rates say; the newest last (learn.h). */
+enum { PAST_RUNS = 5 };
+struct past_runs {
+    double times[PAST_RUNS];
+    int n;
+};
+
 struct machine_device {
     char name[64];
     enum machine_kind kind;
@@ -41,6 +60,12 @@ struct machine_device {
     uint64_t budget_bytes;   /* what may be used of it; 0: machine_complete takes what is usual */
     double rate[RATE_COUNT]; /* 0: not known; machine_complete estimates it */
     unsigned estimated;      /* bit r: rate[r] is an estimate */
+    struct machine_format formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
+    struct past_runs past[PHASES];
+    bool measured;  /* its rates were: formats that have none of their own are estimates */
+    bool stands_in; /* a program in the place of a GPU: placed as if it took no time, as it is used
+                     * because it was asked for, and predicted by its rates */
+    bool one_queue; /* it copies and computes in turn, not at once */
 };
 
 /* devices[0] is the CPU, whose memory is the host's; the others are in the order of `vulkan:N`. */
@@ -58,6 +83,15 @@ const char *machine_device_name(const struct machine *machine, int device, char 
 const char *machine_kind_name(enum machine_kind kind);
 const char *machine_rate_name(enum machine_rate rate);
 
+/* Rates of a format on a device; NULL where they were not measured. */
+static inline const struct machine_format *machine_format_of(const struct machine_device *device,
+                                                             const struct dtype *dtype)
+{
+    const struct machine_format *format =
+        dtype->gguf_id < MACHINE_MAX_FORMATS ? &device->formats[dtype->gguf_id] : NULL;
+    return format && format->read > 0 && format->matrix > 0 ? format : NULL;
+}
+
 /* Could a machine have it? In bytes, flop and seconds. */
 bool machine_rate_sensible(enum machine_rate rate, double value);
 
@@ -68,6 +102,7 @@ HTH_MUST_CHECK machine_complete(struct machine *machine, const struct log *log);
 /* --- measuring -------------------------------------------------------------------------------- */
 
 enum probe_kind {
+    PROBE_OP,     /* one op with next to no work */
     PROBE_READ,   /* one matrix-vector product over `amount` bytes of weights */
     PROBE_MATRIX, /* one matrix product of `amount` flop, compute-bound */
     PROBE_COPY,   /* one upload of `amount` bytes */
@@ -79,12 +114,21 @@ enum probe_kind {
 struct probe {
     void *user;
     int n_runs;          /* of which the median counts; 0: 9 */
-    int cpu_matrix_part; /* the CPU multiplies so much less than a GPU; 0: the same */
+    int cpu_matrix_part; /* a CPU multiplies so much less than a GPU; 0: the same */
     double (*time_s)(void *user, enum probe_kind kind, int device, uint64_t amount);
+    /* The same for products with a format, PROBE_READ and PROBE_MATRIX; may be NULL. */
+    double (*format_s)(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
+                       uint64_t amount);
 };
 
-/* Measures every figure of every device, median of several runs, at two sizes where a figure has a
- * fixed and a proportional part; what the probe cannot time keeps its value. */
+/* Measures every figure of a device, or of all, median of several runs, at two sizes where a figure
+ * has a fixed and a proportional part; what the probe cannot time keeps its value. */
 void machine_measure(struct machine *machine, const struct probe *probe);
+void machine_measure_device(struct machine *machine, const struct probe *probe, int device);
+
+/* Measures the rates of one format on one device, which takes some tens of milliseconds; true if
+ * there are any now. */
+bool machine_measure_format(struct machine *machine, const struct probe *probe, int device,
+                            const struct dtype *dtype);
 
 #endif

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "plan/solve.h"
@@ -47,7 +48,9 @@ static uint64_t minus(uint64_t a, uint64_t b)
 static uint64_t staging_bytes(const struct cost *cost, int device)
 {
     bool apart = cost->stream_device && cost->machine->devices[device].kind == MACHINE_DISCRETE;
-    return apart ? cost_staging_bytes(cost->units) : 0;
+    if (!apart)
+        return 0;
+    return cost->turn.as_run ? cost_ring_bytes(cost->units) : cost_staging_bytes(cost->units);
 }
 
 /* What a GPU holds beside units: nothing, where it has no work. */
@@ -95,6 +98,7 @@ static bool within(const struct cost *cost, const struct choice *choices,
 /* --- candidates ------------------------------------------------------------------------------- */
 
 struct search {
+    struct machine machine; /* as it is decided by */
     struct cost cost;
     const struct log *log;
     struct choice *best, *trial; /* [n_units] */
@@ -155,7 +159,8 @@ static void try_layers(struct search *search, int n, enum prefill_mode mode, boo
             bool all = unit->kind == UNIT_EXPERTS && here;
             search->trial[i] = (struct choice){
                 .device = (int8_t)(here ? device : 0),
-                .mode = (uint8_t)(here || unit->kind == UNIT_HEAD ? PREFILL_CPU : mode),
+                .mode =
+                    (uint8_t)(!here && cost_allows(&search->cost, unit, mode) ? mode : PREFILL_CPU),
                 .resident = (int16_t)(all ? unit->n : 0)};
         }
     }
@@ -167,7 +172,8 @@ static void try_layers(struct search *search, int n, enum prefill_mode mode, boo
 static void try_by_hand(struct search *search)
 {
     const struct units *units = search->cost.units;
-    int modes = search->cost.stream_device ? PREFILL_MODES : 1;
+    int runs = search->cost.turn.as_run ? PREFILL_STREAM + 1 : PREFILL_MODES;
+    int modes = search->cost.stream_device ? runs : 1;
     bool moe = search->cost.hit[1] > 0;
     for (int n = 0; n <= units->n_layers + 1; n++)
         for (int mode = 0; mode < modes; mode++)
@@ -506,10 +512,10 @@ static enum hth_status fail_bound(const struct units *units, const struct machin
 static enum hth_status ask_for_more(struct plan *plan, struct search *search,
                                     const struct turn *turn, int fixed)
 {
-    struct machine larger = *plan->machine;
+    struct machine larger = search->machine;
     int device = 0;
     for (int d = larger.n_devices - 1; d > 0; d--)
-        device = larger.devices[d].kind == MACHINE_DISCRETE ? d : device;
+        device = plan->machine->devices[d].kind == MACHINE_DISCRETE ? d : device;
     plan->more = (struct plan_more){.device = device,
                                     .prompt_tokens_per_s = plan->prompt_tokens_per_s,
                                     .answer_tokens_per_s = plan->answer_tokens_per_s};
@@ -523,7 +529,8 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
     enum hth_status status = find(search, turn, fixed);
     if (status == HTH_OK && search->best_s < plan->turn_s) {
         struct plan other = {.machine = &larger, .units = plan->units};
-        cost_init(&search->cost, &larger, plan->units, &search->best_turn, search->best_file_part);
+        cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
+                  search->best_file_part);
         predict(&other, &search->cost, search->best);
         plan->more.prompt_tokens_per_s = other.prompt_tokens_per_s;
         plan->more.answer_tokens_per_s = other.answer_tokens_per_s;
@@ -538,11 +545,75 @@ static unsigned rates_behind(const struct plan *plan, int device)
 {
     const unsigned computing = 1u << RATE_READ | 1u << RATE_MATRIX;
     const unsigned handing = 1u << RATE_HOP | 1u << RATE_COPY | 1u << RATE_DISPATCH;
-    if (!plan->turn.no_stream)
+    const unsigned streaming = plan->heaps[device].staging ? 1u << RATE_LATENCY : 0;
+    if (!plan->turn.as_run)
         return ~0u;
     if (device == 0)
         return computing;
-    return plan->heaps[device].planned ? computing | handing : 0;
+    return plan->heaps[device].planned ? computing | handing | streaming : 0;
+}
+
+static double prefill_s(const struct cost *cost, const struct choice *choices)
+{
+    struct cost_state state = {0};
+    double seconds = 0;
+    for (int l = 0; l <= cost->units->n_layers; l++) {
+        struct cost_parts parts;
+        (void)cost_layer(cost, l, &choices[cost->units->layer_first[l]], &state, &parts);
+        seconds += parts.prefill_s;
+    }
+    return seconds;
+}
+
+/* Batches get smaller by halves as long as they are read faster with weights streamed; of few
+ * tokens each reads the weights again, wherever they are. Leaves `trial` changed. */
+static int stream_from(struct search *search)
+{
+    enum { FEW_TOKENS = 16 };
+    const struct units *units = search->cost.units;
+    bool any = false;
+    for (int i = 0; i < units->n_units; i++) {
+        search->trial[i] = search->best[i];
+        any |= search->best[i].mode == PREFILL_STREAM;
+        if (search->best[i].mode == PREFILL_STREAM)
+            search->trial[i].mode = PREFILL_CPU;
+    }
+    int from = any ? search->best_turn.n_batch : 0;
+    for (int n = from / 2; n > FEW_TOKENS; n /= 2) {
+        struct turn turn = search->best_turn;
+        struct cost cost;
+        turn.n_batch = n;
+        cost_init(&cost, search->cost.machine, units, &turn, search->best_file_part);
+        if (prefill_s(&cost, search->best) >= prefill_s(&cost, search->trial))
+            break;
+        from = n;
+    }
+    return from;
+}
+
+/* Is a format of a unit's matrices one whose rates on a device were not measured, though the
+ * device's were? */
+static bool guesses_format(const struct plan *plan, const struct unit *unit, int device)
+{
+    const struct machine_device *d = &plan->machine->devices[device];
+    for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next)
+        if (!machine_format_of(d, plan->units->shares[i].dtype))
+            return true;
+    return false;
+}
+
+static bool is_estimated(const struct plan *plan)
+{
+    bool is = false;
+    for (int d = 0; d < plan->machine->n_devices; d++)
+        is |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
+    for (int i = 0; i < plan->units->n_units; i++) {
+        const struct unit *unit = &plan->units->items[i];
+        struct choice choice = plan->items[i].choice;
+        bool part = unit->kind == UNIT_EXPERTS && choice.resident < unit->n;
+        is |= guesses_format(plan, unit, choice.device) || (part && guesses_format(plan, unit, 0));
+    }
+    return is;
 }
 
 static void fill(struct plan *plan, struct search *search)
@@ -551,14 +622,14 @@ static void fill(struct plan *plan, struct search *search)
               search->best_file_part);
     plan->turn = search->best_turn;
     plan->file_part = search->best_file_part;
+    plan->stream_from = stream_from(search);
     for (int i = 0; i < plan->units->n_units; i++)
         plan->items[i] = (struct plan_unit){.choice = search->best[i], .layout = LAYOUT_FILE};
     predict(plan, &search->cost, search->best);
     explain(plan, &search->cost, search->best);
     count_heaps(plan, &search->cost);
     count_hits(plan, &search->cost);
-    for (int d = 0; d < plan->machine->n_devices; d++)
-        plan->estimated |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
+    plan->estimated = is_estimated(plan);
     if (plan->turn.n_out * plan->total.decode_s * 2 >= plan->turn_s)
         answer_bottleneck(plan, &search->cost);
     else
@@ -574,6 +645,22 @@ static void end_search(struct search *search)
     mem_free(search);
 }
 
+/* A program that stands in for a GPU takes no time, so that all that fits is there. */
+static void decide_by(struct machine *out, const struct machine *machine)
+{
+    *out = *machine;
+    for (int d = 1; d < out->n_devices; d++) {
+        struct machine_device *device = &out->devices[d];
+        if (!device->stands_in)
+            continue;
+        memset(device->formats, 0, sizeof device->formats);
+        memset(device->past, 0, sizeof device->past);
+        device->kind = MACHINE_DISCRETE;
+        for (int r = 0; r < RATE_COUNT; r++)
+            device->rate[r] = r < RATE_DISPATCH ? 1e15 : 1e-9;
+    }
+}
+
 /* Room for what is found; NULL without memory, said. */
 static struct search *begin_search(struct plan *plan, const struct machine *machine,
                                    const struct units *units, const struct log *log)
@@ -585,7 +672,8 @@ static struct search *begin_search(struct plan *plan, const struct machine *mach
     if (search) {
         search->best = mem_calloc(n, sizeof *search->best);
         search->trial = mem_calloc(n, sizeof *search->trial);
-        search->cost.machine = machine;
+        decide_by(&search->machine, machine);
+        search->cost.machine = &search->machine;
         search->cost.units = units;
         search->log = log;
     }
@@ -605,7 +693,7 @@ static struct turn turn_of(const struct units *units, const struct plan_options 
                         .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
                         .skew = options->skew,
                         .no_cache = options->as_run,
-                        .no_stream = options->as_run};
+                        .as_run = options->as_run};
     if (turn.n_in + turn.n_out > units->n_ctx) {
         turn.n_out = turn.n_out < units->n_ctx / 2 ? turn.n_out : units->n_ctx / 2;
         turn.n_out = turn.n_out > 0 ? turn.n_out : 1;
@@ -624,7 +712,7 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
     if (!search)
         return HTH_ERROR_MEMORY;
     struct turn turn = turn_of(units, options);
-    enum hth_status status = check_context(machine, units, log);
+    enum hth_status status = check_context(&search->machine, units, log);
     if (status == HTH_OK)
         status = find(search, &turn, options->n_batch);
     if (status == HTH_OK && isinf(search->best_s))

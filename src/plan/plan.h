@@ -19,7 +19,7 @@ struct plan_options {
     int n_in, n_out; /* tokens of prompt and answer of a turn; 0: 1000 and 300 */
     int n_batch;     /* tokens of a batch at most; 0: chosen */
     double skew;     /* of the use of experts; see struct turn */
-    bool as_run;     /* only what models run with by now: no streaming, no cache of experts */
+    bool as_run;     /* only what models run with by now: see struct turn; no cache of experts */
 };
 
 struct plan_unit {
@@ -52,6 +52,7 @@ struct plan {
     struct cost_parts total; /* of all layers */
     double turn_s, prompt_tokens_per_s, answer_tokens_per_s;
     double file_part;  /* of the host's weights, read from the file for every token */
+    int stream_from;   /* tokens of a batch for which weights are streamed; 0: for none are */
     double expert_hit; /* expected share of experts that the GPU has, over layers with some */
     bool estimated;    /* some rate that it rests on is an estimate */
     struct plan_more more;
@@ -70,6 +71,24 @@ void plan_free(struct plan *plan);
 HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
                           const struct units *units, const struct plan_options *options,
                           const struct choice *choices, const struct log *log);
+
+/* A turn that may be another than what a plan was made for: `n_prompt` tokens in batches of at most
+ * n_batch, behind `depth` others, then n_answer one by one. */
+struct plan_asked {
+    int depth, n_prompt, n_answer, n_batch;
+};
+
+/* Seconds of it. */
+struct plan_expected {
+    double cpu_s[PHASES], gpu_s[PHASES];
+    double others_s[PHASES]; /* hand-overs; below 0 where the two overlap */
+};
+static inline double plan_expected_s(const struct plan_expected *expected, enum phase phase)
+{
+    return expected->cpu_s[phase] + expected->gpu_s[phase] + expected->others_s[phase];
+}
+void plan_expect(const struct plan *plan, const struct plan_asked *asked,
+                 struct plan_expected *out);
 
 /* An estimate of what a GPU holds beside units for batches of n_batch tokens. */
 uint64_t plan_working_bytes(const struct units *units, int n_batch);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/attr.h"
+#include "plan/learn.h"
 
 static double gib(uint64_t bytes)
 {
@@ -75,6 +76,41 @@ static void print_rate(const struct machine_device *device, enum machine_rate ra
     }
 }
 
+/* Has the model a format that none of its shares before this one has? */
+static bool is_new(const struct units *units, int share)
+{
+    for (int i = 1; i < share; i++)
+        if (units->shares[i].dtype == units->shares[share].dtype)
+            return false;
+    return true;
+}
+
+/* Of a device that was measured: the model's formats, and what runs took since. */
+static void print_measured(const struct plan *plan, int d, struct strbuf *out)
+{
+    const struct machine_device *device = &plan->machine->devices[d];
+    for (int i = 1, n = 0; i <= plan->units->n_shares; i++) {
+        const struct dtype *dtype = plan->units->shares[i].dtype;
+        const struct machine_format *format = machine_format_of(device, dtype);
+        if (!is_new(plan->units, i))
+            continue;
+        strbuf_printf(out, "%s%s", n++ ? "; " : "          ", dtype->name);
+        if (format)
+            strbuf_printf(out, ": reads %.1f GB/s, %.2g Tflop/s", format->read / 1e9,
+                          format->matrix / 1e12);
+        else
+            strbuf_append(out, STR(": as all (estimated)"));
+    }
+    double prompt = learn_factor(&device->past[PHASE_PROMPT]);
+    double answer = learn_factor(&device->past[PHASE_ANSWER]);
+    if (prompt != 1 || answer != 1)
+        strbuf_printf(out,
+                      "\n          by its last runs prompts take %.2f times as long, answers "
+                      "%.2f times",
+                      prompt, answer);
+    strbuf_append(out, STR("\n"));
+}
+
 static void print_machine(const struct plan *plan, struct strbuf *out)
 {
     for (int d = 0; d < plan->machine->n_devices; d++) {
@@ -87,6 +123,8 @@ static void print_machine(const struct plan *plan, struct strbuf *out)
                 (r == RATE_HOP && device->kind == MACHINE_INTEGRATED))
                 print_rate(device, (enum machine_rate)r, out);
         strbuf_append(out, STR("\n"));
+        if (device->measured)
+            print_measured(plan, d, out);
     }
 }
 
@@ -218,6 +256,9 @@ void plan_print(const struct plan *plan, struct strbuf *out)
                   plan->turn.n_in, plan->turn.n_out, plan->turn.depth, plan->turn.n_batch,
                   plan->units->n_ctx);
     strbuf_printf(out, "  %s\n", plan->bottleneck);
+    if (plan->stream_from > 0 && plan->turn.as_run)
+        strbuf_printf(out, "  weights are streamed where a batch has about %d tokens or more\n",
+                      plan->stream_from);
     if (plan->expert_hit > 0 && plan->expert_hit < 1)
         strbuf_printf(out,
                       "  the GPU is expected to have %.0f %% of a token's experts, where it has "

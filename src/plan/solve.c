@@ -60,7 +60,7 @@ static void take_experts(struct enumeration *e, int at, const struct unit *unit,
         if (!all && modes == 0)
             continue;
         for (int mode = 0; mode < (all ? 1 : modes); mode++)
-            if (mode == PREFILL_CPU || e->cost->stream_device)
+            if (cost_allows(e->cost, unit, (enum prefill_mode)mode))
                 take(e, at, (struct choice){(int8_t)device, (uint8_t)mode, (int16_t)n});
     }
 }
@@ -92,9 +92,9 @@ static void enumerate(struct enumeration *e, int at)
         return;
     }
     const struct unit *unit = &units->items[first + at];
-    int modes = e->cost->stream_device && unit->kind != UNIT_HEAD ? PREFILL_MODES : 1;
-    for (int mode = 0; mode < modes && unit->allowed & 1u; mode++)
-        take(e, at, (struct choice){.mode = (uint8_t)mode});
+    for (int mode = 0; mode < PREFILL_MODES && unit->allowed & 1u; mode++)
+        if (cost_allows(e->cost, unit, (enum prefill_mode)mode))
+            take(e, at, (struct choice){.mode = (uint8_t)mode});
     for (int d = 1; d < e->cost->machine->n_devices; d++) {
         if (!(unit->allowed >> d & 1u))
             continue;
@@ -193,7 +193,7 @@ static bool same_layer(const struct units *units, int a, int b)
     for (int i = 0; i < n; i++)
         if (x[i].kind != y[i].kind || x[i].bytes != y[i].bytes || x[i].elems != y[i].elems ||
             x[i].n_ops != y[i].n_ops || x[i].n != y[i].n || x[i].n_used != y[i].n_used ||
-            x[i].allowed != y[i].allowed)
+            x[i].allowed != y[i].allowed || !units_alike(units, &x[i], &y[i]))
             return false;
     return true;
 }

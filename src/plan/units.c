@@ -51,6 +51,28 @@ static int find_unit(struct units *units, enum unit_kind kind, int layer)
 
 enum { PLACE_ALIGN = 256 }; /* of a weight in a chunk of device memory */
 
+static struct unit_share *find_share(const struct units *units, const struct unit *unit,
+                                     const struct dtype *dtype)
+{
+    for (int i = unit->shares; i; i = units->shares[i].next)
+        if (units->shares[i].dtype == dtype)
+            return &units->shares[i];
+    return NULL;
+}
+
+/* The share of a format in a unit, added if there was none. */
+static struct unit_share *share_of(struct units *units, struct unit *unit,
+                                   const struct dtype *dtype)
+{
+    struct unit_share *share = find_share(units, unit, dtype);
+    if (share)
+        return share;
+    share = &units->shares[++units->n_shares];
+    *share = (struct unit_share){.dtype = dtype, .next = unit->shares};
+    unit->shares = units->n_shares;
+    return share;
+}
+
 static void add_weight(struct units *units, int index, const struct weight *weight,
                        const struct hparams *hp)
 {
@@ -65,10 +87,18 @@ static void add_weight(struct units *units, int index, const struct weight *weig
     bytes = align_up(bytes / n, PLACE_ALIGN);
     unit->bytes += bytes;
     unit->n_ops++;
-    if (rows > 1)
-        unit->elems += (double)(weight->ne[0] * rows) / (double)n;
+    if (rows > 1) {
+        struct unit_share *share = share_of(units, unit, weight->dtype);
+        double elems = (double)(weight->ne[0] * rows) / (double)n;
+        unit->elems += elems;
+        share->elems += elems;
+        share->bytes += (double)bytes;
+    }
     if (unit->kind != UNIT_HEAD && bytes > units->largest_bytes)
         units->largest_bytes = bytes;
+    uint64_t stack = n * (bytes + PLACE_ALIGN) + PLACE_ALIGN + 4 * n; /* with a table of them */
+    if (unit->kind != UNIT_HEAD && stack > units->largest_stack_bytes)
+        units->largest_stack_bytes = stack;
     units->unit_of_weight[weight->index] = index;
 }
 
@@ -120,7 +150,8 @@ enum hth_status units_create(struct units *out, const struct model *model, int n
     out->items = arena_calloc(&out->arena, n_layers * UNITS_PER_LAYER + 1, sizeof *out->items);
     out->layer_first = arena_calloc(&out->arena, n_layers + 2, sizeof *out->layer_first);
     out->unit_of_weight = arena_calloc(&out->arena, model->n_weights, sizeof *out->unit_of_weight);
-    if (!out->items || !out->layer_first || !out->unit_of_weight) {
+    out->shares = arena_calloc(&out->arena, model->n_weights + 1, sizeof *out->shares);
+    if (!out->items || !out->layer_first || !out->unit_of_weight || !out->shares) {
         units_free(out);
         return log_fail_memory(model->log, "the list of units", n_layers * sizeof *out->items);
     }
@@ -137,6 +168,41 @@ enum hth_status units_create(struct units *out, const struct model *model, int n
         cut_layer(out, model, i, &at);
     cut_head(out, model);
     return HTH_OK;
+}
+
+static double minus(double a, double b)
+{
+    return a > b ? a - b : 0;
+}
+
+void units_take_out(struct units *units, int index, const struct weight *weight)
+{
+    struct unit *unit = &units->items[index];
+    struct unit_share *share = find_share(units, unit, weight->dtype);
+    uint64_t bytes = weight->size_bytes < unit->bytes ? weight->size_bytes : unit->bytes;
+    double elems = (double)(weight->ne[0] * weight->ne[1]);
+    unit->bytes -= bytes;
+    unit->elems = minus(unit->elems, elems);
+    if (share) {
+        share->bytes = minus(share->bytes, (double)bytes);
+        share->elems = minus(share->elems, elems);
+    }
+}
+
+/* Has b all that a has of each format? */
+static bool has_shares(const struct units *units, const struct unit *a, const struct unit *b)
+{
+    for (int i = a->shares; i; i = units->shares[i].next) {
+        const struct unit_share *other = find_share(units, b, units->shares[i].dtype);
+        if (!other || other->bytes != units->shares[i].bytes)
+            return false;
+    }
+    return true;
+}
+
+bool units_alike(const struct units *units, const struct unit *a, const struct unit *b)
+{
+    return has_shares(units, a, b) && has_shares(units, b, a);
 }
 
 void units_free(struct units *units)

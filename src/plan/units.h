@@ -22,6 +22,13 @@ enum unit_kind {
     UNIT_HEAD,
 };
 
+/* What of a unit, or of one expert, is in one format. */
+struct unit_share {
+    const struct dtype *dtype;
+    double bytes, elems;
+    int next; /* 0: the last */
+};
+
 struct unit {
     enum unit_kind kind;
     int layer;        /* the head's is the number of layers */
@@ -29,6 +36,7 @@ struct unit {
     double elems;     /* multiplied by each token; of one expert; of UNIT_KV 0 */
     int n_ops;        /* dispatches of a pass */
     int n, n_used;    /* experts and those that a token takes; else 1 and 1 */
+    int shares;       /* the first of its matrices by format, in units->shares; 0: not known */
     unsigned allowed; /* bit d: may live with device d; from options that say where */
 };
 
@@ -36,8 +44,10 @@ struct unit {
 struct units {
     struct arena arena;
     struct unit *items;
-    int n_units, n_layers; /* layers of the model; the head counts as one more */
-    int *layer_first;      /* [n_layers + 2]: units of layer l are [first[l], first[l + 1]) */
+    int n_units, n_layers;     /* layers of the model; the head counts as one more */
+    int *layer_first;          /* [n_layers + 2]: units of layer l are [first[l], first[l + 1]) */
+    struct unit_share *shares; /* from 1 on */
+    int n_shares;
     size_t n_weights;
     int *unit_of_weight; /* by weight->index; -1: host memory only */
     int n_embd, n_ctx, n_seqs, n_ctx_train, n_vocab;
@@ -46,6 +56,7 @@ struct units {
     uint64_t host_bytes;            /* tables that only the host reads */
     uint64_t token_bytes;           /* activations that one token of a batch needs at once */
     uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
+    uint64_t largest_stack_bytes;   /* the same with all experts of a matrix, as allocated */
     uint64_t working_bytes; /* of a GPU that has a part, beside units; 0: not known, estimated */
 };
 
@@ -56,6 +67,12 @@ enum { UNITS_PER_LAYER = 4, ALLOW_ALL = -1 };
 HTH_MUST_CHECK units_create(struct units *out, const struct model *model, int n_ctx, int n_seqs,
                             uint64_t kv_page_bytes);
 void units_free(struct units *units);
+
+/* A matrix leaves the unit of this index. */
+void units_take_out(struct units *units, int index, const struct weight *weight);
+
+/* Are two units of the same formats? */
+bool units_alike(const struct units *units, const struct unit *a, const struct unit *b);
 
 /* Bytes of all units, the cache among them or alone. */
 uint64_t units_weight_bytes(const struct units *units);

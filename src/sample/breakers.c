@@ -22,18 +22,6 @@ enum hth_status breakers_check(const char *const *texts, const struct log *log)
     return HTH_OK;
 }
 
-static void prepare(struct breaker *breaker, const char *text)
-{
-    *breaker = (struct breaker){.len = (uint8_t)strlen(text)};
-    memcpy(breaker->text, text, breaker->len);
-    for (uint8_t n = 1, fit = 0; n < breaker->len; n++) {
-        while (fit && breaker->text[n] != breaker->text[fit])
-            fit = breaker->back[fit];
-        fit = (uint8_t)(fit + (breaker->text[n] == breaker->text[fit]));
-        breaker->back[n + 1] = fit;
-    }
-}
-
 static bool load_texts(struct breakers *breakers, const struct sampler_vocab *vocab)
 {
     for (int32_t id = 0; id < vocab->n_tokens; id++) {
@@ -64,7 +52,7 @@ enum hth_status breakers_create(struct breakers *breakers, const char *const *te
     breakers->inside = mem_calloc(n, sizeof *breakers->inside);
     if (breakers->items && breakers->ends && breakers->inside) {
         for (size_t i = 0; i < count; i++)
-            prepare(&breakers->items[i], texts[i]);
+            needle_init(&breakers->items[i], str_of(texts[i]));
         if (load_texts(breakers, vocab))
             return HTH_OK;
     }
@@ -85,18 +73,7 @@ void breakers_destroy(struct breakers *breakers)
 void breakers_reset(struct breakers *breakers)
 {
     for (size_t i = 0; i < breakers->count; i++)
-        breakers->items[i].at = 0;
-}
-
-/* The stream goes on with a byte; does it end this breaker? */
-static bool step(struct breaker *breaker, unsigned char byte)
-{
-    if (breaker->at == breaker->len)
-        breaker->at = breaker->back[breaker->at];
-    while (breaker->at && breaker->text[breaker->at] != byte)
-        breaker->at = breaker->back[breaker->at];
-    breaker->at = (uint8_t)(breaker->at + (breaker->text[breaker->at] == byte));
-    return breaker->at == breaker->len;
+        needle_reset(&breakers->items[i]);
 }
 
 bool breakers_push(struct breakers *breakers, int32_t id)
@@ -106,6 +83,6 @@ bool breakers_push(struct breakers *breakers, int32_t id)
         return false;
     for (size_t at = id ? breakers->ends[id - 1] : 0; at < breakers->ends[id]; at++)
         for (size_t i = 0; i < breakers->count; i++)
-            found |= step(&breakers->items[i], (unsigned char)breakers->bytes.ptr[at]);
+            found |= needle_push(&breakers->items[i], (unsigned char)breakers->bytes.ptr[at]);
     return found;
 }

@@ -13,20 +13,14 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/needle.h"
 #include "sample/sampler.h"
 
 enum { BREAKERS_MAX = 64, BREAKER_BYTES = 64 };
 
-/* A text and how much of it the stream now ends with (Knuth, Morris and Pratt 1977). */
-struct breaker {
-    unsigned char text[BREAKER_BYTES];
-    uint8_t back[BREAKER_BYTES + 1]; /* after so many bytes and a mismatch: so many still fit */
-    uint8_t len, at;
-};
-
 /* Zero: none, and none is ever found. */
 struct breakers {
-    struct breaker *items;
+    struct needle *items;
     size_t count;
     struct strbuf bytes; /* texts of all tokens */
     size_t *ends;        /* [n_tokens] */

@@ -148,7 +148,8 @@ void candidates_keep_from(struct candidates *left, double least)
     left->n_sorted = sorted;
 }
 
-/* --- as many as have a share of all mass ------------------------------------------------------ */
+/* --- as many as are wanted, or have a share of all mass ----------------------------------------
+ */
 
 enum { BINS = 1024, MAX_PASSES = 3, FEW_LEFT = 128 };
 
@@ -160,7 +161,8 @@ struct search {
     float max;
     double center; /* INFINITY: the order is of likelihood */
     double reached, target;
-    bool equal; /* all that is left is equally far */
+    bool counts; /* each counts as 1, whatever its mass */
+    bool equal;  /* all that is left is equally far */
 };
 
 /* Adds up masses by stretch; returns their sum. */
@@ -170,10 +172,11 @@ static double fill_bins(const struct search *search, const struct stretches *of,
     int32_t at_bin[MASS_BLOCK];
     for (size_t at = search->low, n; at < search->high; at += n) {
         n = search->high - at < MASS_BLOCK ? search->high - at : MASS_BLOCK;
-        mass_block(search->items + at, n, search->max, masses);
+        if (!search->counts)
+            mass_block(search->items + at, n, search->max, masses);
         mass_stretches(search->items + at, n, of, at_bin);
         for (size_t i = 0; i < n; i++)
-            bins[at_bin[i]] += masses[i];
+            bins[at_bin[i]] += search->counts ? 1.0 : masses[i];
     }
     for (size_t i = 0; i < BINS; i++)
         total += bins[i];
@@ -295,6 +298,31 @@ void candidates_keep_share(struct candidates *left, float max, double share, dou
         keep_equal(&search);
     split_by_mass(&search);
     left->count = search.high;
+}
+
+void candidates_keep_first(struct candidates *left, size_t n)
+{
+    enum { MOST_SORTED = 1024 }; /* of more only who they are is worth its time */
+    if (n >= left->count)
+        return;
+    if (n <= left->n_sorted + MOST_SORTED) {
+        candidates_sort_first(left, n);
+        left->count = left->n_sorted = n;
+        return;
+    }
+    struct search search = {.items = left->items,
+                            .low = left->n_sorted,
+                            .high = left->count,
+                            .max = candidates_max(left),
+                            .center = INFINITY,
+                            .reached = (double)left->n_sorted,
+                            .target = (double)n,
+                            .counts = true};
+    for (int pass = 0; pass < MAX_PASSES && search.high - search.low > FEW_LEFT; pass++)
+        if (!narrow(&search, 0.0))
+            break;
+    select_first(search.items + search.low, search.high - search.low, n - search.low);
+    left->count = n;
 }
 
 /* --- a draw ----------------------------------------------------------------------------------- */

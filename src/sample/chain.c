@@ -70,10 +70,16 @@ static enum hth_status unknown_letter(char letter, const struct log *log)
                     "sampling: no sampler has the letter '%c' (there are: %s)", letter, known);
 }
 
+/* Is it to work, if the chain has it? */
+static bool may_work(const struct sampler_stage *stage, const struct hth_sampler_options *options)
+{
+    return stage->is_on(options) && !(stage->cuts && options->mirostat);
+}
+
 static enum hth_status append(struct sampler_chain *chain, const struct sampler_stage *stage,
                               const struct hth_sampler_options *options, const struct log *log)
 {
-    if (!stage->is_on(options) || (stage->cuts && options->mirostat))
+    if (!may_work(stage, options))
         return HTH_OK;
     if (chain->count == MAX_CHAIN)
         return log_fail(log, HTH_ERROR_ARGUMENT, "sampling: more than %d samplers in a row",
@@ -116,4 +122,24 @@ enum hth_status sampler_chain_parse(struct sampler_chain *out,
         status = append(out, stage, options, log);
     }
     return status;
+}
+
+static bool has_stage(const struct sampler_chain *chain, const struct sampler_stage *stage)
+{
+    for (int i = 0; i < chain->count; i++)
+        if (chain->stages[i] == stage)
+            return true;
+    return false;
+}
+
+void sampler_chain_warn(const struct sampler_chain *chain,
+                        const struct hth_sampler_options *options, const struct log *log)
+{
+    const char *named = options->sampler_seq ? options->sampler_seq : options->samplers;
+    for (size_t s = 0; named && sampler_stage_list[s]; s++) {
+        const struct sampler_stage *stage = sampler_stage_list[s];
+        if (may_work(stage, options) && !has_stage(chain, stage))
+            log_warning(log, "sampling: %s is set, but %s ('%c') is not among the samplers \"%s\"",
+                        stage->options, stage->names[0], stage->letter, named);
+    }
 }

@@ -41,9 +41,9 @@ static enum hth_status check_bounds(const struct hth_sampler_options *o, const s
     return HTH_OK;
 }
 
-enum hth_status sampler_check(const struct hth_sampler_options *options, const struct log *log)
+static enum hth_status check(const struct hth_sampler_options *options, struct sampler_chain *chain,
+                             const struct log *log)
 {
-    struct sampler_chain chain;
     enum hth_status status = check_bounds(options, log);
     for (size_t i = 0; i < options->n_logit_bias && !status; i++)
         if (!(options->logit_bias[i].bias < INFINITY))
@@ -52,7 +52,22 @@ enum hth_status sampler_check(const struct hth_sampler_options *options, const s
                               options->logit_bias[i].id, (double)options->logit_bias[i].bias);
     if (!status)
         status = breakers_check(options->dry_breakers, log);
-    return status ? status : sampler_chain_parse(&chain, options, log);
+    return status ? status : sampler_chain_parse(chain, options, log);
+}
+
+enum hth_status sampler_check(const struct hth_sampler_options *options, const struct log *log)
+{
+    struct sampler_chain chain;
+    return check(options, &chain, log);
+}
+
+enum hth_status sampler_review(const struct hth_sampler_options *options, const struct log *log)
+{
+    struct sampler_chain chain;
+    enum hth_status status = check(options, &chain, log);
+    if (status == HTH_OK)
+        sampler_chain_warn(&chain, options, log);
+    return status;
 }
 
 void sampler_fill_defaults(struct hth_sampler_options *options)

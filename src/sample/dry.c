@@ -78,6 +78,7 @@ const struct sampler_stage sampler_stage_dry = {
     .names = {"dry"},
     .letter = 'd',
     .needs = NEEDS_REPEATS,
+    .options = "dry_multiplier",
     .is_on = is_on,
     .apply = apply,
 };

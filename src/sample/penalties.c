@@ -28,6 +28,7 @@ const struct sampler_stage sampler_stage_penalties = {
     .names = {"penalties"},
     .letter = 'e',
     .needs = NEEDS_COUNTS,
+    .options = "repeat_penalty, frequency_penalty or presence_penalty",
     .is_on = is_on,
     .apply = apply,
 };

@@ -33,6 +33,10 @@ struct sampler_vocab {
  * of range, or the sampler that there is not. */
 HTH_MUST_CHECK sampler_check(const struct hth_sampler_options *options, const struct log *log);
 
+/* The same, with a warning of each sampler that is set but not in the chain which the options name.
+ */
+HTH_MUST_CHECK sampler_review(const struct hth_sampler_options *options, const struct log *log);
+
 /* Errors: those of sampler_check; HTH_ERROR_ARGUMENT too for a vocabulary without tokens and for a
  * bias of a token outside of it; HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK sampler_create(struct sampler **out, const struct sampler_vocab *vocab,

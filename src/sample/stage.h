@@ -38,8 +38,9 @@ enum stage_needs {
 struct sampler_stage {
     const char *names[5]; /* the first is the usual one; NULL at the end */
     char letter;
-    bool cuts;      /* drops candidates: mirostat works in its place */
-    unsigned needs; /* enum stage_needs */
+    const char *options; /* of struct hth_sampler_options, that turn it on */
+    bool cuts;           /* drops candidates: mirostat works in its place */
+    unsigned needs;      /* enum stage_needs */
     bool (*is_on)(const struct hth_sampler_options *options);
     void (*apply)(struct sampler *sampler, struct candidates *left);
 };
@@ -76,6 +77,10 @@ HTH_MUST_CHECK sampler_chain_parse(struct sampler_chain *out,
                                    const struct hth_sampler_options *options,
                                    const struct log *log);
 
+/* Warns of stages that are on but not in the chain which the options name. */
+void sampler_chain_warn(const struct sampler_chain *chain,
+                        const struct hth_sampler_options *options, const struct log *log);
+
 /* Zeros that mean a default become it. */
 void sampler_fill_defaults(struct hth_sampler_options *options);
 
@@ -99,6 +104,9 @@ static inline bool candidate_before(const struct candidate *a, const struct cand
 /* Makes the likeliest `n` (at most count) stand first and in order; the rest stays unordered behind
  * them. */
 void candidates_sort_first(struct candidates *left, size_t n);
+
+/* Keeps the likeliest `n`, in order unless they are many. */
+void candidates_keep_first(struct candidates *left, size_t n);
 
 /* The largest logit. */
 float candidates_max(const struct candidates *left);

@@ -41,6 +41,7 @@ static void apply(struct sampler *sampler, struct candidates *left)
 const struct sampler_stage sampler_stage_temperature = {
     .names = {"temperature", "temp"},
     .letter = 't',
+    .options = "temp",
     .is_on = is_on,
     .apply = apply,
 };

@@ -7,16 +7,14 @@ static bool is_on(const struct hth_sampler_options *options)
 
 static void apply(struct sampler *sampler, struct candidates *left)
 {
-    size_t k = (size_t)sampler->opt.top_k;
-    candidates_sort_first(left, k);
-    if (left->count > k)
-        left->count = k;
+    candidates_keep_first(left, (size_t)sampler->opt.top_k);
 }
 
 const struct sampler_stage sampler_stage_top_k = {
     .names = {"top_k"},
     .letter = 'k',
     .cuts = true,
+    .options = "top_k",
     .is_on = is_on,
     .apply = apply,
 };

@@ -20,6 +20,7 @@ const struct sampler_stage sampler_stage_typical = {
     .names = {"typ_p", "typical_p", "typical", "typ"},
     .letter = 'y',
     .cuts = true,
+    .options = "typical_p",
     .is_on = is_on,
     .apply = apply,
 };

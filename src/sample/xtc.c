@@ -42,6 +42,7 @@ const struct sampler_stage sampler_stage_xtc = {
     .names = {"xtc"},
     .letter = 'x',
     .cuts = true,
+    .options = "xtc_probability",
     .is_on = is_on,
     .apply = apply,
 };

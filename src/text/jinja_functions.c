@@ -132,14 +132,33 @@ static bool function_joiner(struct jinja *j, struct value self, struct args *arg
     return make_cycler(j, VALUE_JOINER, &separator, 1, out);
 }
 
+/* On one line, with single blanks: templates break long sentences. */
+static void fold_blanks(struct str text, char *out, size_t size)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < text.len && len + 1 < size; i++) {
+        bool blank = strchr(" \t\r\n", text.ptr[i]) && text.ptr[i];
+        if (!blank)
+            out[len++] = text.ptr[i];
+        else if (len && out[len - 1] != ' ')
+            out[len++] = ' ';
+    }
+    while (len && out[len - 1] == ' ')
+        len--;
+    out[len] = '\0';
+}
+
 static bool function_raise(struct jinja *j, struct value self, struct args *args, struct value *out)
 {
     struct value text;
+    char why[2048];
     (void)self;
     (void)out;
     if (!jinja_to_text(j, args->slots[0], &text))
         return false;
-    j->status = log_fail(j->log, HTH_ERROR_ARGUMENT, "%.*s", (int)text.text->len, text.text->ptr);
+    fold_blanks(value_str(text), why, sizeof why);
+    j->status = log_fail(j->log, HTH_ERROR_ARGUMENT, "%s, line %d, refuses this conversation: %s",
+                         j->name, j->line, why[0] ? why : "it does not say why");
     return false;
 }
 

@@ -439,7 +439,7 @@ enum hth_status template_parse(struct template **out, struct str source, const c
     *out = NULL;
     if (source.len > MAX_SOURCE)
         return log_fail(log, HTH_ERROR_LIMIT,
-                        "template %s: %zu bytes are too many for a chat template, at most %d", name,
+                        "%s: %zu bytes are too many for a chat template, at most %d", name,
                         source.len, MAX_SOURCE);
     struct template *tmpl = mem_calloc(1, sizeof *tmpl);
     char *name_copy = mem_strdup(name);

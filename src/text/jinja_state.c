@@ -17,7 +17,7 @@ bool jinja_fail_status(struct jinja *j, enum hth_status status, const char *fmt,
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    j->status = log_fail(j->log, status, "template %s, line %d: %s", j->name, j->line, text);
+    j->status = log_fail(j->log, status, "%s, line %d: %s", j->name, j->line, text);
     return false;
 }
 
@@ -83,7 +83,7 @@ static bool out_of_memory(struct jinja *j)
 {
     if (j->status == HTH_OK)
         j->status = log_fail(j->log, HTH_ERROR_MEMORY,
-                             "out of memory while reading or rendering the template %s", j->name);
+                             "%s: out of memory while it is read or rendered", j->name);
     return false;
 }
 

@@ -21,6 +21,14 @@ static struct template_limits with_defaults(const struct template_limits *given)
     return limits;
 }
 
+bool template_uses(const struct template *tmpl, struct str name)
+{
+    for (int i = 0; i < tmpl->n_symbols; i++)
+        if (str_equal((struct str){tmpl->symbols[i]->ptr, tmpl->symbols[i]->len}, name))
+            return true;
+    return false;
+}
+
 /* The outermost variables: the context's members, then the engine's functions. */
 static bool fill_root(struct jinja *j, const json_t *context)
 {
@@ -46,6 +54,21 @@ static bool fill_root(struct jinja *j, const json_t *context)
     return true;
 }
 
+enum hth_status template_of_model(struct template **out, const struct gguf *gguf,
+                                  const struct log *log)
+{
+    struct str source;
+    struct strbuf name = {0};
+    *out = NULL;
+    if (!gguf_get_str(gguf_key_find(gguf, "tokenizer.chat_template"), &source))
+        return HTH_OK;
+    strbuf_printf(&name, "%s: chat template", gguf_path(gguf));
+    enum hth_status status = name.failed ? log_fail_memory(log, "a template's name", source.len)
+                                         : template_parse(out, source, name.ptr, log);
+    strbuf_free(&name);
+    return status;
+}
+
 enum hth_status template_render(const struct template *tmpl, const struct json_t *context,
                                 const struct template_limits *limits, struct template_clock clock,
                                 struct strbuf *out, const struct log *log)
@@ -59,8 +82,8 @@ enum hth_status template_render(const struct template *tmpl, const struct json_t
                       .out_start = out->len,
                       .tmpl = tmpl};
     if (!json_is_object(context))
-        return log_fail(log, HTH_ERROR_ARGUMENT,
-                        "template %s: its variables must be given as a JSON object", tmpl->name);
+        return log_fail(log, HTH_ERROR_ARGUMENT, "%s: its variables must be given as a JSON object",
+                        tmpl->name);
     uint64_t now = os_time_ns();
     /* An eighth is kept for the operation under way and for giving the memory back. */
     j.deadline_ns = now + (uint64_t)j.limits.max_time_ms * (1000000 / 8 * 7);

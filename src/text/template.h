@@ -9,19 +9,28 @@
 #ifndef TEXT_TEMPLATE_H
 #define TEXT_TEMPLATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/log.h"
 #include "base/str.h"
+#include "gguf/gguf.h"
 
 struct json_t; /* jansson */
 struct template;
 
-/* Parses; `name` is used in messages. Errors: HTH_ERROR_FORMAT with line and what was expected,
+/* Parses; messages begin with `name`. Errors: HTH_ERROR_FORMAT with line and what was expected,
  * HTH_ERROR_UNSUPPORTED naming a filter, test or function hearth lacks, HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK template_parse(struct template **out, struct str source, const char *name,
                               const struct log *log);
+
+/* Parses that of a model's file; *out is NULL, with HTH_OK, where it has none. */
+HTH_MUST_CHECK template_of_model(struct template **out, const struct gguf *gguf,
+                                 const struct log *log);
 void template_free(struct template *tmpl);
+
+/* Does the template look anything up by this name? */
+bool template_uses(const struct template *tmpl, struct str name);
 
 struct template_limits {  /* zero means the default in brackets */
     uint64_t max_steps;   /* expressions and statements evaluated [20 million] */
@@ -38,9 +47,9 @@ struct template_clock {
 };
 
 /* Renders with the members of the JSON object `context` as variables; appends to `out`. Errors:
- * HTH_ERROR_ARGUMENT when the template itself called raise_exception (its message is logged
- * alone), HTH_ERROR_FORMAT for an error in evaluating (with its line), HTH_ERROR_LIMIT,
- * HTH_ERROR_MEMORY. */
+ * HTH_ERROR_ARGUMENT when the template itself called raise_exception (what it says is logged),
+ * HTH_ERROR_FORMAT for an error in evaluating (with its line), HTH_ERROR_LIMIT, HTH_ERROR_MEMORY.
+ */
 HTH_MUST_CHECK template_render(const struct template *tmpl, const struct json_t *context,
                                const struct template_limits *limits, struct template_clock clock,
                                struct strbuf *out, const struct log *log);

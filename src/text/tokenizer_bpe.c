@@ -136,6 +136,34 @@ static const struct pre_row *choose_row(const struct gguf *gguf, const struct lo
     return pre_row_at(0);
 }
 
+static void find_bytes(struct bpe *bpe, const struct vocab *vocab)
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char encoded[2];
+        uint32_t c = char_of_byte(byte);
+        struct str text = {encoded, c < 0x80 ? 1 : 2};
+        encoded[0] = (char)(c < 0x80 ? c : 0xc0 | c >> 6);
+        encoded[1] = (char)(0x80 | (c & 0x3f));
+        bpe->byte_symbols[byte] = vocab_find2(vocab, text, (struct str){0});
+    }
+}
+
+/* Text whose bytes are no tokens is dropped where there is no unknown token. */
+static void warn_of_lost_bytes(const struct bpe *bpe, const struct vocab *vocab,
+                               const struct gguf *gguf, const struct log *log)
+{
+    int n_lost = 0;
+    if (bpe->flags & PRE_RAW || gguf_key_find(gguf, "tokenizer.ggml.unknown_token_id"))
+        return;
+    for (unsigned byte = 0; byte < 0xf5; byte++) /* UTF-8 has no others, nor c0 and c1 */
+        n_lost += bpe->byte_symbols[byte] >= vocab->n_tokens && byte != 0xc0 && byte != 0xc1;
+    if (n_lost)
+        log_warning(log,
+                    "%s: its vocabulary has no token for %d of the 243 bytes that text is made of; "
+                    "what needs them is dropped",
+                    gguf_path(gguf), n_lost);
+}
+
 enum hth_status bpe_create(struct tokenizer *tokenizer, const struct gguf *gguf,
                            const struct log *log)
 {
@@ -151,14 +179,8 @@ enum hth_status bpe_create(struct tokenizer *tokenizer, const struct gguf *gguf,
         status = load_merges(bpe, &tokenizer->vocab, gguf, log);
     if (status != HTH_OK)
         return status;
-    for (unsigned byte = 0; byte < 256; byte++) {
-        char encoded[2];
-        uint32_t c = char_of_byte(byte);
-        struct str text = {encoded, c < 0x80 ? 1 : 2};
-        encoded[0] = (char)(c < 0x80 ? c : 0xc0 | c >> 6);
-        encoded[1] = (char)(0x80 | (c & 0x3f));
-        bpe->byte_symbols[byte] = vocab_find2(&tokenizer->vocab, text, (struct str){0});
-    }
+    find_bytes(bpe, &tokenizer->vocab);
+    warn_of_lost_bytes(bpe, &tokenizer->vocab, gguf, log);
     return HTH_OK;
 }
 

@@ -26,8 +26,9 @@ enum hth_status charsmap_load(struct charsmap *map, const struct gguf *gguf, con
     if (!key)
         return HTH_OK;
     if (key->type != GGUF_ARRAY || (key->elem != GGUF_U8 && key->elem != GGUF_I8))
-        return log_fail(log, HTH_ERROR_FORMAT, "%s: %s must be an array of bytes", gguf_path(gguf),
-                        name);
+        return log_fail(log, HTH_ERROR_FORMAT,
+                        "%s: %s must be an array of bytes; convert or download the model again",
+                        gguf_path(gguf), name);
     if (key->count == 0)
         return HTH_OK;
     const uint8_t *bytes = key->data;

@@ -14,6 +14,7 @@ static const struct {
     [VK_EXT_MAINTENANCE_4] = {VK_KHR_MAINTENANCE_4_EXTENSION_NAME, VK_API_VERSION_1_3},
     [VK_EXT_CREATION_FEEDBACK] = {VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME,
                                   VK_API_VERSION_1_3},
+    [VK_EXT_MATRIX] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, 0},
     [VK_EXT_BUDGET] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 0},
     [VK_EXT_PIPELINE_STATS] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, 0},
     [VK_EXT_PRIORITY_KHR] = {VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME, 0},
@@ -102,6 +103,11 @@ void vk_features_chain(struct vk_features *features, const struct vk_gpu *gpu)
         *tail = &features->maintenance4;
         tail = &features->maintenance4.pNext;
     }
+    if (vk_gpu_has(gpu, VK_EXT_MATRIX)) {
+        features->matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+        *tail = &features->matrix;
+        tail = &features->matrix.pNext;
+    }
     if (vk_gpu_has(gpu, VK_EXT_PIPELINE_STATS)) {
         features->stats.sType =
             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR;
@@ -136,7 +142,11 @@ void vk_features_keep_ours(struct vk_features *features, bool stats)
         .bufferDeviceAddress = v12->bufferDeviceAddress && core.shaderInt64,
         .timelineSemaphore = v12->timelineSemaphore,
         .shaderSubgroupExtendedTypes = v12->shaderSubgroupExtendedTypes,
+        /* shaders with matrices say which memory model they mean */
+        .vulkanMemoryModel = v12->vulkanMemoryModel && features->matrix.cooperativeMatrix,
     };
+    features->matrix.cooperativeMatrix = v12->vulkanMemoryModel;
+    features->matrix.cooperativeMatrixRobustBufferAccess = false;
     features->stats.pipelineExecutableInfo = features->stats.pipelineExecutableInfo && stats;
 }
 
@@ -232,6 +242,51 @@ static void read_properties(struct vk_gpu *gpu)
     caps->int_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
 }
 
+static const char *component_name(VkComponentTypeKHR type)
+{
+    switch ((int)type) {
+    case VK_COMPONENT_TYPE_FLOAT16_KHR: return "f16";
+    case VK_COMPONENT_TYPE_FLOAT32_KHR: return "f32";
+    case VK_COMPONENT_TYPE_FLOAT64_KHR: return "f64";
+    case VK_COMPONENT_TYPE_SINT8_KHR: return "s8";
+    case VK_COMPONENT_TYPE_SINT16_KHR: return "s16";
+    case VK_COMPONENT_TYPE_SINT32_KHR: return "s32";
+    case VK_COMPONENT_TYPE_UINT8_KHR: return "u8";
+    case VK_COMPONENT_TYPE_UINT16_KHR: return "u16";
+    case VK_COMPONENT_TYPE_UINT32_KHR: return "u32";
+    case 1000141000: return "bf16"; /* VK_COMPONENT_TYPE_BFLOAT16_KHR of later headers */
+    case 1000491002: return "e4m3"; /* VK_COMPONENT_TYPE_FLOAT8_E4M3_EXT */
+    case 1000491003: return "e5m2"; /* VK_COMPONENT_TYPE_FLOAT8_E5M2_EXT */
+    default: return "?";
+    }
+}
+
+/* A driver that cannot tell its shapes has none. */
+static void read_matrices(struct vk_gpu *gpu)
+{
+    struct vk_caps *caps = &gpu->caps;
+    VkCooperativeMatrixPropertiesKHR list[VK_MAX_MATRICES];
+    uint32_t n = VK_MAX_MATRICES;
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = (VkCooperativeMatrixPropertiesKHR){
+            .sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    VkResult result = vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(gpu->handle, &n, list);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+        return;
+    for (uint32_t i = 0; i < n && i < VK_MAX_MATRICES; i++)
+        if (list[i].scope == VK_SCOPE_SUBGROUP_KHR)
+            caps->matrices[caps->n_matrices++] = (struct vk_matrix){
+                .m = list[i].MSize,
+                .n = list[i].NSize,
+                .k = list[i].KSize,
+                .a = component_name(list[i].AType),
+                .b = component_name(list[i].BType),
+                .c = component_name(list[i].CType),
+                .result = component_name(list[i].ResultType),
+                .saturates = list[i].saturatingAccumulation,
+            };
+}
+
 /* The same features as are switched on in vk_open. */
 static void read_features(struct vk_gpu *gpu)
 {
@@ -252,6 +307,8 @@ static void read_features(struct vk_gpu *gpu)
     caps->subgroup_control = caps->subgroup_control && have.subgroup.subgroupSizeControl &&
                              have.subgroup.computeFullSubgroups;
     gpu->stats = have.stats.pipelineExecutableInfo;
+    if (have.matrix.cooperativeMatrix)
+        read_matrices(gpu);
     if (!caps->storage16)
         caps->lacks = "16-bit storage buffers (storageBuffer16BitAccess)";
     else if (!have.core.features.shaderStorageBufferArrayDynamicIndexing)
@@ -389,6 +446,8 @@ static bool has_capability(const struct vk_caps *caps, uint32_t capability)
     case 66: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_SHUFFLE_RELATIVE_BIT;
     case 67: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_CLUSTERED_BIT;
     case 68: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_QUAD_BIT;
+    case 5345:                           /* VulkanMemoryModel: switched on for matrices */
+    case 6022: return caps->n_matrices;  /* CooperativeMatrixKHR */
     case 4433: return caps->storage16;   /* StorageBuffer16BitAccess */
     case 4448: return caps->storage8;    /* StorageBuffer8BitAccess */
     case 5347: return caps->addresses;   /* PhysicalStorageBufferAddresses */

@@ -64,9 +64,10 @@ enum hth_status vk_wait_timeline(struct vk *vk, VkSemaphore timeline, uint64_t v
     return result == VK_SUCCESS ? HTH_OK : vk_fail(vk, result, "vkWaitSemaphores");
 }
 
-enum hth_status vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t *ticket)
+enum hth_status vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t uploads,
+                                 uint64_t *ticket)
 {
-    enum hth_status status = vk_transfer_flush(vk);
+    enum hth_status status = uploads > vk->transfer.submitted ? vk_transfer_flush(vk) : HTH_OK;
     if (status != HTH_OK)
         return status;
     const uint64_t value = vk->submitted + 1;
@@ -74,15 +75,15 @@ enum hth_status vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64
         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
     VkTimelineSemaphoreSubmitInfo timeline = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
-        .waitSemaphoreValueCount = vk->transfer.submitted ? 1 : 0,
-        .pWaitSemaphoreValues = &vk->transfer.submitted,
+        .waitSemaphoreValueCount = uploads ? 1 : 0,
+        .pWaitSemaphoreValues = &uploads,
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &value,
     };
     VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
         .pNext = &timeline,
-        .waitSemaphoreCount = vk->transfer.submitted ? 1 : 0,
+        .waitSemaphoreCount = uploads ? 1 : 0,
         .pWaitSemaphores = &vk->transfer.timeline,
         .pWaitDstStageMask = &stages,
         .commandBufferCount = 1,
@@ -313,6 +314,12 @@ enum hth_status vk_cmd_end(struct vk_cmd *cmd)
 
 enum hth_status vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket)
 {
+    return vk_submit_after(vk, cmd, vk_uploads(vk), ticket);
+}
+
+enum hth_status vk_submit_after(struct vk *vk, struct vk_cmd *cmd, uint64_t uploads,
+                                uint64_t *ticket)
+{
     enum hth_status status = vk_alive(vk);
     if (status != HTH_OK)
         return status;
@@ -325,7 +332,7 @@ enum hth_status vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket)
             "it must be recorded again");
     status = settle(vk, cmd);
     if (status == HTH_OK)
-        status = vk_queue_compute(vk, cmd->commands, &cmd->ticket);
+        status = vk_queue_compute(vk, cmd->commands, uploads, &cmd->ticket);
     if (status == HTH_OK && ticket)
         *ticket = cmd->ticket;
     return status;

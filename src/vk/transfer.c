@@ -67,16 +67,17 @@ static enum hth_status begin(struct vk *vk, VkCommandPool pool, VkCommandBuffer 
 }
 
 /* Tickets already seen to be done are waited for here once more: it costs nothing and makes what
- * they wrote visible to a queue of copies. */
+ * they wrote visible to a queue of copies. On the one queue there is, barriers do for both. */
 static enum hth_status submit_slot(struct vk *vk, struct vk_slot *slot)
 {
     struct vk_transfer *transfer = &vk->transfer;
     const uint64_t value = transfer->submitted + 1;
+    const uint64_t after = transfer->after > vk->passed ? transfer->after : vk->passed;
     const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_TRANSFER_BIT;
     VkTimelineSemaphoreSubmitInfo timeline = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
         .waitSemaphoreValueCount = own_queue(vk) ? 1 : 0,
-        .pWaitSemaphoreValues = &vk->passed,
+        .pWaitSemaphoreValues = &after,
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &value,
     };
@@ -152,7 +153,10 @@ static enum hth_status stage(struct vk *vk, const struct vk_chunk *chunk, uint64
     uint64_t room = VK_SLOT_BYTES - slot->used_bytes;
     uint64_t n = *size_bytes < room ? *size_bytes : room;
     VkBufferCopy region = {.srcOffset = slot->used_bytes, .dstOffset = offset, .size = n};
+    uint64_t begin_ns = os_time_ns();
     memcpy((char *)slot->buffer.data + slot->used_bytes, data, n);
+    transfer->staged.time_ns += os_time_ns() - begin_ns;
+    transfer->staged.bytes += n;
     vk_record_barrier(vk, slot->commands, !own_queue(vk)); /* places may be written twice */
     vk->f.vkCmdCopyBuffer(slot->commands, slot->buffer.handle, chunk->buffer.handle, 1, &region);
     slot->used_bytes += align_up(n, 64);
@@ -172,8 +176,10 @@ enum hth_status vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const 
         return status;
     const struct vk_chunk *to = &vk->chunks[chunk];
     if (to->buffer.data) {
-        memcpy((char *)to->buffer.data + offset, data, size_bytes);
-        return HTH_OK;
+        status = vk_wait(vk, vk->transfer.after);
+        if (status == HTH_OK)
+            memcpy((char *)to->buffer.data + offset, data, size_bytes);
+        return status;
     }
     const char *from = data;
     while (size_bytes > 0 && status == HTH_OK) {
@@ -184,6 +190,24 @@ enum hth_status vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const 
         size_bytes -= n;
     }
     return status;
+}
+
+void vk_upload_after(struct vk *vk, uint64_t ticket)
+{
+    if (ticket > vk->transfer.after)
+        vk->transfer.after = ticket;
+}
+
+/* What is staged and not yet sent off will be the next flush. */
+uint64_t vk_uploads(const struct vk *vk)
+{
+    const struct vk_transfer *transfer = &vk->transfer;
+    return transfer->submitted + (transfer->slots[transfer->current].used_bytes > 0);
+}
+
+struct vk_staged vk_get_staged(const struct vk *vk)
+{
+    return vk->transfer.staged;
 }
 
 /* --- downloads -------------------------------------------------------------------------------- */
@@ -223,7 +247,7 @@ static enum hth_status download_piece(struct vk *vk, VkBuffer from, uint64_t off
     VkResult result = vk->f.vkEndCommandBuffer(commands);
     if (result != VK_SUCCESS)
         return vk_fail(vk, result, "vkEndCommandBuffer");
-    status = vk_queue_compute(vk, commands, &ticket);
+    status = vk_queue_compute(vk, commands, vk_uploads(vk), &ticket);
     if (status == HTH_OK)
         status = vk_wait(vk, ticket);
     if (status == HTH_OK)

@@ -32,6 +32,7 @@ enum {
     VK_MAX_PUSH_BYTES = 128,
     VK_REF_ALIGN = 256, /* every place a shader is told of is a multiple of this */
     VK_MAX_HEAPS = 16,
+    VK_MAX_MATRICES = 64,
 };
 
 struct vk;
@@ -54,6 +55,14 @@ struct vk_heap {
     bool device_local;
 };
 
+/* A shape of cooperative matrices of a subgroup: A of m × k numbers times B of k × n, plus C. Types
+ * by name, "f16", "bf16", "s8"; "?" for one that hearth does not know. */
+struct vk_matrix {
+    uint32_t m, n, k;
+    const char *a, *b, *c, *result;
+    bool saturates;
+};
+
 struct vk_caps {
     char name[256], driver[256]; /* "AMD Radeon …", "radv Mesa 26.1.6" */
     enum vk_kind kind;
@@ -64,8 +73,10 @@ struct vk_caps {
     bool subgroup_control;  /* a size can be demanded for compute */
     uint32_t max_subgroups; /* of a workgroup, where a size is demanded; 0: no limit is known */
     bool fp16, int8, int16, int64, storage8, storage16, addresses;
-    bool int_dot_any; /* shaders may use integer dot products */
-    bool int_dot;     /* and packed 4×8 signed ones are accelerated */
+    bool int_dot_any;    /* shaders may use integer dot products */
+    bool int_dot;        /* and packed 4×8 signed ones are accelerated */
+    uint32_t n_matrices; /* 0: shaders may not use any */
+    struct vk_matrix matrices[VK_MAX_MATRICES];
     bool timestamps;
     double timestamp_ns; /* per tick */
     uint32_t shared_bytes, max_invocations, max_group[3], max_groups[3];
@@ -158,9 +169,20 @@ static inline uint64_t vk_ref_offset(uint32_t ref)
 /* Copies host bytes into a chunk, through staging where it must; returns when `data` may be reused,
  * perhaps before the device has them. `vk_transfer_wait` waits for all uploads; a submit is ordered
  * after every upload that was begun before it, but not the other way round: nothing submitted
- * earlier may still use these bytes. */
+ * earlier may still use these bytes, but what vk_upload_after names. */
 HTH_MUST_CHECK vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const void *data,
                          uint64_t size_bytes);
+/* Uploads from here on touch the chunk only when submit `ticket` has passed. The device waits, not
+ * the host, but where the host writes device memory itself. */
+void vk_upload_after(struct vk *vk, uint64_t ticket);
+/* All uploads begun so far, for vk_submit_after. */
+uint64_t vk_uploads(const struct vk *vk);
+/* Time and bytes that the host has spent on copying into staging memory since the device was
+ * opened. */
+struct vk_staged {
+    uint64_t bytes, time_ns;
+};
+struct vk_staged vk_get_staged(const struct vk *vk);
 HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
 /* Copies from a chunk to the host; waits for all submits first. For tests and tools. */
 HTH_MUST_CHECK vk_download(struct vk *vk, uint32_t chunk, uint64_t offset, void *data,
@@ -220,6 +242,9 @@ HTH_MUST_CHECK vk_cmd_end(struct vk_cmd *cmd);
  * visible to the host. A list may be submitted again once its last ticket has passed (else this
  * waits for it). HTH_ERROR_ARGUMENT: the list is stale or was not recorded. */
 HTH_MUST_CHECK vk_submit(struct vk *vk, struct vk_cmd *cmd, uint64_t *ticket);
+/* The same, ordered only after the uploads that vk_uploads named: later ones may come beside it. */
+HTH_MUST_CHECK vk_submit_after(struct vk *vk, struct vk_cmd *cmd, uint64_t uploads,
+                               uint64_t *ticket);
 /* Sleeps until a submit is done. */
 HTH_MUST_CHECK vk_wait(struct vk *vk, uint64_t ticket);
 /* Nanoseconds between timestamp `from` and `to` of the last finished run; 0 if there is no clock.

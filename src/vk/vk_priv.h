@@ -46,6 +46,7 @@ enum vk_extension {
     VK_EXT_INTEGER_DOT,
     VK_EXT_MAINTENANCE_4,
     VK_EXT_CREATION_FEEDBACK,
+    VK_EXT_MATRIX,
     VK_EXT_BUDGET,
     VK_EXT_PIPELINE_STATS,
     VK_EXT_PRIORITY_KHR,
@@ -63,6 +64,7 @@ struct vk_features {
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup;
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
     VkPhysicalDeviceMaintenance4Features maintenance4;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR stats;
 };
 
@@ -142,6 +144,8 @@ struct vk_transfer {
     VkCommandBuffer download_commands;
     VkSemaphore timeline;
     uint64_t submitted; /* value of the last flush */
+    uint64_t after;     /* ticket that copies wait for */
+    struct vk_staged staged;
 };
 
 /* --- pipeline.c, cache.c ---------------------------------------------------------------------- */
@@ -230,8 +234,9 @@ void vk_set_name(struct vk *vk, VkObjectType type, uint64_t handle, const char *
 /* Sleeps until a timeline semaphore has reached a value. */
 HTH_MUST_CHECK vk_wait_timeline(struct vk *vk, VkSemaphore timeline, uint64_t value);
 
-/* Flushes uploads, submits to the compute queue after them, counts a ticket. */
-HTH_MUST_CHECK vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t *ticket);
+/* Submits to the compute queue after `uploads`, which are flushed if need be; counts a ticket. */
+HTH_MUST_CHECK vk_queue_compute(struct vk *vk, VkCommandBuffer commands, uint64_t uploads,
+                                uint64_t *ticket);
 
 /* Waits for every ticket given out. */
 HTH_MUST_CHECK vk_wait_all(struct vk *vk);

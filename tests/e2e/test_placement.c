@@ -1,6 +1,8 @@
 /* Where a model lives, as a user says it: to run, eval, bench and plan alike. */
 #include "spawn.h"
 
+#include <jansson.h>
+
 /* cost: 15 */
 
 #define SMALL "-c", "128", "-b", "32", "-n", "6", "-p", "Hello"
@@ -101,6 +103,60 @@ TEST(what_was_expected_is_told_beside_what_was_achieved)
     assert_non_null(answer);
     assert_true(prompt < answer);
     assert_non_null(strstr(answer, "tokens/s ("));
+    spawn_free(&s);
+}
+
+/* On a software device, too, with all of the model or a part of it there. */
+TEST(what_a_software_device_should_do_is_told)
+{
+    static const char *const limits[][2] = {{NULL, NULL}, {"--vram", "2M"}};
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        struct spawn s = {0};
+        run_on_device(&s, limits[i][0], limits[i][1]);
+        const char *answer = strstr(spawn_last_line(&s), "answer ");
+        assert_non_null(answer);
+        assert_non_null(strstr(answer, "tokens/s ("));
+        spawn_free(&s);
+    }
+}
+
+/* Until there is a prediction: on a busy machine a time may come out as none. */
+static void bench_small(struct spawn *s)
+{
+    for (int tries = 0; tries < 5 && !(s->out.ptr && strstr(s->out.ptr, " (predicted ")); tries++) {
+        spawn_free(s);
+        RUN(s, "bench", "synth:tiny-llama:q4_0", "--device", "cpu", "-p", "8", "-n", "3000", "-r",
+            "1");
+        assert_code(s, 0);
+    }
+    assert_contains(s->out.ptr, " (predicted ");
+    assert_null(strstr(s->out.ptr, "(estimated"));
+}
+
+static size_t n_runs(const json_t *root, const char *phase)
+{
+    return json_array_size(json_object_get(json_object_get(root, "runs"), phase));
+}
+
+/* bench measures what was not, predicts by it, and keeps what came of that. */
+TEST(what_bench_achieves_is_kept)
+{
+    char env[1100], path[1200];
+    const char *cache = spawn_temp("cache");
+    snprintf(env, sizeof env, "HEARTH_CACHE=%s", cache);
+    snprintf(path, sizeof path, "%s/measured/cpu.json", cache);
+    struct spawn s = {.env = {env}};
+    bench_small(&s);
+    spawn_free(&s);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(json_object_get(json_object_get(root, "formats"), "Q4_0"));
+    assert_int_equal(n_runs(root, "prompt"), 0); /* too short to tell something */
+    assert_int_equal(n_runs(root, "answer"), 1);
+    json_decref(root);
+    test_put_text(path, "{"); /* broken: measured again, with a line */
+    RUN(&s, "bench", "synth:tiny-llama:q4_0", "--device", "cpu", "-p", "0", "-n", "2", "-r", "1");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "is ignored, as it is no JSON");
     spawn_free(&s);
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "harness/changed.h"
+
 static void expect_usage_error(const char *const *args, const char *text)
 {
     struct spawn s = {0};
@@ -186,4 +188,168 @@ TEST(a_chat_keeps_settings_that_work)
     assert_contains(s.err.ptr, "logit-bias 3-inf");
     assert_contains(s.err.ptr, "samplers -");
     spawn_free(&s);
+}
+
+/* --- seeds ------------------------------------------------------------------------------------ */
+
+/* The seed that the last line tells. */
+static const char *told_seed(const struct spawn *s)
+{
+    static char seed[32];
+    const char *at = strstr(spawn_last_line(s), ", seed ");
+    if (!at || sscanf(at, ", seed %31[0-9]", seed) != 1)
+        fail_msg("no seed in: %s", spawn_last_line(s));
+    return seed;
+}
+
+TEST(a_random_seed_is_told_and_can_be_given_again)
+{
+    struct spawn random = {0}, another = {0}, again = {0};
+    char seed[32];
+    ANSWER(&random, "--temp", "5", "--seed", "-1");
+    ANSWER(&another, "--temp", "5");
+    snprintf(seed, sizeof seed, "%s", told_seed(&random));
+    assert_string_not_equal(told_seed(&another), seed);
+    assert_string_not_equal(another.out.ptr, random.out.ptr);
+    ANSWER(&again, "--temp", "5", "--seed", seed);
+    assert_string_equal(again.out.ptr, random.out.ptr);
+    assert_string_equal(told_seed(&again), seed);
+    spawn_free(&random);
+    spawn_free(&another);
+    spawn_free(&again);
+}
+
+TEST(a_seed_that_plays_no_part_is_not_told)
+{
+    struct spawn s = {0};
+    ANSWER(&s, "--seed", "-1");
+    assert_null(strstr(s.err.ptr, "seed"));
+    spawn_free(&s);
+}
+
+TEST(a_chat_tells_its_seed)
+{
+    struct spawn s = {.input = STR("/set seed\n/set seed -1\n/set seed 7\n/set seed\n")};
+    RUN(&s, "chat", spawn_tiny_model(), "--device", "cpu", "--seed", "-1");
+    assert_code(&s, 0);
+    unsigned long first, second;
+    assert_int_equal(sscanf(s.err.ptr, "hearth: seed %lu\nhearth: seed %lu", &first, &second), 2);
+    assert_true(first != second);
+    assert_contains(s.err.ptr, "hearth: seed 7\nhearth: seed 7\n");
+    spawn_free(&s);
+}
+
+/* --- samplers that are set and not asked ------------------------------------------------------ */
+
+TEST(samplers_left_out_of_the_chain_are_a_warning)
+{
+    struct spawn s = {0};
+    ANSWER(&s, "--temp", "0.5", "--dry-multiplier", "1", "--samplers", "top_k;temperature");
+    assert_contains(s.err.ptr,
+                    "warning: sampling: dry_multiplier is set, but dry ('d') is not among "
+                    "the samplers \"top_k;temperature\"\n");
+    assert_null(strstr(s.err.ptr, "temp is set"));
+    spawn_free(&s);
+    ANSWER(&s, "--temp", "0.5", "--top-k", "4", "--sampler-seq", "pm");
+    assert_contains(s.err.ptr,
+                    "temp is set, but temperature ('t') is not among the samplers \"pm\"");
+    assert_contains(s.err.ptr, "top_k is set, but top_k ('k')");
+    spawn_free(&s);
+    ANSWER(&s, "--mirostat", "2", "--top-k", "4", "--samplers", "dry", "--temp", "1");
+    assert_null(strstr(s.err.ptr, "warning")); /* mirostat works in its place */
+    spawn_free(&s);
+    ANSWER(&s, "--temp", "0.5", "--top-k", "4", "--dry-multiplier", "1");
+    assert_null(strstr(s.err.ptr, "warning"));
+    spawn_free(&s);
+}
+
+/* --- what the file advises -------------------------------------------------------------------- */
+
+static const char *advising_model(const struct changed_key *keys)
+{
+    const char *path = spawn_temp("advising.gguf");
+    changed_model(spawn_tiny_model(), path, keys);
+    return path;
+}
+
+static const struct changed_key advice[] = {
+    {"general.sampling.temp", NULL, 0.7f},
+    {"general.sampling.top_k", NULL, 30},
+    {"general.sampling.sequence", "top_k;temperature", 0},
+    {0},
+};
+
+static void ask(struct spawn *s, const char *model, const char *const *options)
+{
+    const char *args[24] = {"run",   model, "--device", "cpu",    "-p", "x",
+                            "--raw", "-n",  "24",       "--seed", "5"};
+    for (size_t i = 0; options[i]; i++)
+        args[11 + i] = options[i];
+    spawn_run(s, args);
+    assert_code(s, 0);
+}
+
+#define ASK(s, model, ...) ask(s, model, (const char *const[]){__VA_ARGS__, NULL})
+
+TEST(the_file_advises_and_options_win)
+{
+    const char *model = advising_model(advice);
+    struct spawn told = {0}, advised = {0}, other = {0}, same = {0};
+    ASK(&told, spawn_tiny_model(), "--temp", "0.7", "--top-k", "30");
+    ASK(&advised, model, "--verbose");
+    assert_string_equal(advised.out.ptr, told.out.ptr);
+    assert_contains(advised.err.ptr,
+                    "as the model's file advises: --temp 0.7 --top-k 30 --samplers "
+                    "top_k;temperature\n");
+    assert_null(strstr(told.err.ptr, "advises"));
+    ASK(&other, model, "--temp", "0", "--verbose", "--sampler-seq", "p");
+    ASK(&same, spawn_tiny_model(), "--temp", "0");
+    assert_string_equal(other.out.ptr, same.out.ptr);
+    assert_contains(other.err.ptr, "advises: --top-k 30");
+    spawn_free(&told);
+    spawn_free(&advised);
+    spawn_free(&other);
+    spawn_free(&same);
+}
+
+TEST(an_option_without_a_place_in_the_files_chain_is_a_warning)
+{
+    struct spawn s = {0};
+    ASK(&s, advising_model(advice), "--min-p", "0.1");
+    assert_contains(s.err.ptr, "min_p is set, but min_p ('m') is not among the samplers "
+                               "\"top_k;temperature\"");
+    spawn_free(&s);
+}
+
+TEST(set_and_inspect_show_what_the_file_advises)
+{
+    const char *model = advising_model(advice);
+    struct spawn inspect = {0}, chat = {.input = STR("/set top-k 5\n/set\n/set sampler-seq kt\n")};
+    RUN(&inspect, "inspect", model);
+    assert_contains(inspect.out.ptr, "sampling, if run and chat are told nothing else: --temp 0.7 "
+                                     "--top-k 30 --samplers top_k;temperature\n");
+    RUN(&chat, "chat", model, "--device", "cpu");
+    assert_code(&chat, 0);
+    assert_contains(chat.err.ptr, "  temp               0.7 (the model's file)\n");
+    assert_contains(chat.err.ptr, "  top-k              5\n");
+    assert_contains(chat.err.ptr, "sampler-seq kt");
+    spawn_free(&inspect);
+    spawn_free(&chat);
+}
+
+TEST(absurd_advice_is_a_warning)
+{
+    static const struct changed_key keys[] = {
+        {"general.sampling.temp", NULL, -3}, {"general.sampling.sequence", "\033[2Jk", 0}, {0}};
+    struct spawn s = {0}, plain = {0};
+    ASK(&s, advising_model(keys), "--temp", "0");
+    ASK(&plain, spawn_tiny_model(), "--temp", "0");
+    assert_contains(s.err.ptr, "warning: ");
+    assert_contains(s.err.ptr, "general.sampling.temp is -3, and is ignored");
+    assert_contains(s.err.ptr,
+                    "general.sampling.sequence is ignored: sampling: there is no sampler");
+    assert_null(strchr(s.err.ptr, '\033'));
+    assert_string_equal(s.out.ptr, plain.out.ptr);
+    spawn_free(&s);
+    spawn_free(&plain);
 }

@@ -108,6 +108,52 @@ TEST(build_windows_explains_itself)
     assert_says("usage");
 }
 
+TEST(gpu_check_explains_itself)
+{
+    assert_int_equal(run("scripts/gpu-check --help"), 0);
+    assert_says("--parts LIST");
+    assert_int_equal(run("scripts/gpu-check --wrong"), 2);
+    assert_says("--wrong");
+    assert_int_equal(run("scripts/gpu-check --parts devices,nothing"), 2);
+    assert_says("there is no part \"nothing\"");
+    assert_int_equal(run("scripts/gpu-check --device"), 2);
+    assert_says("--device wants a value");
+}
+
+/* The smallest of what a machine with a GPU would do, on the software device. */
+TEST(gpu_check_collects)
+{
+    char command[4096], out[1024];
+    const char *software = getenv("HEARTH_TEST_SOFTWARE");
+    if (!software || strcmp(software, "1") != 0)
+        test_skip("no software device: scripts/with-lavapipe shows it to tests");
+    snprintf(out, sizeof out, "%s", test_temp_path("gpu-check"));
+    snprintf(command, sizeof command,
+             "scripts/gpu-check --build '%s' --out '%s' --device vulkan:0 --quick --parts "
+             "devices,selftest,bench",
+             HEARTH_BINARY_DIR, out);
+    if (run(command) != 0)
+        fail_msg("%s", output);
+    assert_says("results are in");
+    assert_true(is_file(out, "summary.txt"));
+    assert_true(is_file(out, "devices.txt"));
+    assert_true(is_file(out, "selftest.txt"));
+    assert_true(is_file(out, "bench.txt"));
+}
+
+/* A part that fails is said, and the others go on. */
+TEST(gpu_check_tells_what_failed)
+{
+    char command[4096];
+    snprintf(command, sizeof command,
+             "scripts/gpu-check --build '%s' --out '%s' --device vulkan:99 --quick --parts "
+             "selftest,devices",
+             HEARTH_BINARY_DIR, test_temp_path("gpu-check"));
+    assert_int_equal(run(command), 1);
+    assert_says("selftest   FAILED");
+    assert_says("devices    ok");
+}
+
 TEST(with_lavapipe_refuses_nonsense)
 {
     assert_int_equal(run("scripts/with-lavapipe"), 2);

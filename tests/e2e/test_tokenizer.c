@@ -49,6 +49,32 @@ TEST(every_tokenizer_model)
         check_row(&rows[i]);
 }
 
+/* The program goes on, with a warning. */
+TEST(an_unknown_pretokenizer_is_named_with_the_nearest)
+{
+    static const char *const names[][2] = {
+        {"qwen-2", "the pre-tokenizer \"qwen-2\" (the nearest it knows is \"qwen2\"); \"default\""},
+        {"zzzzzzzz", "the pre-tokenizer \"zzzzzzzz\"; \"default\" is used"},
+        {"", "does not say how text is cut into words; \"default\" is used"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct gguf_writer *writer;
+        const char *path = spawn_temp("pre.gguf");
+        assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+        gguf_put_str(writer, "general.architecture", STR("none"));
+        tiny_put_bpe(writer, names[i][0]);
+        assert_int_equal(gguf_writer_save(writer, path), HTH_OK);
+        gguf_writer_destroy(writer);
+        struct spawn s = {.input = STR("he")};
+        RUN(&s, "tokenize", path);
+        assert_code(&s, 0);
+        assert_string_equal(s.out.ptr, "256\n");
+        assert_contains(s.err.ptr, "hearth: warning: ");
+        assert_contains(s.err.ptr, names[i][1]);
+        spawn_free(&s);
+    }
+}
+
 TEST(an_unknown_tokenizer_model_is_named_with_those_known)
 {
     struct gguf_writer *writer;

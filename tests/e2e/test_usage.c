@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-static const char *const commands[] = {"bench", "chat",     "completion", "devices",
-                                       "eval",  "inspect",  "rows",       "run",
-                                       "synth", "template", "tokenize"};
+static const char *const commands[] = {"bench",    "chat",    "completion", "devices",
+                                       "eval",     "inspect", "rows",       "run",
+                                       "selftest", "synth",   "template",   "tokenize"};
 
 TEST(no_arguments_print_the_commands)
 {
@@ -87,6 +87,36 @@ TEST(near_misses_are_named)
     USAGE_ERROR("did you mean --threads?", "run", "m.gguf", "--host-threads", "1");
 }
 
+/* Where other programs have another word, or another number of dashes. */
+TEST(words_of_other_programs_are_known)
+{
+    static const char *const words[][3] = {
+        {"run", "--reverse-prompt", "--stop"},
+        {"run", "-r", "--stop"},
+        {"chat", "--reverse-prompt=User:", "--stop"},
+        {"run", "--jinja", "--chat-template"},
+        {"run", "--chat-template-file", "--chat-template"},
+        {"chat", "--chat-template-kwargs", "--template-var"},
+        {"run", "--reasoning-budget", "--no-thinking"},
+        {"run", "--think=false", "--no-thinking"},
+        {"run", "--max-tokens", "--n-predict"},
+        {"run", "--num-ctx", "--ctx"},
+        {"run", "--system-prompt", "--system"},
+        {"run", "-sys", "--system"},
+        {"run", "-ngl", "--ngl"},
+        {"run", "-temp", "--temp"},
+        {"bench", "-ctk", "--kv"},
+        {"plan", "-ot", "--place"},
+        {"run", "--mirostat-tau", "--mirostat-ent"},
+        {"run", "--repetition-penalty", "--repeat-penalty"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "did you mean %s?", words[i][2]);
+        USAGE_ERROR(wanted, words[i][0], "m.gguf", words[i][1], "1");
+    }
+}
+
 TEST(far_misses_are_not)
 {
     struct spawn s = {0};
@@ -109,7 +139,7 @@ TEST(values_are_checked)
     USAGE_ERROR("--n-predict wants a whole number", "run", "m.gguf", "-p", "x", "-n", "");
     USAGE_ERROR("--ctx wants a number from 1", "run", "m.gguf", "-p", "x", "--ctx", "0");
     USAGE_ERROR("--ctx wants a number from 1", "run", "m.gguf", "-p", "x", "--ctx", "99999999999");
-    USAGE_ERROR("from 0 to 9007199254740991, not -1", "run", "m.gguf", "-p", "x", "--seed", "-1");
+    USAGE_ERROR("from -1 to 9007199254740991, not -2", "run", "m.gguf", "-p", "x", "--seed", "-2");
     USAGE_ERROR("from 0 to 1, not 2", "run", "m.gguf", "-p", "x", "--min-p", "2");
     USAGE_ERROR("--temp wants a number", "run", "m.gguf", "-p", "x", "--temp", "nan");
     USAGE_ERROR("--kv wants one of f16|f32|q8_0", "run", "m.gguf", "-p", "x", "--kv", "q4");

@@ -44,7 +44,12 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .log_user = life,
                                         .log_level = HTH_LOG_WARNING,
                                         .treat_as_discrete = life->discrete,
-                                        .gpu_layers = life->gpu_layers};
+                                        .self_test_s = -1,
+                                        .gpu_layers = life->gpu_layers,
+                                        .vram_bytes = life->vram_bytes};
+    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
+    if (life->vram_bytes) /* else for what is usual */
+        options.session = session;
     enum hth_status status = hth_model_open(&t->model, life->path, &options);
     if (status == HTH_OK)
         status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
@@ -54,13 +59,15 @@ static enum hth_status open_all(struct life *life, struct things *t)
         status = hth_detokenize(t->model, t->ids, t->n_ids, true, &t->back, &t->back_len);
     if (status == HTH_OK && life->chat.len)
         assert_string_equal(t->back, life->chat.ptr);
-    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
     if (status == HTH_OK)
         status = hth_session_open(&t->session, t->model, &session);
     struct hth_sampler_options sampler = {.repeat_penalty = 1.1f, .top_k = 20};
     if (status == HTH_OK)
         status = hth_sampler_create(&t->sampler, t->model, &sampler);
-    return status == HTH_OK ? hth_stream_create(&t->stream, t->model) : status;
+    if (status == HTH_OK)
+        status = hth_stream_create(&t->stream, t->model);
+    static const char *const stops[] = {"no such text", "<|im_end|>"};
+    return status == HTH_OK ? hth_stream_stop_at(t->stream, stops, 2) : status;
 }
 
 /* Feeds, and after a failure once more: what was not lost must then do what it would have done. */

@@ -20,6 +20,7 @@ struct life {
     const char *device; /* "cpu", "vulkan:0" */
     bool discrete;
     int gpu_layers;
+    uint64_t vram_bytes;
     void (*closing)(void); /* called when nothing is left but to close; may be NULL */
 
     /* what came of it */

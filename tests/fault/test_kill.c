@@ -66,6 +66,8 @@ TEST(while_writing_files)
                                                  "--device", "cpu"},
                                         .file = out},
                       2);
+    if (stride_or(2) == 1) /* measuring takes seconds each time */
+        kill_at_each_call(&(struct attempt){.args = {"devices", "--measure"}, .varies = true}, 1);
     folder_remove(folder);
 }
 

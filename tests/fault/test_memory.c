@@ -85,3 +85,12 @@ TEST(vulkan_discrete)
     fail_each(&(struct life){.path = life_model(), .device = test_device(), .discrete = true}, true,
               13);
 }
+
+/* All but a ring's worth of weights passes through the device. */
+TEST(vulkan_streamed)
+{
+    fail_each(
+        &(struct life){
+            .path = life_model(), .device = test_device(), .discrete = true, .vram_bytes = 1500000},
+        true, 13);
+}

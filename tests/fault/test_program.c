@@ -102,9 +102,12 @@ TEST(files_of_tools)
 {
     const char *model = spawn_tiny_model(), *out = spawn_temp("out.gguf");
     const char *chat = spawn_file("chat.json", conversation, sizeof conversation - 1);
+    char machine[1024];
+    snprintf(machine, sizeof machine, "%s", test_data_path("machines/card-12.json"));
     struct attempt cases[] = {
         {.args = {"synth", "--like", "tiny-llama", "--quant", "q4_0", "-o", out}, .file = out},
         {.args = {"eval", model, "--ids", "1,2", "--logits", out, "--device", "cpu"}, .file = out},
+        {.args = {"plan", model, "--profile", machine, "--svg", out}, .file = out},
         {.args = {"inspect", model, "--tensor", "output_norm.weight", "--raw-f32"}},
         {.args = {"inspect", model, "--json"}},
         {.args = {"tokenize", model, "-f", chat}},
@@ -113,6 +116,15 @@ TEST(files_of_tools)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         fail_calls(&cases[i], files, disk, 11);
+}
+
+/* What is measured is kept, and where it cannot be measured again next time. */
+TEST(files_of_what_was_measured)
+{
+    static const char *const writing[] = {"mkdir", "fwrite", "fflush", "fclose",
+                                          "fsync", "rename", NULL};
+    fail_calls(&(struct attempt){.args = {"devices", "--measure"}, .varies = true}, writing, disk,
+               13);
 }
 
 TEST(files_of_chat)
@@ -128,12 +140,14 @@ TEST(files_of_chat)
                files, disk, 7);
 }
 
-/* The pipeline cache is a comfort: without it the program ends as well, with a warning. */
+/* The pipeline cache is a comfort, and so is what a self-test found: without them the program ends
+ * as well, with a warning. */
 TEST(files_of_the_pipeline_cache)
 {
     spawn_need_device();
     fail_calls(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                          "--device", "vulkan:0", "--ctx", "64"}},
+                                          "--device", "vulkan:0", "--ctx", "64"},
+                                 .talks = true},
                files, disk, 5);
 }
 
@@ -170,16 +184,17 @@ static void fail_vulkan(struct attempt *c, int stride)
 
 TEST(vulkan_of_run)
 {
-    fail_vulkan(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
-                                           "--device", "vulkan:0", "--ctx", "64", "--discrete"}},
-                stride_or(17));
+    fail_vulkan(
+        &(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2", "--device",
+                                   "vulkan:0", "--ctx", "64", "--discrete", "--no-self-test"}},
+        stride_or(17));
 }
 
 TEST(vulkan_of_eval)
 {
     const char *out = spawn_temp("out.gguf");
     fail_vulkan(&(struct attempt){.args = {"eval", spawn_tiny_model(), "--ids", "1,2", "--logits",
-                                           out, "--device", "vulkan:0"},
+                                           out, "--device", "vulkan:0", "--no-self-test"},
                                   .file = out},
                 stride_or(37));
 }

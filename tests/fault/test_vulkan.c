@@ -124,6 +124,14 @@ TEST(split)
     fail_each((struct life){.gpu_layers = 1}, 13);
 }
 
+/* Of this memory a part is a ring, through which all else passes for a prompt. */
+enum { LITTLE_VRAM = 1500000 };
+
+TEST(streamed)
+{
+    fail_each((struct life){.discrete = true, .vram_bytes = LITTLE_VRAM}, 61);
+}
+
 /* Memory that was there when it was planned, and is not when weights come: planned again, said
  * once, and the model answers. */
 TEST(memory_gone_between_plan_and_load)
@@ -179,12 +187,12 @@ TEST(a_submit_waits_for_its_copies)
     struct vk_options options = {
         .index = atoi(test_device() + strlen("vulkan:")), .discrete = true, .no_disk_cache = true};
     struct vk *vk;
-    layer->two_queues = true;
+    layer->queues = LAYER_COPIES_LATE;
     assert_int_equal(vk_open(&vk, &options, test_log()), HTH_OK);
     assert_true(vk_get_caps(vk)->transfer_queue);
     upload_and_submit(vk);
     vk_close(vk);
-    layer->two_queues = false;
+    layer->queues = LAYER_ONE_QUEUE;
     assert_true(layer->n_late >= 3);
     layer_assert_nothing_left(layer);
 }
@@ -197,11 +205,32 @@ TEST(a_life_with_two_queues)
     struct life life = {.path = life_model(), .device = test_device(), .discrete = true};
     life_run(&life);
     assert_int_equal(layer->n_late, 0);
-    layer->two_queues = true;
+    layer->queues = LAYER_COPIES_LATE;
     life_run(&life);
-    layer->two_queues = false;
+    layer->queues = LAYER_ONE_QUEUE;
     assert_int_equal(life.status, HTH_OK);
     assert_true(layer->n_late > 0);
     layer_assert_nothing_left(layer);
+    life_free(&life);
+}
+
+/* Weights that pass through the device: no submit runs before they are there, none of them comes
+ * over others that are still to be read. */
+TEST(streams_with_two_queues)
+{
+    layer = layer_use();
+    layer_reset(layer);
+    struct life life = {
+        .path = life_model(), .device = test_device(), .discrete = true, .vram_bytes = LITTLE_VRAM};
+    life_run(&life);
+    for (int queues = LAYER_COPIES_LATE; queues <= LAYER_COPIES_EARLY; queues++) {
+        layer_reset(layer);
+        layer->queues = (enum layer_queues)queues;
+        life_run(&life);
+        layer->queues = LAYER_ONE_QUEUE;
+        assert_int_equal(life.status, HTH_OK);
+        assert_true(layer->n_late > 10);
+        layer_assert_nothing_left(layer);
+    }
     life_free(&life);
 }

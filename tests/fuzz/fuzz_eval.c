@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "hearth/hearth.h"
+#include "fuzz_log.h"
 #include "made_model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -69,9 +70,9 @@ static void draw(const struct hth_model *model, const struct hth_session *sessio
     const struct hth_sampler_options options = {.temp = 0.8f, .top_k = 5, .top_p = 0.9f};
     struct hth_sampler *sampler;
     int32_t id = -1;
-    if (hth_sampler_create(&sampler, model, &options) != HTH_OK)
+    if (fuzz_log_check(hth_sampler_create(&sampler, model, &options)) != HTH_OK)
         return;
-    if (hth_sample(sampler, session, 0, &id) == HTH_OK)
+    if (fuzz_log_check(hth_sample(sampler, session, 0, &id)) == HTH_OK)
         require(id >= 0 && id < n_vocab);
     hth_sampler_destroy(sampler);
 }
@@ -89,7 +90,7 @@ static bool feed(struct hth_model *model, const struct hth_session_options *opti
         status = hth_session_feed(session, &feed, 1);
         require(hth_session_length(session, 0) == (status == HTH_OK ? at + n : at));
     }
-    if (status == HTH_OK) {
+    if (fuzz_log_check(status) == HTH_OK) {
         require(hth_session_n_logits(session) == 1 && !hth_session_logits(session, 1));
         memcpy(logits, hth_session_logits(session, 0), (size_t)n_vocab * sizeof *logits);
         draw(model, session, n_vocab);
@@ -141,10 +142,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     const char *path = write_file(file);
     strbuf_free(&made);
-    struct hth_model_options options = {.device = "cpu", .n_threads = 1};
+    struct hth_model_options options = {
+        .device = "cpu", .n_threads = 1, .log = fuzz_log_write, .log_level = HTH_LOG_DEBUG};
     struct hth_model *model;
     mem_set_hook(grant, &allowance);
-    if (hth_model_open(&model, path, &options) == HTH_OK)
+    if (fuzz_log_check(hth_model_open(&model, path, &options)) == HTH_OK)
         evaluate(model, &choices);
     hth_model_close(model);
     mem_set_hook(NULL, NULL);

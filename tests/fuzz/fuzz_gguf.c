@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "fuzz_log.h"
 #include "gguf/gguf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,7 +36,7 @@ static void read_key(const struct gguf_key *key)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gguf *gguf;
-    if (gguf_open_memory(&gguf, data, size, "fuzz", NULL) != HTH_OK)
+    if (fuzz_log_check(gguf_open_memory(&gguf, data, size, "fuzz", fuzz_log())) != HTH_OK)
         return 0;
     for (size_t k = 0; k < gguf_n_keys(gguf); k++)
         read_key(gguf_key_at(gguf, k));

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "fuzz_log.h"
 #include "text/template.h"
 #include "text/utf8.h"
 
@@ -32,8 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!context)
         return 0;
     if (template_parse(&tmpl, STR(source), "fuzz", NULL) == HTH_OK) {
-        enum hth_status status = template_render(tmpl, context, &limits, noon, &out, NULL);
-        if (status != HTH_OK ? out.len != 0 : !utf8_valid(strbuf_str(&out)))
+        enum hth_status status = template_render(tmpl, context, &limits, noon, &out, fuzz_log());
+        if (fuzz_log_check(status) != HTH_OK ? out.len != 0 : !utf8_valid(strbuf_str(&out)))
             abort();
     }
     strbuf_free(&out);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "fuzz_log.h"
 #include "gguf/gguf.h"
 #include "kv/kv.h"
 #include "model/model.h"
@@ -18,7 +19,7 @@ static void build(const struct model *model)
         return;
     model_kv_geometry(model, &dtype_f16, kv);
     if (kv_layout(kv, model->hp.n_layer, NULL) > 0) {
-        if (model_build(model, &graph, 3, 2, kv) == HTH_OK && !graph.logits)
+        if (fuzz_log_check(model_build(model, &graph, 3, 2, kv)) == HTH_OK && !graph.logits)
             abort();
         graph_free(&graph);
     }
@@ -29,9 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gguf *gguf;
     struct model *model;
-    if (gguf_open_memory(&gguf, data, size, "fuzz", NULL) != HTH_OK)
+    if (fuzz_log_check(gguf_open_memory(&gguf, data, size, "fuzz", fuzz_log())) != HTH_OK)
         return 0;
-    if (model_load(&model, gguf, NULL) == HTH_OK)
+    if (fuzz_log_check(model_load(&model, gguf, fuzz_log())) == HTH_OK)
         build(model);
     else if (model)
         abort();

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "fuzz_log.h"
 #include "text/template.h"
 #include "text/utf8.h"
 
@@ -37,14 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct strbuf out = {0};
     struct template *tmpl;
     enum hth_status status =
-        template_parse(&tmpl, (struct str){(const char *)data + 1, size - 1}, "fuzz", NULL);
-    if ((status == HTH_OK) != (tmpl != NULL))
+        template_parse(&tmpl, (struct str){(const char *)data + 1, size - 1}, "fuzz", fuzz_log());
+    if ((fuzz_log_check(status) == HTH_OK) != (tmpl != NULL))
         abort();
     strbuf_append(&out, STR(before));
     if (tmpl && !out.failed) {
-        status = template_render(tmpl, context, &limits, noon, &out, NULL);
+        status = template_render(tmpl, context, &limits, noon, &out, fuzz_log());
         struct str text = strbuf_str(&out);
-        if (status != HTH_OK ? text.len != sizeof before - 1 : !utf8_valid(text))
+        if (fuzz_log_check(status) != HTH_OK ? text.len != sizeof before - 1 : !utf8_valid(text))
             abort();
     }
     strbuf_free(&out);

@@ -6,6 +6,7 @@
 
 #include "../data/tokenizer/tiny_kinds.h"
 #include "base/mem.h"
+#include "fuzz_log.h"
 #include "text/pretokenize.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,7 +42,7 @@ static void with_small_vocabulary(size_t choice, struct str text)
     struct tiny *tiny = &kept[choice];
     const struct pre_row *row = pre_row_at(choice);
     if (!tiny->tokenizer)
-        require(tiny_open(tiny, row ? row->name : NULL, NULL) == HTH_OK);
+        require(tiny_open(tiny, row ? row->name : NULL, fuzz_log()) == HTH_OK);
     /* The vocabulary has no "<0x..>" and no space marks: raw families lose what it lacks. */
     bool reversible = row && !(row->flags & (PRE_CLEAN_SPACES | PRE_RAW));
     check_text(tiny->tokenizer, text, reversible);
@@ -72,7 +73,7 @@ static void with_own_map(struct str text)
     require(gguf_writer_create(&writer, NULL) == HTH_OK);
     tiny_put_kind(writer, "t5");
     gguf_put_array(writer, "tokenizer.ggml.precompiled_charsmap", GGUF_I8, map.ptr, map.len);
-    if (tiny_open_writer(&tiny, writer, NULL) == HTH_OK)
+    if (fuzz_log_check(tiny_open_writer(&tiny, writer, fuzz_log())) == HTH_OK)
         check_text(tiny.tokenizer, str_slice(text, 2 + map.len, text.len), false);
     tiny_close(&tiny);
 }
@@ -113,7 +114,7 @@ static void with_own_lines(struct str text)
     gguf_put_array(writer, "tokenizer.ggml.scores", GGUF_F32, scores, n[0]);
     gguf_put_strs(writer, "tokenizer.ggml.merges", lines[1], n[1]);
     struct tiny tiny;
-    if (tiny_open_writer(&tiny, writer, NULL) == HTH_OK)
+    if (fuzz_log_check(tiny_open_writer(&tiny, writer, fuzz_log())) == HTH_OK)
         check_text(tiny.tokenizer, text, false);
     tiny_close(&tiny);
 }

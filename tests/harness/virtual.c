@@ -44,6 +44,27 @@ static double compute_s(struct virtual_machine *vm, int device, double bytes, do
     return seconds;
 }
 
+/* What a token's products with a unit (or one expert) come to at the rates for all formats. */
+struct amount {
+    double bytes, flop;
+};
+
+static struct amount weigh(const struct virtual_machine *vm, const struct units *units,
+                           const struct unit *unit, int device)
+{
+    const struct machine_device *d = &vm->truth.devices[device];
+    struct amount all = {(double)unit->bytes, 2 * unit->elems};
+    for (int i = unit->shares; i; i = units->shares[i].next) {
+        const struct unit_share *share = &units->shares[i];
+        const struct machine_format *format = machine_format_of(d, share->dtype);
+        if (!format)
+            continue;
+        all.bytes += share->bytes * (d->rate[RATE_READ] / format->read - 1);
+        all.flop += 2 * share->elems * (d->rate[RATE_MATRIX] / format->matrix - 1);
+    }
+    return all;
+}
+
 static double copy_s(const struct virtual_machine *vm, int device, double bytes, double file_part)
 {
     double seconds = bytes / (rate(vm, device, RATE_COPY) * ramp(bytes, COPY_RAMP));
@@ -77,6 +98,7 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     double n = (double)amount, noise = 1 + 0.02 * ((double)rng_float(&vm->rng) - 0.5), seconds = 0;
     vm->gpu_busy_s = 0; /* measuring is short */
     switch (kind) {
+    case PROBE_OP: seconds = rate(vm, device, RATE_DISPATCH); break;
     case PROBE_READ:
         seconds = rate(vm, device, RATE_DISPATCH) + compute_s(vm, device, n, 0, 0);
         break;
@@ -92,9 +114,23 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     return seconds * noise;
 }
 
+/* Of a format that is like all others where nothing else is said. */
+static double format_s(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
+                       uint64_t amount)
+{
+    struct virtual_machine *vm = user;
+    const struct machine_device *d = &vm->truth.devices[device];
+    const struct machine_format *format = machine_format_of(d, dtype);
+    double times = !format              ? 1
+                   : kind == PROBE_READ ? d->rate[RATE_READ] / format->read
+                                        : d->rate[RATE_MATRIX] / format->matrix;
+    return times * (time_s(user, kind, device, amount) - rate(vm, device, RATE_DISPATCH)) +
+           rate(vm, device, RATE_DISPATCH);
+}
+
 struct probe virtual_probe(struct virtual_machine *vm)
 {
-    return (struct probe){.user = vm, .time_s = time_s};
+    return (struct probe){.user = vm, .time_s = time_s, .format_s = format_s};
 }
 
 void virtual_learn(struct virtual_machine *vm, struct machine *learned)
@@ -103,6 +139,7 @@ void virtual_learn(struct virtual_machine *vm, struct machine *learned)
     *learned = vm->truth;
     for (int d = 0; d < learned->n_devices; d++) {
         memset(learned->devices[d].rate, 0, sizeof learned->devices[d].rate);
+        memset(learned->devices[d].formats, 0, sizeof learned->devices[d].formats);
         learned->devices[d].estimated = 0;
     }
     machine_measure(learned, &probe);
@@ -200,15 +237,17 @@ static double decode_experts(struct runner *run, const struct unit *unit, struct
     struct routing *r = &run->routings[unit->layer];
     int g = choice.device, hits = 0;
     double one = (double)unit->bytes, gpu = 0, cpu = 0, file = run->job->file_part;
+    struct amount on_gpu = weigh(vm, run->job->units, unit, g);
+    struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
     route(vm, r);
     for (int k = 0; k < r->n_used; k++)
         hits += r->here[r->chosen[k]];
     int misses = r->n_used - hits;
     if (hits)
-        gpu = compute_s(vm, g, hits * one, hits * 2 * unit->elems, 0) +
+        gpu = compute_s(vm, g, hits * on_gpu.bytes, hits * on_gpu.flop, 0) +
               unit->n_ops * rate(vm, g, RATE_DISPATCH);
     if (misses)
-        cpu = compute_s(vm, 0, misses * one, misses * 2 * unit->elems, file) +
+        cpu = compute_s(vm, 0, misses * on_cpu.bytes, misses * on_cpu.flop, file) +
               unit->n_ops * rate(vm, 0, RATE_DISPATCH);
     if (misses && g)
         cpu += hop_s(vm, g, 0, run->token_bytes) + hop_s(vm, 0, g, run->token_bytes);
@@ -235,8 +274,9 @@ static double decode_token(struct runner *run, double position)
         const struct unit *unit = &units->items[i];
         int device = job->choices[i].device;
         bool kv = unit->kind == UNIT_KV;
-        double bytes = kv ? (double)units->kv_bytes_per_position * position : (double)unit->bytes;
-        double flop = kv ? units->attn_flop * position : 2 * unit->elems;
+        struct amount work = weigh(run->vm, units, unit, device);
+        double bytes = kv ? (double)units->kv_bytes_per_position * position : work.bytes;
+        double flop = kv ? units->attn_flop * position : work.flop;
         seconds += hop_s(run->vm, at, device, run->token_bytes);
         if (unit->kind == UNIT_EXPERTS)
             seconds += decode_experts(run, unit, job->choices[i]);
@@ -253,7 +293,7 @@ static double decode_token(struct runner *run, double position)
 
 /* --- prompts ---------------------------------------------------------------------------------- */
 
-enum { MOST_PLACES = 256, CACHE_PIECE = 16 << 20, BY_MATRIX = 16 << 20 };
+enum { MOST_PLACES = 256, CACHE_PIECE = 16 << 20, BY_MATRIX = 16 << 20, MATRICES = 3 };
 
 /* A ring that weights are copied into: a copy goes ahead as soon as there is room and the bus is
  * free. */
@@ -340,7 +380,9 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
     struct routing *r = &run->routings[unit->layer];
     static int tokens_of[COST_MAX_EXPERTS];
     int g = choice.device, n_here = 0, n_away = 0, tokens = run->job->turn.n_batch;
-    double here = 0, away = 0, one = (double)unit->bytes, per_token = 2 * unit->elems;
+    double here = 0, away = 0, one = (double)unit->bytes;
+    struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
+    struct amount on_gpu = weigh(vm, run->job->units, unit, g);
     memset(tokens_of, 0, sizeof tokens_of);
     for (int t = 0; t < tokens; t++) {
         route(vm, r);
@@ -352,16 +394,20 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
         n_away += tokens_of[i] && !r->here[i];
         *(r->here[i] ? &here : &away) += tokens_of[i];
     }
-    double gpu = n_here ? compute_s(vm, g, n_here * one, here * per_token, 0) : 0;
-    struct share share = {n_away * one, away * per_token, n_away ? away / n_away : 0,
-                          (one > BY_MATRIX ? 3 : 1) * n_away, run->job->file_part};
+    double gpu = n_here ? compute_s(vm, g, n_here * on_gpu.bytes, here * on_gpu.flop, 0) : 0;
+    struct share share = {n_away * one, away * on_gpu.flop, n_away ? away / n_away : 0,
+                          (one > BY_MATRIX ? MATRICES : 1) * n_away, run->job->file_part};
+    if (run->job->turn.as_run && choice.mode == PREFILL_STREAM) { /* all come, asked for or not */
+        share.bytes = (unit->n - choice.resident) * one;
+        share.n = MATRICES;
+    }
     if (choice.mode != PREFILL_CPU || n_away == 0) {
         compute(p, gpu + unit->n_ops * rate(vm, run->job->stream_device, RATE_DISPATCH));
         if (n_away)
             run_remote(run, p, choice, &share);
         return;
     }
-    double cpu = compute_s(vm, 0, share.bytes, share.flop, run->job->file_part) +
+    double cpu = compute_s(vm, 0, n_away * on_cpu.bytes, away * on_cpu.flop, run->job->file_part) +
                  unit->n_ops * rate(vm, 0, RATE_DISPATCH);
     if (g)
         cpu += 2 * hop_s(vm, g, 0, tokens * run->token_bytes);
@@ -378,7 +424,8 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
     double tokens = job->turn.n_batch, seconds;
     int at = choice.device || choice.mode == PREFILL_CPU ? choice.device : job->stream_device;
     double bytes = kv ? (double)job->units->kv_bytes_per_position * position : (double)unit->bytes;
-    double flop = tokens * (kv ? job->units->attn_flop * position : 2 * unit->elems);
+    struct amount work = weigh(run->vm, job->units, unit, at);
+    double flop = tokens * (kv ? job->units->attn_flop * position : work.flop);
     if (unit->kind == UNIT_EXPERTS) {
         prefill_experts(run, p, unit, choice);
         return;
@@ -390,7 +437,7 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
         run_remote(run, p, choice, &share);
         return;
     }
-    seconds = compute_s(run->vm, at, bytes, flop, kv ? 0 : job->file_part);
+    seconds = compute_s(run->vm, at, kv ? bytes : work.bytes, flop, kv ? 0 : job->file_part);
     if (at)
         compute(p, seconds);
     else
@@ -436,7 +483,9 @@ struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtu
             (void)keep_in_use(r);
         }
     }
-    struct pipeline p = {.room = (double)cost_staging_bytes(units)};
+    bool as_run = job->turn.as_run;
+    struct pipeline p = {.room =
+                             (double)(as_run ? cost_ring_bytes(units) : cost_staging_bytes(units))};
     double position = job->turn.depth;
     for (int b = 0; b < job->turn.n_batches; b++) {
         prefill_batch(&run, &p, position + job->turn.n_batch / 2.0);

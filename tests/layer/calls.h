@@ -49,7 +49,10 @@
       (a, b, c), VK_INCOMPLETE, HOST, DEVICE, VK_ERROR_INITIALIZATION_FAILED)                      \
     X(vkEnumerateDeviceExtensionProperties, c, d,                                                  \
       (VkPhysicalDevice a, const char *b, uint32_t *c, VkExtensionProperties *d), (a, b, c, d),    \
-      VK_INCOMPLETE, HOST, DEVICE, VK_ERROR_LAYER_NOT_PRESENT)
+      VK_INCOMPLETE, HOST, DEVICE, VK_ERROR_LAYER_NOT_PRESENT)                                     \
+    X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR, b, c,                                     \
+      (VkPhysicalDevice a, uint32_t * b, VkCooperativeMatrixPropertiesKHR * c), (a, b, c),         \
+      VK_INCOMPLETE, HOST, DEVICE)
 
 #define LAYER_DEVICE_LISTS(X)                                                                      \
     X(vkGetPipelineCacheData, c, d, (VkDevice a, VkPipelineCache b, size_t * c, void *d),          \

@@ -1,5 +1,6 @@
 #include "layer.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,14 +72,21 @@ static void read_environment(void)
 {
     const char *fail = getenv("HEARTH_LAYER_FAIL"), *two = getenv("HEARTH_LAYER_TWO_QUEUES");
     const char *range = getenv("HEARTH_LAYER_MAX_RANGE"), *budget = getenv("HEARTH_LAYER_BUDGET");
+    const char *flip = getenv("HEARTH_LAYER_FLIP");
+    const char *subgroup = getenv("HEARTH_LAYER_SUBGROUP");
     if (fail && *fail)
         read_fail(fail);
-    if (two && strcmp(two, "1") == 0)
-        layer_state.two_queues = true;
+    if (two && *two)
+        layer_state.queues = strcmp(two, "early") == 0 ? LAYER_COPIES_EARLY : LAYER_COPIES_LATE;
     if (range)
         layer_state.max_range = (uint32_t)strtoul(range, NULL, 10);
     if (budget)
         atomic_store(&layer_state.budget, strtoull(budget, NULL, 10));
+    if (flip && sscanf(flip, "%" SCNx64 ":%" SCNx32 ":%" SCNx32, &layer_state.flip_hash,
+                       &layer_state.flip_word, &layer_state.flip_mask) != 3)
+        abort(); /* a test that is written wrong */
+    if (subgroup)
+        layer_state.subgroup = (uint32_t)strtoul(subgroup, NULL, 10);
 }
 
 __attribute__((destructor)) static void write_report(void)
@@ -243,7 +251,8 @@ static VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const VkDevi
     the_device = *device;
 #undef NEXT
 #define NEXT(name)                                                                                 \
-    next_##name = (PFN_##name)queues_between(#name, next_device_proc(*device, #name));
+    next_##name =                                                                                  \
+        (PFN_##name)wrong_between(#name, queues_between(#name, next_device_proc(*device, #name)));
 #define NEXT_CALL(name, object, params, args, ...) NEXT(name)
 #define NEXT_DESTROY(name, object, type)           NEXT(name)
     LAYER_DEVICE_CALLS(NEXT_CALL)
@@ -294,7 +303,7 @@ static PFN_vkVoidFunction VKAPI_CALL own_vkGetInstanceProcAddr(VkInstance instan
     if (own || !instance)
         return own;
     PFN_vkVoidFunction real = next_instance_proc(instance, name);
-    return real ? queues_between(name, limits_between(name, real)) : NULL;
+    return real ? wrong_between(name, queues_between(name, limits_between(name, real))) : NULL;
 }
 
 EXPORT VkResult VKAPI_CALL

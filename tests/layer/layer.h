@@ -8,9 +8,13 @@
  *
  *   HEARTH_LAYER_FAIL=vkCreateBuffer:3:-4   the 4th call of this name fails with
  *                                      VK_ERROR_DEVICE_LOST
- *   HEARTH_LAYER_TWO_QUEUES=1          there is a queue family for copies only (queues.c)
  *   HEARTH_LAYER_FAIL=vkQueueSubmit:3+:-4   and so do all after it
+ *   HEARTH_LAYER_TWO_QUEUES=late       there is a queue family for copies only, whose copies come
+ *                                      as late as they may; =early: as early as they may (queues.c)
  *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
+ *   HEARTH_LAYER_FLIP=HASH:WORD:MASK   bits of a word of the shader with this hash (wrong.c) are
+ *                                      flipped; all in hexadecimal
+ *   HEARTH_LAYER_SUBGROUP=N            subgroups are said to have N lanes
  *   HEARTH_LAYER_BUDGET=N              the driver grants N bytes of each of the device's heaps
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
  *                                      "left OBJECT COUNT", "late COUNT"
@@ -46,6 +50,9 @@ struct layer_object {
     atomic_int n_left;
 };
 
+/* Which of two queues is held back. */
+enum layer_queues { LAYER_ONE_QUEUE, LAYER_COPIES_LATE, LAYER_COPIES_EARLY };
+
 struct layer {
     struct layer_call *calls;
     size_t n_calls;
@@ -57,12 +64,16 @@ struct layer {
     int fail_at;                        /* which of its calls, from 0, since n_calls was 0 */
     bool fail_on;                       /* and all calls after it */
     VkResult fail_result;
-    bool two_queues;
-    uint32_t max_range;   /* bytes; 0: the device's own */
-    atomic_ullong budget; /* bytes; 0: the driver's own */
+    enum layer_queues queues;
+    uint32_t max_range;            /* bytes; 0: the device's own */
+    uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
+    uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
+    atomic_ullong budget;          /* bytes; 0: the driver's own */
+    uint32_t subgroup;             /* 0: the device's own */
 
-    atomic_int n_failed; /* how often the plan was carried out */
-    atomic_int n_late; /* submits of copies that were still held back when something needed them */
+    atomic_int n_failed;  /* how often the plan was carried out */
+    atomic_int n_flipped; /* shaders */
+    atomic_int n_late;    /* submits that were still held back when something needed them */
 };
 
 typedef struct layer *layer_of_tests_fn(void);

@@ -3,12 +3,13 @@
 
 #include "layer_priv.h"
 
-/* A second queue family for copies on a device that has one queue. What is submitted there is held
- * back until something waits for it: a submit to the other queue that names its semaphore, or the
- * host. A submit that forgot to wait thus runs before the copies that it needs, every time, which a
- * fast device shows once in a thousand. */
+/* A second queue family for copies on a device that has one queue. What is submitted to one of the
+ * two is held back until something waits for it: a submit to the other queue that names its
+ * semaphore, or the host. With copies held back, a submit that forgot to wait runs before the
+ * copies that it needs, every time, which a fast device shows once in a thousand; with the others
+ * held back, a copy that forgot to wait writes over what they have yet to read. */
 
-enum { FAMILY = 1, MAX_HELD = 16 };
+enum { FAMILY = 1, MAX_HELD = 64 };
 
 struct held {
     VkCommandBuffer commands;
@@ -60,13 +61,9 @@ static VkResult submit_held(const struct held *one)
     return real_vkQueueSubmit(first, 1, &info, VK_NULL_HANDLE);
 }
 
-/* Submits what was held, up to where a semaphore gets its value; all of it for VK_NULL_HANDLE. */
-static VkResult release(VkSemaphore semaphore, uint64_t value)
+/* Submits the first n that are held. */
+static VkResult release_first(int n)
 {
-    int n = semaphore ? 0 : n_held;
-    for (int i = 0; i < n_held && semaphore; i++)
-        if (held[i].signal == semaphore && held[i].signal_value <= value)
-            n = i + 1;
     VkResult result = VK_SUCCESS;
     for (int i = 0; i < n && result == VK_SUCCESS; i++)
         result = submit_held(&held[i]);
@@ -76,10 +73,20 @@ static VkResult release(VkSemaphore semaphore, uint64_t value)
     return result;
 }
 
+/* Submits what was held, up to where a semaphore gets its value. */
+static VkResult release(VkSemaphore semaphore, uint64_t value)
+{
+    int n = 0;
+    for (int i = 0; i < n_held; i++)
+        if (held[i].signal == semaphore && held[i].signal_value <= value)
+            n = i + 1;
+    return release_first(n);
+}
+
 void queues_flush(void)
 {
     pthread_mutex_lock(&mutex);
-    VkResult ignored = release(VK_NULL_HANDLE, 0);
+    VkResult ignored = release_first(n_held);
     (void)ignored;
     pthread_mutex_unlock(&mutex);
 }
@@ -89,7 +96,7 @@ static VkResult hold(const VkSubmitInfo *info)
 {
     const VkTimelineSemaphoreSubmitInfo *timeline = info->pNext;
     if (n_held == MAX_HELD) {
-        VkResult result = release(VK_NULL_HANDLE, 0);
+        VkResult result = release_first(1);
         if (result != VK_SUCCESS)
             return result;
     }
@@ -110,14 +117,14 @@ static VkResult hold(const VkSubmitInfo *info)
 static VkResult VKAPI_CALL own_vkQueueSubmit(VkQueue queue, uint32_t n, const VkSubmitInfo *infos,
                                              VkFence fence)
 {
-    if (!layer_state.two_queues)
+    if (!layer_state.queues)
         return real_vkQueueSubmit(queue, n, infos, fence);
     pthread_mutex_lock(&mutex);
     VkResult result = VK_SUCCESS;
     for (uint32_t i = 0; i < n && result == VK_SUCCESS; i++) {
         const VkSubmitInfo *info = &infos[i];
         const VkTimelineSemaphoreSubmitInfo *timeline = info->pNext;
-        if (queue == copies) {
+        if ((queue == copies) == (layer_state.queues == LAYER_COPIES_LATE)) {
             result = hold(info);
             continue;
         }
@@ -133,8 +140,12 @@ static VkResult VKAPI_CALL own_vkQueueSubmit(VkQueue queue, uint32_t n, const Vk
 static VkResult VKAPI_CALL own_vkWaitSemaphores(VkDevice device, const VkSemaphoreWaitInfo *info,
                                                 uint64_t timeout_ns)
 {
-    queues_flush();
-    return real_vkWaitSemaphores(device, info, timeout_ns);
+    VkResult result = VK_SUCCESS;
+    pthread_mutex_lock(&mutex);
+    for (uint32_t i = 0; i < info->semaphoreCount && result == VK_SUCCESS; i++)
+        result = release(info->pSemaphores[i], info->pValues[i]);
+    pthread_mutex_unlock(&mutex);
+    return result == VK_SUCCESS ? real_vkWaitSemaphores(device, info, timeout_ns) : result;
 }
 
 static VkResult VKAPI_CALL own_vkDeviceWaitIdle(VkDevice device)
@@ -146,7 +157,7 @@ static VkResult VKAPI_CALL own_vkDeviceWaitIdle(VkDevice device)
 static void VKAPI_CALL own_vkGetDeviceQueue(VkDevice device, uint32_t family, uint32_t index,
                                             VkQueue *queue)
 {
-    if (layer_state.two_queues && family == FAMILY) {
+    if (layer_state.queues && family == FAMILY) {
         *queue = copies;
         return;
     }
@@ -158,7 +169,7 @@ static void VKAPI_CALL own_vkGetPhysicalDeviceQueueFamilyProperties(VkPhysicalDe
                                                                     uint32_t *n,
                                                                     VkQueueFamilyProperties *list)
 {
-    if (!layer_state.two_queues) {
+    if (!layer_state.queues) {
         real_vkGetPhysicalDeviceQueueFamilyProperties(device, n, list);
         return;
     }
@@ -179,7 +190,7 @@ static VkResult VKAPI_CALL own_vkCreateBuffer(VkDevice device, const VkBufferCre
                                               VkBuffer *buffer)
 {
     VkBufferCreateInfo own = *info;
-    if (layer_state.two_queues) {
+    if (layer_state.queues) {
         own.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
         own.queueFamilyIndexCount = 0;
     }
@@ -192,14 +203,14 @@ static VkResult VKAPI_CALL own_vkCreateCommandPool(VkDevice device,
                                                    VkCommandPool *pool)
 {
     VkCommandPoolCreateInfo own = *info;
-    if (layer_state.two_queues)
+    if (layer_state.queues)
         own.queueFamilyIndex = 0;
     return real_vkCreateCommandPool(device, &own, allocator, pool);
 }
 
 void queues_device_info(VkDeviceCreateInfo *own)
 {
-    if (layer_state.two_queues && own->queueCreateInfoCount > 1)
+    if (layer_state.queues && own->queueCreateInfoCount > 1)
         own->queueCreateInfoCount = 1;
 }
 

@@ -7,8 +7,9 @@
 
 /* cost: 30 */
 
-/* However little of the device's memory there is, a model that the plan has split computes what it
- * computes whole, takes no more than that, and takes to the byte what was planned. */
+/* However little of the device's memory there is, a model that the plan has split, with prompts
+ * streamed, computes what it computes whole, takes no more than that, and takes to the byte what
+ * was planned. */
 
 enum { N_TOKENS = 70, N_BATCH = 24, N_STEPS = 6 };
 
@@ -18,7 +19,7 @@ struct run {
     bool discrete;
     int n_seqs;
     uint64_t planned, whole;
-    bool on_gpu, divided;
+    bool on_gpu, divided, streamed;
     size_t n_vocab;
 };
 
@@ -83,6 +84,8 @@ static float *compute(struct run *run)
     check_bytes(run, model, "open");
     float *out = feed_all(session, run->n_vocab);
     check_bytes(run, model, "fed");
+    run->streamed = session->gpu && gpu_exec_passed_bytes(session->gpu) > 0;
+    assert_true(run->streamed == (plan.stream_from > 0 && plan.streamed_bytes > 0));
     hth_session_close(session);
     hth_model_close(model);
     return out;
@@ -104,6 +107,8 @@ static void check(const char *path, bool discrete, int n_seqs)
         assert_int_equal(run.whole, whole.whole);
         assert_int_equal(run.on_gpu, percent > 0);
         assert_int_equal(run.divided, percent < 100);
+        if (percent != 75) /* there all that could be streamed may have its place */
+            assert_int_equal(run.streamed, percent > 0 && percent < 100);
         if (!(nmse <= 1e-6))
             fail_msg("%s at %d %%: NMSE %g", path, (int)percent, nmse);
     }

@@ -101,6 +101,75 @@ TEST(gaussian_error_is_small)
     }
 }
 
+/* --- beside ggml ------------------------------------------------------------------------------ */
+
+enum { ROWS_GAUSSIAN, ROWS_UNIFORM, ROWS_OUTLIERS, ROWS_HEAVY_TAILS, N_ROW_KINDS };
+
+/* Relative RMS errors of ggml's own quantizers (ggml 0.27.0, ggml_quantize_chunk without an
+ * importance matrix) on the rows that fill_rows makes. */
+static const struct ggml_errors {
+    const char *name;
+    double of[N_ROW_KINDS];
+} ggml_errors[] = {
+    {"Q4_0", {0.0857316, 0.0652035, 0.1383552, 0.1129484}},
+    {"Q4_1", {0.0788641, 0.0605114, 0.0968575, 0.1034131}},
+    {"Q5_0", {0.0430150, 0.0311368, 0.0704365, 0.0583988}},
+    {"Q5_1", {0.0380527, 0.0293235, 0.0464592, 0.0505562}},
+    {"Q8_0", {0.0053582, 0.0037713, 0.0087490, 0.0077641}},
+    {"Q2_K", {0.2968707, 0.2318921, 0.3337756, 0.3758001}},
+    {"Q3_K", {0.1499524, 0.1253714, 0.1962837, 0.1713304}},
+    {"Q4_K", {0.0715244, 0.0543701, 0.0901782, 0.0929623}},
+    {"Q5_K", {0.0363278, 0.0277294, 0.0453334, 0.0479592}},
+    {"Q6_K", {0.0176165, 0.0131990, 0.0262640, 0.0239121}},
+    {"IQ4_NL", {0.0762178, 0.0642906, 0.1089604, 0.0931179}},
+    {"IQ4_XS", {0.0768477, 0.0647937, 0.1108886, 0.0942787}},
+    {"TQ1_0", {0.8129491, 0.4953244, 0.7813075, 0.8041763}},
+    {"TQ2_0", {0.8129491, 0.4953244, 0.7813075, 0.8041763}},
+    {"MXFP4", {0.1144366, 0.1441372, 0.1484522, 0.1337849}},
+};
+
+static void fill_rows(int kind)
+{
+    struct rng rng = rng_seed(SEED);
+    for (size_t i = 0; i < N; i++) {
+        float normal = rng_normal(&rng);
+        switch (kind) {
+        case ROWS_GAUSSIAN: values[i] = 0.02f * normal; break;
+        case ROWS_UNIFORM: values[i] = 2 * rng_float(&rng) - 1; break;
+        case ROWS_OUTLIERS: values[i] = (i % 97 ? 0.02f : 0.16f) * normal; break;
+        default: values[i] = 0.02f * normal * fabsf(normal);
+        }
+    }
+}
+
+static const struct ggml_errors *ggml_errors_of(const struct dtype *type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ggml_errors); i++)
+        if (strcmp(ggml_errors[i].name, type->name) == 0)
+            return &ggml_errors[i];
+    fail_msg("%s can be written but is not compared with ggml here", type->name);
+    return NULL;
+}
+
+/* A file that hearth writes is as good as one of the field's own tools. */
+TEST(no_worse_than_ggml)
+{
+    const double rounding = 1.001; /* of the figures, and of libm in the rows */
+    for (size_t k = 0; dtype_at(k); k++)
+        for (int kind = 0; kind < N_ROW_KINDS; kind++) {
+            const struct dtype *type = dtype_at(k);
+            if (!type->encode || !dtype_is_block(type))
+                continue;
+            fill_rows(kind);
+            double ours = rms_error(values, round_trip(type, N), N);
+            double theirs = ggml_errors_of(type)->of[kind];
+            printf("%-8s %.5f, ggml %.5f\n", type->name, ours, theirs);
+            if (!(ours <= rounding * theirs))
+                fail_msg("%s, rows %d: relative error %g, of ggml %g", type->name, kind, ours,
+                         theirs);
+        }
+}
+
 TEST(encoding_again_changes_nothing)
 {
     for (size_t k = 0; dtype_at(k); k++) {

@@ -12,7 +12,7 @@ MAY_INCLUDE = {
     "op": ["base", "quant"],
     "plan": ["base", "op", "model/model.h"],  # of backends only numbers
     "kv": ["base", "quant", "op"],
-    "sample": ["hearth/sampling.h", "base"],
+    "sample": ["hearth/sampling.h", "base", "gguf"],  # what files advise
     "text": ["base", "gguf"],
     "hub": ["base"],
     "model": ["base", "quant", "gguf", "op"],
@@ -22,7 +22,9 @@ MAY_INCLUDE = {
     "engine": ["hearth", "base", "quant", "gguf", "op", "vk/vk.h", "plan", "kv", "sample", "text", "hub", "model", "cpu",
                "gpu"],
     # Programs reach models through include/hearth; beside it they read files, text and devices, but no tensor of a model.
-    "cli": ["hearth", "base", "gguf", "text", "hub", "quant/dtype.h", "vk/vk.h", "model/synth.h", "engine/rows.h", "engine/plan.h"],
+    "cli": ["hearth", "base", "gguf", "text", "hub", "quant/dtype.h", "vk/vk.h", "model/synth.h", "engine/rows.h", "engine/plan.h",
+            "sample/advice.h",
+            "engine/roof.h", "engine/selftest.h"],
     "server": ["hearth", "base", "text", "hub"],
     "bench": ["hearth", "base", "quant", "gguf", "op", "vk", "plan", "kv", "model", "cpu", "gpu", "engine", "shaders"],
     "tools": ["base", "vk/shader_blob.h"],

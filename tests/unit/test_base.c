@@ -597,6 +597,24 @@ TEST(os_facts_are_plausible)
 /* --- log ----------------------------------------------------------------------------------------
  */
 
+static void pass_on(void *user, enum hth_log_level level, const char *line)
+{
+    log_pass_on(user, level, line);
+}
+
+/* Receivers that are logs in turn: each line comes through once, unless the last log drops it. */
+TEST(a_receiver_passes_lines_on)
+{
+    struct log last = *test_log(), middle = {pass_on, &last, HTH_LOG_DEBUG};
+    const struct log first = {pass_on, &middle, HTH_LOG_DEBUG};
+    last.max_level = HTH_LOG_WARNING;
+    test_log_clear();
+    log_warning(&first, "100%% %s", "of it");
+    log_info(&first, "dropped");
+    log_pass_on(NULL, HTH_LOG_ERROR, "nowhere");
+    assert_string_equal(test_log_text(), "100% of it\n");
+}
+
 TEST(log_shows_no_control_characters)
 {
     test_log_clear();

@@ -12,6 +12,7 @@
 #include "engine/measured.h"
 #include "engine/plan_part.h"
 #include "engine/probe.h"
+#include "plan/learn.h"
 
 static const struct vk_caps card = {.name = "a \"card\" of \xff tests",
                                     .driver = "driver 1",
@@ -23,9 +24,12 @@ static const struct vk_caps card = {.name = "a \"card\" of \xff tests",
 static struct machine measured_machine(void)
 {
     struct machine machine = {.n_devices = 2, .n_threads = 8};
-    machine.devices[0].rate[RATE_READ] = 41.5e9;
-    machine.devices[0].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
-    machine.devices[1].rate[RATE_READ] = 300e9;
+    machine.devices[1].rate[RATE_READ] = 41.5e9;
+    machine.devices[1].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
+    machine.devices[1].formats[dtype_q4_k.gguf_id] = (struct machine_format){22.25e9, 0.7e12};
+    machine.devices[1].formats[dtype_q6_k.gguf_id] = (struct machine_format){0, 0.7e12}; /* no */
+    learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.125);
+    learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.0 / 3);
     machine.devices[1].rate[RATE_HOP] = 33e-6;
     machine.devices[1].rate[RATE_COPY] = 12e9; /* an estimate: is not kept */
     machine.devices[1].estimated = 1u << RATE_COPY;
@@ -50,10 +54,10 @@ static void store(void)
 
 static bool load(struct machine *machine, const struct vk_caps *caps)
 {
-    bool found;
+    int device = caps ? 1 : 0;
     *machine = (struct machine){.n_devices = 2, .n_threads = 8};
-    assert_int_equal(measured_load(machine, 1, caps, &found, test_log()), HTH_OK);
-    return found;
+    assert_int_equal(measured_load(machine, device, caps, test_log()), HTH_OK);
+    return machine->devices[device].measured;
 }
 
 TEST(what_is_kept_comes_back)
@@ -64,14 +68,32 @@ TEST(what_is_kept_comes_back)
     assert_string_equal(test_log_text(), "");
     store();
     assert_true(load(&machine, &card));
-    assert_true(machine.devices[0].rate[RATE_READ] == kept.devices[0].rate[RATE_READ]);
-    assert_true(machine.devices[0].rate[RATE_MATRIX] == kept.devices[0].rate[RATE_MATRIX]);
-    assert_true(machine.devices[1].rate[RATE_READ] == kept.devices[1].rate[RATE_READ]);
-    assert_true(machine.devices[1].rate[RATE_HOP] == kept.devices[1].rate[RATE_HOP]);
-    assert_true(machine.devices[1].rate[RATE_COPY] == 0);
-    assert_true(machine.devices[1].rate[RATE_MATRIX] == 0);
-    assert_false(load(&machine, NULL)); /* of the CPU alone there is none */
+    const struct machine_device *is = &machine.devices[1], *was = &kept.devices[1];
+    assert_true(is->rate[RATE_READ] == was->rate[RATE_READ]);
+    assert_true(is->rate[RATE_MATRIX] == was->rate[RATE_MATRIX]);
+    assert_true(is->rate[RATE_HOP] == was->rate[RATE_HOP]);
+    assert_true(is->rate[RATE_COPY] == 0);
+    assert_true(is->rate[RATE_DIRECT] == 0);
+    assert_memory_equal(&is->formats[dtype_q4_k.gguf_id], &was->formats[dtype_q4_k.gguf_id],
+                        sizeof is->formats[0]);
+    assert_null(machine_format_of(is, &dtype_q6_k));
+    assert_int_equal(is->past[PHASE_ANSWER].n, 2);
+    assert_true(is->past[PHASE_ANSWER].times[0] == 1.125);
+    assert_true(is->past[PHASE_ANSWER].times[1] == 1.0 / 3);
+    assert_int_equal(is->past[PHASE_PROMPT].n, 0);
+    assert_false(load(&machine, NULL)); /* the CPU has a file of its own */
     assert_string_equal(test_log_text(), "");
+}
+
+TEST(the_cpu_has_a_file_of_its_own)
+{
+    struct machine machine = {.n_devices = 1, .n_threads = 8};
+    fresh_cache();
+    machine.devices[0].rate[RATE_READ] = 7e9;
+    assert_int_equal(measured_store(&machine, 0, NULL, test_log()), HTH_OK);
+    assert_true(load(&machine, NULL));
+    assert_true(machine.devices[0].rate[RATE_READ] == 7e9);
+    assert_false(load(&machine, &card));
 }
 
 /* Anything that the rates depend on is another: ignored, with a line. */
@@ -90,11 +112,10 @@ TEST(of_another_machine)
     other = card;
     other.uuid[0]++; /* another file */
     assert_false(load(&machine, &other));
-    bool found;
     machine = (struct machine){.n_devices = 2, .n_threads = 7};
-    assert_int_equal(measured_load(&machine, 1, &card, &found, test_log()), HTH_OK);
-    assert_false(found);
-    assert_true(machine.devices[0].rate[RATE_READ] == 0);
+    assert_int_equal(measured_load(&machine, 1, &card, test_log()), HTH_OK);
+    assert_false(machine.devices[1].measured);
+    assert_true(machine.devices[1].rate[RATE_READ] == 0);
 }
 
 static void read_kept(struct strbuf *path, struct strbuf *text)
@@ -124,15 +145,15 @@ TEST(broken_files)
         test_log_clear();
         assert_false(load(&machine, &card));
         assert_logged(" is ignored, as ");
-        assert_true(machine.devices[0].rate[RATE_READ] == 0);
+        assert_true(machine.devices[1].rate[RATE_READ] == 0);
     }
     for (size_t i = 0; i < text.len; i++) {
         text.ptr[i] ^= 0x11;
         overwrite(path.ptr, text.ptr, text.len);
         text.ptr[i] ^= 0x11;
         if (!load(&machine, &card))
-            assert_true(machine.devices[0].rate[RATE_READ] == 0 &&
-                        machine.devices[1].rate[RATE_READ] == 0);
+            assert_true(machine.devices[1].rate[RATE_READ] == 0 &&
+                        !machine_format_of(&machine.devices[1], &dtype_q4_k));
     }
     overwrite(path.ptr, text.ptr, text.len);
     assert_true(load(&machine, &card));
@@ -141,29 +162,74 @@ TEST(broken_files)
     strbuf_free(&text);
 }
 
-TEST(absurd_rates)
+/* Loads the file with another text in the place of a number. */
+static bool load_with(struct machine *machine, const char *number, const char *instead)
 {
-    static const char *const absurd[] = {"-1", "1e99", "\"fast\"", "null", "true", "[]", "0.5"};
-    struct machine machine;
     struct strbuf path = {0}, text = {0};
+    char bytes[4096];
     fresh_cache();
     store();
     read_kept(&path, &text);
-    const char *at = strstr(text.ptr, "41500000000");
+    const char *at = strstr(text.ptr, number);
     assert_non_null(at);
-    const char *end = at + strcspn(at, ",\n");
-    for (size_t i = 0; i < ARRAY_LEN(absurd); i++) {
-        char bytes[4096];
-        int n = snprintf(bytes, sizeof bytes, "%.*s%s%s", (int)(at - text.ptr), text.ptr, absurd[i],
-                         end);
-        overwrite(path.ptr, bytes, (size_t)n);
-        test_log_clear();
-        assert_false(load(&machine, &card));
+    int n = snprintf(bytes, sizeof bytes, "%.*s%s%s", (int)(at - text.ptr), text.ptr, instead,
+                     at + strcspn(at, ",\n }]"));
+    overwrite(path.ptr, bytes, (size_t)n);
+    test_log_clear();
+    strbuf_free(&path);
+    strbuf_free(&text);
+    return load(machine, &card);
+}
+
+static const char *const absurd[] = {"-1", "1e99", "\"fast\"", "null", "true", "[]", "0.01", "0"};
+
+TEST(absurd_rates)
+{
+    struct machine machine;
+    for (size_t i = 0; i + 1 < ARRAY_LEN(absurd); i++) {
+        assert_false(load_with(&machine, "41500000000", absurd[i]));
         assert_logged("a rate in it is one that no machine has");
         assert_true(machine.devices[1].rate[RATE_READ] == 0);
     }
-    strbuf_free(&path);
-    strbuf_free(&text);
+}
+
+/* Of formats and runs each that is absurd is left out, and the rest stays. */
+TEST(absurd_entries)
+{
+    struct machine machine;
+    for (size_t i = 0; i < ARRAY_LEN(absurd); i++) {
+        assert_true(load_with(&machine, "22250000000", absurd[i]));
+        assert_logged("1 entry of formats or runs in it is none that hearth wrote");
+        assert_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
+        assert_int_equal(machine.devices[1].past[PHASE_ANSWER].n, 2);
+        assert_true(load_with(&machine, "1.125", absurd[i]));
+        assert_logged("1 entry of formats or runs in it is none that hearth wrote");
+        assert_int_equal(machine.devices[1].past[PHASE_ANSWER].n, 1);
+        assert_non_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
+        assert_true(machine.devices[1].rate[RATE_READ] == 41.5e9);
+    }
+}
+
+/* A run is added to what is there by now; where that is of another build, or gone, nothing is. */
+TEST(runs_are_added_to_a_file_of_this_build)
+{
+    struct machine machine = {.n_devices = 2, .n_threads = 8};
+    struct vk_caps newer = card;
+    fresh_cache();
+    assert_int_equal(measured_add_run(&machine, 1, &card, PHASE_PROMPT, 2, test_log()), HTH_OK);
+    assert_false(load(&machine, &card));
+    store();
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(measured_add_run(&machine, 1, &card, PHASE_PROMPT, 2 + i, test_log()),
+                         HTH_OK);
+    newer.driver_version++;
+    assert_int_equal(measured_add_run(&machine, 1, &newer, PHASE_PROMPT, 2, test_log()), HTH_OK);
+    assert_true(load(&machine, &card));
+    assert_int_equal(machine.devices[1].past[PHASE_PROMPT].n, PAST_RUNS);
+    assert_true(machine.devices[1].past[PHASE_PROMPT].times[PAST_RUNS - 1] == 8);
+    assert_int_equal(machine.devices[1].past[PHASE_ANSWER].n, 2);
+    assert_non_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
+    assert_true(machine.devices[1].rate[RATE_READ] == 41.5e9);
 }
 
 /* A folder that cannot be made is a warning: measured again next time. */
@@ -188,7 +254,7 @@ static bool fail_at_zero(void *user, size_t size)
 TEST(failing_allocations)
 {
     struct machine machine;
-    bool found, hit = true;
+    bool hit = true;
     fresh_cache();
     store();
     for (long k = 0; hit; k++) {
@@ -198,7 +264,9 @@ TEST(failing_allocations)
         mem_set_hook(fail_at_zero, NULL);
         enum hth_status status = measured_store(&machine, 1, &card, test_log());
         if (status == HTH_OK)
-            status = measured_load(&machine, 1, &card, &found, test_log());
+            status = measured_load(&machine, 1, &card, test_log());
+        if (status == HTH_OK)
+            status = measured_add_run(&machine, 1, &card, PHASE_ANSWER, 1, test_log());
         mem_set_hook(NULL, NULL);
         hit = n_left < 0;
         if (hit && status == HTH_OK && !strstr(test_log_text(), "cannot be written"))
@@ -228,6 +296,7 @@ static void check_probe(struct vk *vk, int device)
         matrix += machine_probe_time_s(probe, PROBE_MATRIX, device, 64 << 20);
     }
     assert_true(read > 0 && matrix > 0);
+    assert_true(machine_probe_time_s(probe, PROBE_OP, device, 0) < 1);
     assert_true(machine_probe_time_s(probe, PROBE_DIRECT, device, 1 << 20) == 0);
     if (device) {
         assert_true(machine_probe_time_s(probe, PROBE_COPY, device, 1 << 20) > 0);
@@ -264,18 +333,143 @@ TEST(no_device_no_times)
     machine_probe_close(probe);
 }
 
-/* Measured once, it is what plans rest on from then on. */
+/* Every format that products take is timed: tiny ones here. */
+TEST(probes_of_formats)
+{
+    struct pool *pool;
+    struct machine_probe *probe;
+    assert_int_equal(pool_create(&pool, 2, test_log()), HTH_OK);
+    assert_int_equal(machine_probe_open(&probe, pool, NULL, test_log()), HTH_OK);
+    for (size_t i = 0; dtype_at(i); i++) {
+        double seconds = 0;
+        for (int run = 0; run < 9 && !dtype_at(i)->is_integer; run++)
+            seconds += machine_probe_format_s(probe, PROBE_READ, 0, dtype_at(i), UINT64_C(1) << 20);
+        if (!dtype_at(i)->is_integer && dtype_at(i)->decode && seconds <= 0)
+            fail_msg("%s was not timed", dtype_at(i)->name);
+    }
+    assert_true(machine_probe_format_s(probe, PROBE_READ, 1, &dtype_q8_0, 1 << 20) == 0);
+    machine_probe_close(probe);
+    pool_destroy(pool);
+}
+
+/* Opens a model once all that it rests on is measured: on a busy machine a time may come out as
+ * none, and is measured the next time. */
+static struct hth_model *open_measured(const char *path, const struct hth_model_options *options)
+{
+    struct hth_model *model;
+    for (int tries = 0; tries < 9; tries++) {
+        assert_int_equal(hth_model_open(&model, path, options), HTH_OK);
+        if (!hth_model_get_plan(model).estimated)
+            return model;
+        hth_model_close(model);
+    }
+    fail_msg("%s: its rates are not measured", path);
+    return NULL;
+}
+
+/* Measured once, it is what plans rest on from then on: formats too, once a model needed them. */
 TEST(plans_use_what_was_measured)
 {
     struct plan_report *report;
+    struct hth_model *model;
     const struct hth_model_options cpu = {.device = "cpu"};
     struct plan_request request = {.model = "synth:tiny-llama:q4_k", .device = cpu};
     fresh_cache();
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.estimated);
     plan_report_close(report);
+    assert_int_equal(hth_model_open(&model, request.model, &cpu), HTH_OK); /* of nothing known */
+    assert_true(hth_model_get_plan(model).estimated);
+    hth_model_close(model);
     assert_int_equal(plan_measure_machine(&cpu), HTH_OK);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    assert_true(report->plan.estimated);
+    plan_report_close(report);
+    hth_model_close(open_measured(request.model, &cpu));
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_false(report->plan.estimated);
     plan_report_close(report);
+}
+
+/* --- what was achieved ------------------------------------------------------------------------ */
+
+static const struct hth_turn long_turn = {.n_prompt = 1000000, .n_answer = 1000000};
+
+/* What is expected of a model on the CPU, in seconds. */
+static void expect(double seconds[2], double told_prompt, double told_answer)
+{
+    const struct hth_model_options options = {.device = "cpu", .measure = true};
+    struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
+    struct hth_expected expected = hth_model_expect(model, &long_turn);
+    assert_false(expected.estimated);
+    seconds[0] = long_turn.n_prompt / expected.prompt_tokens_per_s;
+    seconds[1] = long_turn.n_answer / expected.answer_tokens_per_s;
+    assert_int_equal(
+        hth_model_achieved(model, &long_turn, told_prompt * seconds[0], told_answer * seconds[1]),
+        HTH_OK);
+    hth_model_close(model);
+}
+
+static void assert_near(double value, double expected)
+{
+    if (!(value > 0.99 * expected && value < 1.01 * expected))
+        fail_msg("%g is not %g", value, expected);
+}
+
+TEST(what_was_achieved_corrects_what_is_expected)
+{
+    double first[2], now[2];
+    fresh_cache();
+    expect(first, 0, 0); /* nothing was achieved */
+    expect(now, 100, 0.001);
+    expect(now, 1, 1); /* one absurd run: nothing */
+    assert_near(now[0], first[0]);
+    assert_near(now[1], first[1]);
+    for (int i = 0; i < 3; i++)
+        expect(now, 2 * first[0] / now[0], 3 * first[1] / now[1]);
+    expect(now, 0, 0);
+    assert_near(now[0], 2 * first[0]);
+    assert_near(now[1], 3 * first[1]);
+}
+
+/* Other threads than were measured: their rates are scaled, and nothing is learned. */
+TEST(nothing_is_learned_from_what_rests_on_guesses)
+{
+    struct strbuf path = {0}, before = {0}, after = {0};
+    struct hth_model *model;
+    double seconds[2];
+    const struct hth_model_options options = {.device = "cpu", .n_threads = 1};
+    if (os_cpu_count() < 2)
+        test_skip("there is one processor");
+    fresh_cache();
+    expect(seconds, 0, 0);
+    assert_true(measured_path(NULL, &path));
+    assert_int_equal(file_read(path.ptr, 1 << 16, &before, test_log()), HTH_OK);
+    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    assert_int_equal(hth_model_achieved(model, &long_turn, 1e3, 1e3), HTH_OK);
+    hth_model_close(model);
+    assert_int_equal(file_read(path.ptr, 1 << 16, &after, test_log()), HTH_OK);
+    assert_string_equal(after.ptr, before.ptr);
+    strbuf_free(&path);
+    strbuf_free(&before);
+    strbuf_free(&after);
+}
+
+/* A software device takes what fits, as it was asked for, and is predicted by what it does. */
+TEST(a_software_device_is_predicted_vulkan)
+{
+    struct hth_model_options options = {.device = test_device(), .measure = true};
+    fresh_cache();
+    struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
+    struct hth_plan_info whole = hth_model_get_plan(model);
+    struct hth_expected expected = hth_model_expect(model, &long_turn);
+    assert_true(whole.gpu_weight_bytes > 0 && !whole.divided);
+    assert_true(expected.prompt_tokens_per_s > 0 && expected.answer_tokens_per_s > 0);
+    hth_model_close(model);
+    options.vram_bytes = whole.gpu_bytes * 3 / 4;
+    model = open_measured("synth:tiny-llama:q4_0", &options);
+    struct hth_plan_info part = hth_model_get_plan(model);
+    assert_true(part.divided && part.gpu_weight_bytes > 0 && part.host_weight_bytes > 0);
+    assert_true(part.answer_tokens_per_s > 0);
+    hth_model_close(model);
 }

@@ -472,7 +472,7 @@ TEST(heads_must_divide)
 {
     expect_error(
         (struct plan){.arch = "llama", .skip = "attention.head_count_kv", .edit = put_three_heads},
-        HTH_ERROR_FORMAT, "4 query heads cannot share 3 key heads");
+        HTH_ERROR_FORMAT, "head_count\" is 4, which is no multiple of the 3 of ");
 }
 
 static void put_equal_array(struct gguf_writer *writer)
@@ -526,7 +526,7 @@ TEST(wrong_types_of_keys_are_named)
     expect_error((struct plan){.arch = "llama", .edit = put_odd_scaling}, HTH_ERROR_FORMAT,
                  "spiral");
     expect_error((struct plan){.arch = "llama", .edit = put_negative_factor}, HTH_ERROR_FORMAT,
-                 "positive");
+                 "(-2) must be above 0; convert or download the model again");
 }
 
 static void put_neutral(struct gguf_writer *writer)

@@ -123,6 +123,60 @@ TEST(slow_buses_want_large_batches)
     plan_report_close(report);
 }
 
+/* The plan that a model runs by, on an invented machine. */
+static void plan_as_run(struct plan *plan, struct plan_report *report)
+{
+    struct plan_options options = {.n_batch = 512, .skew = 0.7, .as_run = true};
+    assert_int_equal(plan_create(plan, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    const struct plan_heap *heap = &plan->heaps[1];
+    assert_true(heap->planned <= heap->budget);
+    assert_true((heap->staging > 0) == (plan->stream_from > 0));
+    assert_true(heap->staging == 0 || heap->staging == cost_ring_bytes(&report->units));
+    for (int i = 0; i < report->units.n_units; i++) {
+        enum prefill_mode mode = (enum prefill_mode)plan->items[i].choice.mode;
+        bool weights = report->units.items[i].kind != UNIT_KV;
+        assert_true(mode == PREFILL_CPU || (mode == PREFILL_STREAM && weights));
+    }
+}
+
+/* Prompts are streamed where the bus is fast enough, down to where the CPU is as fast; not where
+ * there is no bus. */
+static void check_streaming(const char *model)
+{
+    char path[512];
+    struct plan_report *report;
+    struct plan fast, slow;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-12.json"));
+    struct plan_request request = request_for(model, path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    plan_as_run(&fast, report);
+    assert_true(fast.stream_from > 16 && fast.stream_from < 512);
+    report->machine.devices[1].one_queue = true;
+    plan_as_run(&slow, report);
+    assert_true(slow.prompt_tokens_per_s < 0.95 * fast.prompt_tokens_per_s);
+    plan_free(&slow);
+    report->machine.devices[1].rate[RATE_COPY] /= 1000;
+    plan_as_run(&slow, report);
+    assert_int_equal(slow.stream_from, 0);
+    assert_true(fast.prompt_tokens_per_s > 1.5 * slow.prompt_tokens_per_s);
+    plan_free(&fast);
+    plan_free(&slow);
+    plan_report_close(report);
+    snprintf(path, sizeof path, "%s", test_data_path("machines/apu-64.json"));
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    plan_as_run(&slow, report);
+    assert_int_equal(slow.stream_from, 0);
+    plan_free(&slow);
+    plan_report_close(report);
+}
+
+TEST(runs_stream_where_it_pays)
+{
+    check_streaming("synth:llama-70b:q4_k_m");
+    check_streaming("synth:qwen3-30b-a3b:q4_k_m");
+}
+
 /* What did not make it would have gained, and nothing that is on the GPU claims so. */
 TEST(gains_are_explained)
 {

@@ -32,7 +32,8 @@ static struct virtual_job job_of(const struct trial *t)
                                 .stream_device = cost.stream_device};
 }
 
-static void make_trial(struct trial *t, const char *machine, const char *model, int n_ctx)
+static void make_trial(struct trial *t, const char *machine, const char *model, int n_ctx,
+                       bool as_run)
 {
     char name[96], path[512];
     *t = (struct trial){0};
@@ -46,7 +47,7 @@ static void make_trial(struct trial *t, const char *machine, const char *model, 
         return;
     virtual_start(&t->vm, &t->report->machine, 1);
     virtual_learn(&t->vm, &t->learned);
-    struct plan_options options = {.skew = 0.7};
+    struct plan_options options = {.skew = 0.7, .as_run = as_run, .n_batch = as_run ? 512 : 0};
     assert_int_equal(plan_create(&t->plan, &t->learned, &t->report->units, &options, test_log()),
                      HTH_OK);
     t->choices = calloc((size_t)t->report->units.n_units, sizeof *t->choices);
@@ -75,7 +76,7 @@ static void hold_predictions(const char *machine)
     for (size_t m = 0; m < ARRAY_LEN(models); m++)
         for (size_t c = 0; c < ARRAY_LEN(contexts); c++) {
             struct trial t;
-            make_trial(&t, machine, models[m], contexts[c]);
+            make_trial(&t, machine, models[m], contexts[c], false);
             if (!t.fits)
                 continue;
             double prompt = off(t.plan.prompt_tokens_per_s, t.result.prompt_tokens_per_s);
@@ -120,6 +121,29 @@ TEST(predictions_hold_on_two_cards)
 TEST(predictions_hold_without_a_gpu)
 {
     hold_predictions("no-gpu");
+}
+
+/* Prompts as they are streamed by now: in the batch that a session has, all of a layer's experts,
+ * through a ring. */
+TEST(streamed_prompts_are_as_predicted)
+{
+    static const char *const cards[] = {"card-8", "card-12", "card-24"};
+    int n_streamed = 0;
+    for (size_t c = 0; c < ARRAY_LEN(cards); c++)
+        for (size_t m = 0; m < ARRAY_LEN(models); m++) {
+            struct trial t;
+            make_trial(&t, cards[c], models[m], 4096, true);
+            double prompt =
+                t.fits ? off(t.plan.prompt_tokens_per_s, t.result.prompt_tokens_per_s) : 0;
+            n_streamed += t.fits && t.plan.stream_from > 0;
+            print_message("%-10s %-14s: streams from %d tokens, prompt %8.1f (%+5.1f %%)\n",
+                          cards[c], models[m], t.plan.stream_from, t.plan.prompt_tokens_per_s,
+                          100 * prompt);
+            assert_true(fabs(prompt) <= 0.10);
+            if (t.report)
+                free_trial(&t);
+        }
+    assert_true(n_streamed >= 6);
 }
 
 /* --- wrong models ----------------------------------------------------------------------------- */
@@ -228,7 +252,7 @@ TEST(wrong_cost_models_are_found)
     double worst[MISTAKES] = {0};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct trial t;
-        make_trial(&t, cases[i].machine, cases[i].model, cases[i].n_ctx);
+        make_trial(&t, cases[i].machine, cases[i].model, cases[i].n_ctx, false);
         assert_true(t.fits);
         for (int m = 0; m < MISTAKES; m++)
             worst[m] = fmax(worst[m], wrong_by(&t, (enum mistake)m));
@@ -268,7 +292,7 @@ static void hold_overlap(const char *model)
     for (int n_batch = 250; n_batch <= 4000; n_batch *= 2) {
         struct trial t;
         double predicted_s;
-        make_trial(&t, "card-12", model, 4096);
+        make_trial(&t, "card-12", model, 4096, false);
         struct virtual_result result = run_mode(&t, PREFILL_STREAM, n_batch, &predicted_s);
         double bound = fmax(result.copy_s, result.compute_s);
         print_message("%s, %4d tokens: %.3f s, copies %.3f, computing %.3f\n", model, n_batch,
@@ -297,7 +321,7 @@ static void hold_choice(const char *machine, const char *model, double latency_s
         struct trial t;
         double predicted[PREFILL_MODES], took[PREFILL_MODES];
         int expected = 0, best = 0;
-        make_trial(&t, machine, model, 4096);
+        make_trial(&t, machine, model, 4096, false);
         if (latency_s > 0) { /* shaders read the bus as fast as copies do, and copies begin late */
             double *rate = t.vm.truth.devices[1].rate;
             rate[RATE_DIRECT] = rate[RATE_COPY];

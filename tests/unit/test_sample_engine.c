@@ -142,6 +142,19 @@ TEST(options_are_checked_without_a_model)
     assert_logged("did you mean temperature?");
 }
 
+TEST(what_is_set_and_not_asked_is_a_warning)
+{
+    struct hth_sampler_options odd = {.temp = 1, .top_k = 5, .samplers = "min_p;temperature"};
+    test_log_clear();
+    assert_int_equal(hth_sampler_check(&odd, test_log()->write, NULL), HTH_OK);
+    assert_string_equal(test_log_text(), "sampling: top_k is set, but top_k ('k') is not among the "
+                                         "samplers \"min_p;temperature\"\n");
+    odd.mirostat = 2; /* works in its place */
+    test_log_clear();
+    assert_int_equal(hth_sampler_check(&odd, test_log()->write, NULL), HTH_OK);
+    assert_string_equal(test_log_text(), "");
+}
+
 TEST(a_vocabulary_alone_has_no_sampler)
 {
     struct hth_model *model = open_model(true);

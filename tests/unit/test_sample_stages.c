@@ -468,6 +468,30 @@ static float share_logit(struct rng *rng, int kind, int i)
     }
 }
 
+/* However many, and whether or not some are in order already. */
+TEST(the_first_are_the_likeliest)
+{
+    static struct candidate items[N_SHARE], sorted[N_SHARE];
+    static const size_t counts[] = {1, 1000, 1025, 1100, 2000, N_SHARE - 1, N_SHARE, N_SHARE + 1};
+    struct rng rng = rng_seed(5);
+    for (int round = 0; round < 9 * (int)ARRAY_LEN(counts); round++) {
+        size_t n = counts[round / 9], kept = n < N_SHARE ? n : N_SHARE;
+        for (int i = 0; i < N_SHARE; i++)
+            items[i] = (struct candidate){i, share_logit(&rng, round % 9, i)};
+        memcpy(sorted, items, sizeof items);
+        qsort(sorted, N_SHARE, sizeof *sorted, by_distance);
+        struct candidates left = {items, N_SHARE, 0};
+        if (round % 2)
+            candidates_sort_first(&left, 70);
+        candidates_keep_first(&left, n);
+        assert_int_equal(left.count, kept);
+        assert_true(left.n_sorted <= kept);
+        assert_memory_equal(items, sorted, left.n_sorted * sizeof *items);
+        qsort(items, kept, sizeof *items, by_distance);
+        assert_memory_equal(items, sorted, kept * sizeof *items);
+    }
+}
+
 /* What is kept is a beginning of the order, reaches the share, and without its last does not. */
 TEST(a_share_is_the_fewest_that_reach_it)
 {

@@ -77,3 +77,46 @@ TEST(float_math_is_float_math)
     assert_string_equal(chosen(&fast, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_f16, 64, true), "matmul_f32");
 }
+
+/* --- rows that are wrong ---------------------------------------------------------------------- */
+
+static const char *chosen_with(const struct row_bars *bars, const char *forced, int n_tokens,
+                               bool plain_rows)
+{
+    struct row_env env = {
+        .caps = &plain, .n_seqs = 1, .bars = bars, .forced = forced, .plain = plain_rows};
+    struct weight weight = {.name = "w", .dtype = &dtype_q4_0, .ne = {512, 96, 1, 1}};
+    struct graph g;
+    graph_init(&g, n_tokens, 1, test_log());
+    const int64_t ne[] = {512, n_tokens, 1, 1};
+    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
+    assert_non_null(op_matmul(&g, "y", graph_weight(&g, &weight), x, NULL));
+    struct row_choice choice;
+    const struct row *row = row_select(&env, g.ops[0], &choice);
+    graph_free(&g);
+    return row ? row->name : "none";
+}
+
+TEST(the_next_row_takes_the_place_of_a_wrong_one)
+{
+    struct row_bars bars = {0};
+    assert_string_equal(chosen_with(&bars, NULL, 1, false), "matvec_f32");
+    assert_true(row_bars_add(&bars, "matvec_f32", "matvec_q8_0")); /* another format */
+    assert_string_equal(chosen_with(&bars, NULL, 1, false), "matvec_f32");
+    assert_true(row_bars_add(&bars, "matvec_f32", "matvec_q4_0"));
+    assert_true(row_bars_add(&bars, "matvec_f32", "matvec_q4_0"));
+    assert_int_equal(bars.n, 2);
+    assert_string_equal(chosen_with(&bars, NULL, 1, false), "matmul_f32");
+    assert_string_equal(chosen_with(&bars, "matvec_f32", 1, false), "matvec_f32");
+    assert_true(row_bars_add(&bars, "matmul_f32", "matmul_f32_q4_0"));
+    assert_string_equal(chosen_with(&bars, NULL, 64, false), "none");
+    assert_string_equal(chosen_with(&bars, NULL, 1, false), "matvec_lanes_f32");
+    row_bars_free(&bars);
+}
+
+TEST(plain_rows_are_the_last_in_fp32)
+{
+    assert_string_equal(chosen_with(NULL, NULL, 1, true), "matmul_f32");
+    assert_string_equal(chosen_with(NULL, NULL, 64, true), "matmul_f32");
+    assert_string_equal(chosen_with(NULL, "matvec_f32", 1, true), "matvec_f32");
+}

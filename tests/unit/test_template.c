@@ -1,6 +1,7 @@
 #include <jansson.h>
 #include <time.h>
 
+#include "gguf/gguf_write.h"
 #include "harness/test.h"
 #include "text/template.h"
 
@@ -128,7 +129,7 @@ TEST(big_integers)
 
 TEST(messages)
 {
-    check_failure("a\n{{ x.y }}", HTH_ERROR_FORMAT, "template test, line 2: 'x' is undefined");
+    check_failure("a\n{{ x.y }}", HTH_ERROR_FORMAT, "test, line 2: 'x' is undefined");
     check_failure("{{ l.x.y }}", HTH_ERROR_FORMAT, "'list object' has no attribute 'x'");
     check_failure("{{ l[7].y }}", HTH_ERROR_FORMAT, "list object has no element 7");
     check_failure("{{ none.x.y }}", HTH_ERROR_FORMAT, "'None' has no attribute 'x'");
@@ -169,17 +170,54 @@ TEST(macros_keep_their_iteration)
                "{\"l\":[3,1,2]}", "312");
 }
 
-TEST(raise_exception)
+static void check_refusal(const char *source, const char *sentence)
 {
     json_t *context = json_object();
     struct strbuf out = {0};
-    assert_int_equal(
-        render("text{{ raise_exception('Roles ' ~ 'must alternate') }}", context, NULL, &out),
-        HTH_ERROR_ARGUMENT);
-    assert_string_equal(test_log_text(), "Roles must alternate\n");
+    assert_int_equal(render(source, context, NULL, &out), HTH_ERROR_ARGUMENT);
+    assert_string_equal(test_log_text(), sentence);
     assert_int_equal(out.len, 0);
     strbuf_free(&out);
     json_decref(context);
+    check_failure("{{ raise_exception('') }}", HTH_ERROR_ARGUMENT,
+                  "test, line 1, refuses this conversation: it does not say why");
+}
+
+/* The messages of a model's own template begin with its file. */
+TEST(of_a_model)
+{
+    struct gguf_writer *writer;
+    struct gguf *gguf;
+    struct template *tmpl;
+    struct strbuf bytes = {0};
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    gguf_put_str(writer, "general.architecture", STR("none"));
+    assert_int_equal(gguf_writer_save_memory(writer, &bytes), HTH_OK);
+    assert_int_equal(gguf_open_memory(&gguf, bytes.ptr, bytes.len, "m.gguf", test_log()), HTH_OK);
+    assert_int_equal(template_of_model(&tmpl, gguf, test_log()), HTH_OK);
+    assert_null(tmpl);
+    gguf_close(gguf);
+    strbuf_clear(&bytes);
+    gguf_put_str(writer, "tokenizer.chat_template", STR("a\n{% if %}"));
+    assert_int_equal(gguf_writer_save_memory(writer, &bytes), HTH_OK);
+    gguf_writer_destroy(writer);
+    assert_int_equal(gguf_open_memory(&gguf, bytes.ptr, bytes.len, "m.gguf", test_log()), HTH_OK);
+    assert_int_equal(template_of_model(&tmpl, gguf, test_log()), HTH_ERROR_FORMAT);
+    assert_null(tmpl);
+    assert_logged("m.gguf: chat template, line 2: ");
+    gguf_close(gguf);
+    strbuf_free(&bytes);
+}
+
+/* Templates say why: their own words are in the sentence, on one line. */
+TEST(raise_exception)
+{
+    check_refusal("text\n{{ raise_exception('Roles ' ~ 'must alternate') }}",
+                  "test, line 2, refuses this conversation: Roles must alternate\n");
+    check_refusal("{{ raise_exception('\n  Roles\r\n\tmust alternate.\n') }}",
+                  "test, line 1, refuses this conversation: Roles must alternate.\n");
+    check_refusal("{{ raise_exception('') }}",
+                  "test, line 1, refuses this conversation: it does not say why\n");
 }
 
 TEST(context_must_be_object)
@@ -361,7 +399,7 @@ static void check_stops(const char *source, const json_t *context)
         fail_msg("%s: %s %s", source, hth_status_name(status), test_log_text());
     if (took > seconds_at_most)
         fail_msg("%s: took %.3f s of %.3f s", source, took, seconds_at_most);
-    assert_logged("template test, line ");
+    assert_logged("test, line ");
     assert_true(strchr(test_log_text(), '\n') == strrchr(test_log_text(), '\n'));
     assert_int_equal(out.len, 0);
     strbuf_free(&out);

@@ -187,6 +187,31 @@ TEST(an_unknown_pretokenizer_is_named_with_the_nearest)
     tiny_close(&tiny);
 }
 
+/* Bytes that are no tokens: dropped with a warning, or unknown without one. */
+TEST(bytes_without_tokens_are_warned_of)
+{
+    static const struct str tokens[] = {{"a", 1}, {"b", 1}, {"?", 1}};
+    for (int has_unknown = 0; has_unknown < 2; has_unknown++) {
+        struct gguf_writer *writer;
+        struct tiny tiny;
+        assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+        gguf_put_str(writer, "tokenizer.ggml.model", STR("gpt2"));
+        gguf_put_str(writer, "tokenizer.ggml.pre", STR("qwen2"));
+        gguf_put_strs(writer, "tokenizer.ggml.tokens", tokens, ARRAY_LEN(tokens));
+        gguf_put_strs(writer, "tokenizer.ggml.merges", &(const struct str){"a b", 3}, 1);
+        if (has_unknown)
+            gguf_put_u32(writer, "tokenizer.ggml.unknown_token_id", 2);
+        test_log_clear();
+        assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
+        static const int32_t ids[] = {0, 2};
+        check_encoding(&tiny, STR("az"), 0, ids, has_unknown ? 2 : 1);
+        assert_true(has_unknown == (test_log_text()[0] == '\0'));
+        if (!has_unknown)
+            assert_logged("has no token for 240 of the 243 bytes");
+        tiny_close(&tiny);
+    }
+}
+
 /* phi-3's special tokens take the spaces after them; the name of the model says so. */
 TEST(special_tokens_strip_spaces_where_the_model_does)
 {

@@ -1,0 +1,235 @@
+#include "engine/prove.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "engine/kept.h"
+
+enum { PROOF_VERSION = 1 };
+
+/* {"of": "…", "right": {"what was checked": NMSE, …}, "wrong": [{"row", "blob", "why"}, …]} */
+static const char OF[] = "of", RIGHT[] = "right", WRONG[] = "wrong";
+static const char ROW[] = "row", BLOB[] = "blob", WHY[] = "why";
+
+struct prover {
+    struct proof *proof;
+    struct selftest test;
+    struct row_env env;
+    const struct model *model;
+    const struct kv_geom *kv;
+    struct strbuf path;
+    json_t *root;
+    bool changed; /* a row was barred: what is fused may be other ops */
+    bool news;    /* there is something to keep */
+    bool no_room; /* for checking */
+};
+
+/* --- the record ------------------------------------------------------------------------------- */
+
+static enum hth_status out_of_memory(const struct prover *p)
+{
+    return log_fail_memory(p->test.log, "the self-test's record", 0);
+}
+
+/* Takes over the rows that the file bars. False: no memory. */
+static bool take_bars(struct prover *p)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(p->root, WRONG), i, item)
+    {
+        const char *row = json_string_value(json_object_get(item, ROW));
+        const char *blob = json_string_value(json_object_get(item, BLOB));
+        const char *why = json_string_value(json_object_get(item, WHY));
+        if (!row || !blob)
+            continue;
+        if (!row_bars_add(&p->proof->bars, row, blob))
+            return false;
+        log_warning(p->test.log, "%s: the kernel %s (%s) is not used, as %s: %s", p->env.caps->name,
+                    row, blob, p->path.ptr, why ? why : "it is wrong");
+    }
+    return true;
+}
+
+static enum hth_status load(struct prover *p)
+{
+    struct strbuf of = {0};
+    strbuf_printf(&of, "%d; ", PROOF_VERSION);
+    kept_of(p->env.caps, &of);
+    (void)kept_path("selftest", p->env.caps, &p->path); /* "": nothing is kept */
+    enum hth_status status = kept_load(&p->path, &of, &p->root, p->test.log);
+    if (p->root && (!json_is_object(json_object_get(p->root, RIGHT)) ||
+                    !json_is_array(json_object_get(p->root, WRONG)))) {
+        kept_ignore(&p->path, "it is cut short", p->test.log);
+        json_decref(p->root);
+        p->root = NULL;
+    }
+    if (status == HTH_OK && !p->root)
+        p->root = json_pack("{s:s, s:{}, s:[]}", OF, of.ptr, RIGHT, WRONG);
+    strbuf_free(&of);
+    if (status)
+        return status;
+    return p->root && take_bars(p) ? HTH_OK : out_of_memory(p);
+}
+
+static enum hth_status store(struct prover *p)
+{
+    if (!p->news || !p->path.ptr)
+        return HTH_OK;
+    return kept_store(&p->path, json_incref(p->root), "kernels are checked again next time",
+                      p->test.log);
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* Says why a row is barred, and what takes its place. */
+static enum hth_status bar(struct prover *p, const struct op *op, const struct row_pick *pick,
+                           const char *why)
+{
+    const char *row = pick->row->name, *blob = pick->choice.blob->name;
+    struct row_choice next_choice;
+    json_t *item = json_pack("{s:s, s:s, s:s}", ROW, row, BLOB, blob, WHY, why);
+    if (json_array_append_new(json_object_get(p->root, WRONG), item) ||
+        !row_bars_add(&p->proof->bars, row, blob))
+        return out_of_memory(p);
+    p->changed = p->news = true;
+    const struct row *next = row_select(&p->env, op, &next_choice);
+    log_warning(p->test.log,
+                "%s: the kernel %s (%s) is not used from now on, as a self-test found: %s; %s%s%s",
+                p->env.caps->name, row, blob, why, next ? "in its place: " : "nothing else fits",
+                next ? next->name : "", next ? "; hearth selftest writes a report" : "");
+    return HTH_OK;
+}
+
+static enum hth_status bar_result(struct prover *p, const struct op *op,
+                                  const struct row_pick *pick, const struct selftest_result *result)
+{
+    char why[256];
+    if (result->verdict == SELFTEST_WRONG)
+        snprintf(why, sizeof why, "%s of rows of %lld: NMSE %.3g, allowed %.3g",
+                 op_def_of(op->kind)->name, (long long)op->in[0]->ne[0], result->nmse,
+                 result->tolerance);
+    else
+        snprintf(why, sizeof why, "it does not run: %.200s",
+                 p->proof->heard[0] ? p->proof->heard : "the driver refuses it");
+    return bar(p, op, pick, why);
+}
+
+static enum hth_status check_row(struct prover *p, const struct op *op, const struct row_pick *pick,
+                                 int n_tokens, const char *name)
+{
+    struct selftest_result result;
+    struct proof *proof = p->proof;
+    enum hth_status status = selftest_run(&p->test, op, pick, n_tokens, &result);
+    if (status == HTH_ERROR_DEVICE_LOST) {
+        enum hth_status said = bar(p, op, pick, "the device was lost while it ran");
+        said = said ? said : store(p);
+        return said ? said : status;
+    }
+    if (status == HTH_ERROR_MEMORY ||
+        status == HTH_ERROR_LIMIT) { /* placing says what is missing */
+        log_info(p->test.log, "no room for the self-test: the model runs without");
+        p->no_room = proof->unfinished = true;
+        return HTH_OK;
+    }
+    if (status)
+        return status;
+    proof->n_checked++;
+    proof->seconds += (double)result.spent_ns / 1e9;
+    if (result.verdict != SELFTEST_RIGHT)
+        return bar_result(p, op, pick, &result);
+    p->news = true;
+    json_t *right = json_object_get(p->root, RIGHT);
+    return json_object_set_new(right, name, json_real(result.nmse)) ? out_of_memory(p) : HTH_OK;
+}
+
+/* Until a row is right, or none is left. */
+static enum hth_status check_op(struct prover *p, const struct op *op, int n_tokens)
+{
+    for (;;) {
+        struct row_pick pick;
+        struct strbuf name = {0};
+        pick.row = row_select(&p->env, op, &pick.choice);
+        if (!pick.row) {
+            snprintf(p->proof->unfit, sizeof p->proof->unfit, "%s", op->label);
+            return HTH_OK;
+        }
+        selftest_name(op, &pick, n_tokens, &name);
+        enum hth_status status = name.failed ? out_of_memory(p) : HTH_OK;
+        bool known = !name.failed && json_object_get(json_object_get(p->root, RIGHT), name.ptr);
+        size_t n_bars = p->proof->bars.n;
+        if (status == HTH_OK && !known && p->proof->seconds > p->proof->most_seconds)
+            p->proof->unfinished = known = true;
+        known |= p->no_room;
+        if (status == HTH_OK && !known)
+            status = check_row(p, op, &pick, n_tokens, name.ptr);
+        strbuf_free(&name);
+        if (status || p->proof->bars.n == n_bars)
+            return status;
+    }
+}
+
+static enum hth_status check_bucket(struct prover *p, int n_tokens)
+{
+    struct graph graph;
+    enum hth_status status = model_build(p->model, &graph, n_tokens, 1, p->kv);
+    if (status == HTH_OK)
+        status = compile_fuse(&graph, &p->env);
+    for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++)
+        status = check_op(p, graph.ops[i], n_tokens);
+    graph_free(&graph);
+    return status;
+}
+
+/* The largest batch first, so that what all sizes share is checked with many tokens; matvecs have a
+ * shape for each of up to four. */
+static enum hth_status check_buckets(struct prover *p, int n_batch)
+{
+    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32};
+    enum hth_status status = HTH_OK;
+    do {
+        p->changed = false;
+        p->proof->unfit[0] = '\0';
+        for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++)
+            if (buckets[i] <= buckets[0])
+                status = check_bucket(p, buckets[i]);
+    } while (status == HTH_OK && p->changed);
+    return status;
+}
+
+enum hth_status prove_model(struct proof *proof, struct vk *vk, const struct model *model,
+                            const struct hth_session_options *session, const struct log *log)
+{
+    struct hth_session_options filled = *session;
+    session_fill(&filled, &model->hp);
+    struct prover p = {.proof = proof,
+                       .test = {vk, log},
+                       .model = model,
+                       .env = {.caps = vk_get_caps(vk),
+                               .float_only = filled.float_only,
+                               .bars = &proof->bars,
+                               .n_seqs = filled.n_seqs}};
+    int n_layer = model->hp.n_layer;
+    struct kv_geom *kv = mem_calloc((size_t)n_layer, sizeof *kv);
+    if (!kv)
+        return log_fail_memory(log, "the cache's shape", (size_t)n_layer * sizeof *kv);
+    p.kv = kv;
+    model_kv_geometry(model, session_kv_type(&filled), kv);
+    enum hth_status status = kv_layout(kv, n_layer, log) ? HTH_OK : HTH_ERROR_LIMIT;
+    if (status == HTH_OK)
+        status = load(&p);
+    if (status == HTH_OK)
+        status = check_buckets(&p, filled.n_batch);
+    if (status == HTH_OK)
+        status = store(&p);
+    json_decref(p.root);
+    strbuf_free(&p.path);
+    mem_free(kv);
+    return status;
+}
+
+void proof_free(struct proof *proof)
+{
+    row_bars_free(&proof->bars);
+}

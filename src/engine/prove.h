@@ -1,0 +1,35 @@
+/*
+ * prove.h — which kernels are right on a device, found out before a model runs there for the first
+ * time, and remembered in the cache folder.
+ *
+ * One file per device, of one driver and one build of hearth: what was checked, and which rows are
+ * barred because their numbers were wrong, the driver refused them or the device was lost. Owns
+ * what it found. One thread.
+ */
+#ifndef ENGINE_PROVE_H
+#define ENGINE_PROVE_H
+
+#include "gpu/selftest.h"
+#include "hearth/hearth.h"
+#include "model/model.h"
+
+enum { PROVE_SECONDS = 3 }; /* usually */
+
+struct proof {
+    struct row_bars bars;
+    int n_checked;       /* just now: kernels, by what they are specialised for */
+    double seconds;      /* that this took, without what the driver's compiler did */
+    bool unfinished;     /* time was up: the others come at the next start */
+    char unfit[64];      /* an op for which no row is left; "": there is none */
+    double most_seconds; /* for checking */
+    const char *heard;   /* the caller's last error that was logged: a driver's reason */
+};
+
+/* Checks what a model will use in sessions of this kind and is not known to be right. most_seconds
+ * and heard are set before, all else is zero; proof_free after failures, too. Errors:
+ * HTH_ERROR_MEMORY, HTH_ERROR_DEVICE_LOST (the row is barred). */
+HTH_MUST_CHECK prove_model(struct proof *proof, struct vk *vk, const struct model *model,
+                           const struct hth_session_options *session, const struct log *log);
+void proof_free(struct proof *proof);
+
+#endif

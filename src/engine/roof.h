@@ -1,0 +1,39 @@
+/*
+ * roof.h — the limits of a device as bench/roof wrote them, and the share of them that something
+ * reached.
+ *
+ * Plain values; owns nothing. Any thread.
+ */
+#ifndef ENGINE_ROOF_H
+#define ENGINE_ROOF_H
+
+#include "base/log.h"
+#include "hearth/status.h"
+
+/* Per second; 0: not measured. */
+struct roof {
+    char device[256];
+    double read_bytes;                     /* of the device's own memory */
+    double fp32_flop, fp16_flop, dot_flop; /* a multiplication and an addition are two */
+    double matrix_flop;                    /* the most of all shapes of cooperative matrices */
+};
+
+/* Reads what `bench/roof --json` printed. Errors, naming the file: HTH_ERROR_IO, HTH_ERROR_FORMAT,
+ * HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK roof_read(struct roof *out, const char *path, const struct log *log);
+
+/* Warns where the limits are of another device than what is measured. */
+void roof_check_device(const struct roof *roof, const char *device, const struct log *log);
+
+/* The fastest arithmetic. */
+double roof_best_flop(const struct roof *roof);
+
+/* What was done, the arithmetic that it was done with, and how long it took. */
+struct roof_work {
+    double bytes, flop, flop_per_s, seconds;
+};
+
+/* The least time for it over the time it took: 1 is the roof. `*bound` becomes "read" or "math". */
+double roof_share(const struct roof *roof, const struct roof_work *work, const char **bound);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * selftest_part.h — what the files of the self-test share: a small case of an op, and its memory.
+ *
+ * Owns the case's graph, weights and host memory. One thread.
+ */
+#ifndef GPU_SELFTEST_PART_H
+#define GPU_SELFTEST_PART_H
+
+#include "gpu/selftest.h"
+
+enum {
+    CASE_MAX_TENSORS = 24,
+    CASE_ROWS = 144,  /* of a matrix: more than any tile has, and no multiple of one */
+    CASE_TOKENS = 36, /* more than few ones, and no multiple of a tile's columns */
+    CASE_EXPERTS = 8,
+    CASE_POS = 70, /* of the first token: the cache has more than a page */
+    CASE_PAGES = 2,
+};
+
+struct selftest_case {
+    struct graph graph;
+    const struct op *op; /* the graph's only one */
+    struct weight *weights[CASE_MAX_TENSORS];
+    size_t n_weights;
+    struct batch batch;
+    int32_t ids[CASE_TOKENS], pos[CASE_TOKENS], seq[CASE_TOKENS];
+    int32_t output; /* the only one: the last token */
+    uint32_t page_table[CASE_PAGES];
+    uint64_t page_bytes; /* 0: the op has no cache */
+    /* Host memory: activations as memmap says, as given, as they should become, and as the device
+     * made them; pages of the cache likewise. */
+    struct memmap map;
+    unsigned char *given, *expected, *got;
+    unsigned char *pages, *expected_pages, *got_pages;
+};
+
+/* The op for fewer rows, tokens and experts. Errors: HTH_ERROR_MEMORY; HTH_ERROR_UNSUPPORTED for an
+ * op that cannot be cut so (none of a model's). Free it after an error, too. */
+HTH_MUST_CHECK selftest_case_create(struct selftest_case *out, const struct op *op, int n_tokens,
+                                    const struct log *log);
+void selftest_case_free(struct selftest_case *c);
+
+/* Fills its inputs and computes what its outputs should be. */
+HTH_MUST_CHECK selftest_case_fill(struct selftest_case *c, const struct log *log);
+
+/* Compares what the device made with what should be. */
+void selftest_case_judge(const struct selftest_case *c, const struct row *row,
+                         struct selftest_result *out);
+
+/* How many rows a matrix keeps, how many tokens a batch, how many of its experts an op. */
+int64_t selftest_rows(int64_t rows);
+int selftest_tokens(int n_tokens);
+
+#endif

@@ -1,0 +1,306 @@
+/* A driver that makes wrong kernels: the self-test of a first start finds them, and the answer is
+ * right all the same. */
+/* cost: 20 */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "folder.h"
+#include "harness/test.h"
+#include "layer_use.h"
+#include "spawn.h"
+#include "hearth/hearth.h"
+#include "vk/shader_blob.h"
+
+static const char MODEL[] = "synth:tiny-llama:q4_0";
+enum { N_TOKENS = 40 };
+
+__attribute__((constructor)) static void own_cache(void)
+{
+    folder_cache_of_each_test();
+}
+
+/* --- models ----------------------------------------------------------------------------------- */
+
+static enum hth_status try_open(struct hth_model **model, const char *device, bool unproven)
+{
+    struct hth_model_options options = {.device = device,
+                                        .self_test_s = unproven ? -1 : 600,
+                                        .log = test_log()->write,
+                                        .log_user = test_log()->user,
+                                        .log_level = HTH_LOG_WARNING};
+    test_log_clear();
+    return hth_model_open(model, MODEL, &options);
+}
+
+static struct hth_model *open_on(const char *device)
+{
+    struct hth_model *model;
+    if (try_open(&model, device, false) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    return model;
+}
+
+/* Logits of a prompt and of one token after it. */
+static float *compute(struct hth_model *model, size_t *n_vocab)
+{
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
+    int32_t ids[N_TOKENS];
+    if (hth_session_open(&session, model, &options) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    *n_vocab = (size_t)hth_model_get_info(model).n_vocab;
+    for (int i = 0; i < N_TOKENS; i++)
+        ids[i] = (i * 7919 + 13) % (int)*n_vocab;
+    float *logits = mem_alloc(2 * *n_vocab * sizeof *logits);
+    assert_non_null(logits);
+    for (size_t i = 0; i < 2; i++) {
+        struct hth_feed feed = {.ids = ids, .count = i ? 1 : N_TOKENS};
+        if (hth_session_feed(session, &feed, 1) != HTH_OK)
+            fail_msg("%s", test_log_text());
+        memcpy(logits + i * *n_vocab, hth_session_logits(session, 0), *n_vocab * sizeof *logits);
+    }
+    hth_session_close(session);
+    return logits;
+}
+
+/* Fails unless a model computes what the CPU does. */
+static void assert_right(struct hth_model *model)
+{
+    static float *wanted;
+    size_t n_vocab;
+    if (!wanted) {
+        struct hth_model *cpu = open_on("cpu");
+        wanted = compute(cpu, &n_vocab);
+        hth_model_close(cpu);
+    }
+    float *got = compute(model, &n_vocab);
+    double nmse = test_nmse(wanted, got, 2 * n_vocab);
+    mem_free(got);
+    if (!(nmse < 1e-3)) /* the CPU multiplies bytes */
+        fail_msg("NMSE %g beside the CPU; the log says:\n%s", nmse, test_log_text());
+}
+
+/* --- wrong shaders ---------------------------------------------------------------------------- */
+
+/* FNV-1a over words, as the layer has it. */
+static uint64_t hash_of(const struct shader_blob *blob)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    for (uint32_t i = 0; i < blob->n_words; i++)
+        hash = (hash ^ blob->words[i]) * 0x100000001b3;
+    return hash;
+}
+
+/* The word of the first 32-bit constant of a blob with this value; OpConstant is number 43, and its
+ * value its fourth word (SPIR-V 1.6, 3.49.7). */
+static uint32_t find_constant(const struct shader_blob *blob, uint32_t value)
+{
+    for (uint32_t at = 5; at < blob->n_words && blob->words[at] >> 16; at += blob->words[at] >> 16)
+        if ((blob->words[at] & 0xffff) == 43 && blob->words[at] >> 16 == 4 &&
+            blob->words[at + 3] == value)
+            return at + 3;
+    fail_msg("%s has no constant %#x", blob->name, value);
+    return 0;
+}
+
+/* One bit of one constant of a blob is another from now on. */
+static struct layer *flip(const char *name, uint32_t value, uint32_t mask)
+{
+    struct layer *layer = layer_use();
+    const struct shader_blob *blob = shader_blob_find(name);
+    assert_non_null(blob);
+    layer_reset(layer);
+    layer->flip_hash = hash_of(blob);
+    layer->flip_word = find_constant(blob, value);
+    layer->flip_mask = mask;
+    layer->n_flipped = 0;
+    return layer;
+}
+
+/* The rows of a blob are barred with numbers, others take their place, and that is remembered. */
+static void check_replaced(const char *blob, uint32_t value, uint32_t mask, const char *row,
+                           const char *instead)
+{
+    char barred[128], next[128];
+    struct layer *layer = flip(blob, value, mask);
+    struct hth_model *model = open_on("vulkan:0");
+    assert_true(layer->n_flipped > 0);
+    snprintf(barred, sizeof barred, "the kernel %s (%s) is not used", row, blob);
+    snprintf(next, sizeof next, "in its place: %s", instead);
+    assert_logged(barred);
+    assert_logged("NMSE ");
+    assert_logged(", allowed ");
+    assert_logged(next);
+    assert_true(hth_model_get_info(model).kernels_wrong > 0);
+    assert_right(model);
+    hth_model_close(model);
+    model = open_on("vulkan:0"); /* the log is empty again */
+    assert_logged(barred);
+    assert_int_equal(hth_model_get_info(model).kernels_checked, 0);
+    assert_right(model);
+    hth_model_close(model);
+    layer->flip_mask = 0;
+}
+
+/* What is taken from each half byte: −8, of which a bit in the middle of the mantissa is flipped,
+ * and all of which makes infinity of it. */
+static const uint32_t EIGHT = 0xc1000000, MIDDLE_BIT = 1u << 13, TO_INFINITY = 0x3e800000;
+
+TEST(a_bit_of_a_matvec)
+{
+    check_replaced("matvec_q4_0", EIGHT, MIDDLE_BIT, "matvec_lanes_f32", "matvec_f32");
+    assert_logged("the kernel matvec_f32 (matvec_q4_0) is not used");
+}
+
+/* In place of a tile of floats comes one that this device would not prefer. */
+TEST(a_bit_of_a_tile)
+{
+    check_replaced("matmul_f32_q4_0", EIGHT, MIDDLE_BIT, "matmul_f32", "matmul_int");
+}
+
+/* Where no row of an op is right, a device that was asked for says which op it is. */
+TEST(nothing_is_left)
+{
+    struct layer *layer = flip("rms_norm", 0, 1u << 30);
+    struct hth_model *model;
+    assert_int_equal(try_open(&model, "vulkan:0", false), HTH_ERROR_UNSUPPORTED);
+    assert_logged("nothing else fits");
+    assert_logged("use --device cpu");
+    layer->flip_mask = 0;
+}
+
+/* The program's report names it, and ends with 1. */
+TEST(a_report_of_a_wrong_kernel)
+{
+    struct spawn s = {0};
+    char plan[64];
+    struct layer *layer = flip("matvec_q4_0", EIGHT, MIDDLE_BIT);
+    snprintf(plan, sizeof plan, "%llx:%x:%x", (unsigned long long)layer->flip_hash,
+             layer->flip_word, layer->flip_mask);
+    setenv("HEARTH_LAYER_FLIP", plan, 1);
+    RUN(&s, "selftest", MODEL, "--device", "vulkan:0", "--rows", "matvec_f32");
+    unsetenv("HEARTH_LAYER_FLIP");
+    layer->flip_mask = 0;
+    assert_code(&s, 1);
+    assert_contains(s.out.ptr, "\nWRONG ");
+    assert_contains(s.out.ptr, "matvec_f32 (matvec_q4_0): GROUP=");
+    assert_contains(s.out.ptr, " wrong, 0 failed to run\n");
+    spawn_free(&s);
+}
+
+/* --- lies ------------------------------------------------------------------------------------- */
+
+/* Kernels are shaped for a size of subgroups and must be right at another, or be found: at 8 as
+ * well as at 4, of which one is what the device has. */
+TEST(subgroups_of_another_size)
+{
+    struct layer *layer = layer_use();
+    for (uint32_t size = 4; size <= 8; size *= 2) {
+        layer_reset(layer);
+        layer->subgroup = size;
+        setenv("HEARTH_CACHE", folder_fresh("cache"), 1);
+        struct hth_model *model = open_on("vulkan:0");
+        printf("said to be %u: %d of %d kernels wrong\n", size,
+               hth_model_get_info(model).kernels_wrong, hth_model_get_info(model).kernels_checked);
+        assert_true(hth_model_get_info(model).kernels_checked > 0);
+        assert_right(model);
+        hth_model_close(model);
+    }
+    layer->subgroup = 0;
+}
+
+/* --- logits that are none --------------------------------------------------------------------- */
+
+/* Feeds one token; the status is the session's. */
+static enum hth_status feed_one(struct hth_model *model)
+{
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 64};
+    struct hth_feed feed = {.ids = &(int32_t){7}, .count = 1};
+    if (hth_session_open(&session, model, &options) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    enum hth_status status = hth_session_feed(session, &feed, 1);
+    assert_int_equal(hth_session_length(session, 0), status == HTH_OK);
+    hth_session_close(session);
+    return status;
+}
+
+/* Kernels that nobody checked and that make no numbers: the session goes on with plain ones. */
+TEST(no_numbers_are_computed_again)
+{
+    struct hth_model *model;
+    struct layer *layer = flip("matvec_q4_0", EIGHT, TO_INFINITY);
+    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_right(model);
+    assert_logged("tried again with the plainest kernels");
+    hth_model_close(model);
+    layer->flip_mask = 0;
+}
+
+/* Where plain kernels make none, the answer stops with a sentence, and nothing is in the cache. */
+TEST(no_numbers_at_all)
+{
+    struct hth_model *model;
+    struct layer *layer = flip("rms_norm", 0, 0x7f800000);
+    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_int_equal(feed_one(model), HTH_ERROR_FORMAT);
+    assert_logged("tried again with the plainest kernels");
+    assert_logged("the answer stops here; use --device cpu");
+    hth_model_close(model);
+    layer->flip_mask = 0;
+}
+
+/* --- the record ------------------------------------------------------------------------------- */
+
+TEST(what_was_checked_is_not_checked_again)
+{
+    layer_reset(layer_use());
+    for (int start = 0; start < 2; start++) {
+        struct hth_model *model = open_on("vulkan:0");
+        struct hth_model_info info = hth_model_get_info(model);
+        assert_int_equal(info.kernels_checked > 0, start == 0);
+        assert_int_equal(info.kernels_wrong, 0);
+        assert_false(info.kernels_left);
+        assert_int_equal(info.kernels_checked_s > 0, start == 0);
+        assert_string_equal(test_log_text(), "");
+        hth_model_close(model);
+    }
+}
+
+/* The only file of a folder of the cache. */
+static void find_record(char *path, size_t size)
+{
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s/selftest", getenv("HEARTH_CACHE"));
+    DIR *list = opendir(folder);
+    assert_non_null(list);
+    path[0] = '\0';
+    for (const struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        if (strstr(entry->d_name, ".json"))
+            snprintf(path, size, "%s/%s", folder, entry->d_name);
+    closedir(list);
+    assert_true(path[0] != '\0');
+}
+
+/* What hearth did not write is ignored with a line, and all is checked again. */
+TEST(records_that_are_none)
+{
+    static const char *const texts[] = {"", "{", "[]", "{\"of\": \"another\"}",
+                                        "{\"of\": 1, \"right\": {}, \"wrong\": []}"};
+    char path[2048];
+    layer_reset(layer_use());
+    hth_model_close(open_on("vulkan:0"));
+    find_record(path, sizeof path);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        test_put_text(path, texts[i]);
+        struct hth_model *model = open_on("vulkan:0");
+        assert_logged(" is ignored, as ");
+        assert_true(hth_model_get_info(model).kernels_checked > 0);
+        hth_model_close(model);
+    }
+    struct hth_model *model = open_on("vulkan:0");
+    assert_int_equal(hth_model_get_info(model).kernels_checked, 0);
+    hth_model_close(model);
+}
