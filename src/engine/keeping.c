@@ -287,34 +287,39 @@ void keeping_well(struct hth_model *model)
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
-/* Bytes of units that more memory would take to the device; *least: of the smallest. */
+/* Bytes of units that are not on the device; *least: of the smallest that is worth it there. A
+ * device that stands in for a GPU takes what fits, whatever that gains. */
 static uint64_t bytes_left_out(const struct placing *placing, uint64_t *least)
 {
+    bool takes_all = placing->machine.n_devices > 1 && placing->machine.devices[1].stands_in;
     uint64_t all = 0;
     *least = UINT64_MAX;
     for (int i = 0; i < placing->units.n_units && placing->plan.items; i++) {
         const struct unit *unit = &placing->units.items[i];
         const struct plan_unit *item = &placing->plan.items[i];
         uint64_t bytes = unit->bytes * (uint64_t)unit->n;
-        if (item->choice.device > 0 || item->gain_s <= 0 || !(unit->allowed >> 1))
+        if (item->choice.device > 0 || !(unit->allowed >> 1))
             continue;
         all += bytes;
-        *least = bytes < *least ? bytes : *least;
+        if ((takes_all || item->gain_s > 0) && bytes < *least)
+            *least = bytes;
     }
     return all;
 }
 
-/* There is more room than was planned for: enough for all that is left out, or for a good part of
- * what is there? */
+/* There is more room than was planned for: enough for all that is left out (then all goes there),
+ * or for a good part of what is there? */
 static bool is_worth_it(const struct hth_model *model, uint64_t room, uint64_t held)
 {
     const struct placing *placing = &model->placing;
     uint64_t least, all = bytes_left_out(placing, &least);
     uint64_t extra = placing->split.used[SPLIT_GPU] ? 0 : placing->units.working_bytes;
     uint64_t planned = model->keeping.planned_for;
-    if (all == 0 || room <= planned || room < held + extra + least)
+    if (all == 0 || room <= planned)
         return false;
-    return room >= held + extra + all || room - planned >= held / 8;
+    if (room >= held + extra + all)
+        return true;
+    return least < UINT64_MAX && room >= held + extra + least && room - planned >= held / 8;
 }
 
 static double mib(uint64_t bytes)

@@ -120,8 +120,8 @@ static struct hth_session *open_tight(struct hth_model **model)
     return session;
 }
 
-/* A batch that wants all its logits needs more memory than is there; what fits still gives what it
- * gave before. */
+/* A batch that wants all its logits needs more memory than is there: less of the model is on the
+ * device then, which is said, and what it gives is what it gave before. */
 TEST(memory_that_ran_out_vulkan)
 {
     struct hth_model *model;
@@ -136,12 +136,13 @@ TEST(memory_that_ran_out_vulkan)
     assert_non_null(before);
     memcpy(before, hth_session_logits(session, 0), n_vocab * sizeof *before);
     hth_session_truncate(session, 0, 0);
-    enum hth_status status = hth_session_feed(session, &all, 1);
-    if (status != HTH_ERROR_LIMIT && status != HTH_ERROR_MEMORY)
-        fail_msg("memory was enough: the test shows nothing (status %d)", status);
-    assert_int_equal(hth_session_length(session, 0), 0);
+    assert_int_equal(hth_session_feed(session, &all, 1), HTH_OK);
+    if (!strstr(test_log_text(), "planned again"))
+        fail_msg("memory was enough: the test shows nothing");
+    assert_int_equal(hth_session_length(session, 0), N_TOKENS);
+    assert_int_equal(hth_session_truncate(session, 0, 0), 0);
     assert_int_equal(hth_session_feed(session, &one, 1), HTH_OK);
-    assert_memory_equal(before, hth_session_logits(session, 0), n_vocab * sizeof *before);
+    assert_true(test_nmse(before, hth_session_logits(session, 0), n_vocab) < 1e-3);
     mem_free(before);
     hth_session_close(session);
     hth_model_close(model);
