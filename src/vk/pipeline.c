@@ -99,9 +99,18 @@ static enum hth_status prepare(const struct vk *vk, const struct vk_pipeline_key
     return status == HTH_OK ? set_subgroups(vk, key, recipe) : status;
 }
 
-/* Fills `handle`; on a worker or in vk_pipeline_wait. */
-static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, VkPipeline *handle,
-                              bool *from_cache)
+/* A worker says nothing: whoever waits for the pipeline tries again, and does. */
+static enum hth_status fail(struct vk *vk, VkResult result, const char *call, bool is_waited_for)
+{
+    if (is_waited_for || result == VK_ERROR_DEVICE_LOST)
+        return vk_fail(vk, result, call);
+    bool memory = result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return memory ? HTH_ERROR_MEMORY : HTH_ERROR_DEVICE;
+}
+
+/* Fills `handle`; on a worker, or where it is waited for. */
+static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, bool is_waited_for,
+                              VkPipeline *handle, bool *from_cache)
 {
     const struct shader_blob *blob = key->blob;
     struct recipe recipe;
@@ -114,7 +123,7 @@ static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, 
     VkShaderModule module;
     VkResult result = vk->f.vkCreateShaderModule(vk->device, &code, NULL, &module);
     if (result != VK_SUCCESS)
-        return vk_fail(vk, result, "vkCreateShaderModule");
+        return fail(vk, result, "vkCreateShaderModule", is_waited_for);
     VkPipelineCreationFeedback whole = {0}, stage = {0};
     VkPipelineCreationFeedbackCreateInfo feedback = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO,
@@ -142,7 +151,7 @@ static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, 
     vk->f.vkDestroyShaderModule(vk->device, module, NULL);
     if (result != VK_SUCCESS) {
         *handle = VK_NULL_HANDLE;
-        status = vk_fail(vk, result, "vkCreateComputePipelines");
+        status = fail(vk, result, "vkCreateComputePipelines", is_waited_for);
         log_info(&vk->log, "the shader that failed to compile is %s", blob->name);
         return status;
     }
@@ -156,14 +165,14 @@ static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, 
 /* --- workers ---------------------------------------------------------------------------------- */
 
 /* Takes one pipeline through its compilation; the mutex is held before and after, not during. */
-static void compile_locked(struct vk *vk, struct vk_pipeline *pipeline)
+static void compile_locked(struct vk *vk, struct vk_pipeline *pipeline, bool is_waited_for)
 {
     struct vk_pipelines *all = &vk->pipelines;
     VkPipeline handle = VK_NULL_HANDLE;
     bool from_cache = false;
     pipeline->state = VK_PIPELINE_COMPILING;
     os_mutex_unlock(&all->mutex);
-    enum hth_status status = create(vk, &pipeline->key, &handle, &from_cache);
+    enum hth_status status = create(vk, &pipeline->key, is_waited_for, &handle, &from_cache);
     os_mutex_lock(&all->mutex);
     pipeline->handle = handle;
     pipeline->status = status;
@@ -206,7 +215,7 @@ static void worker(void *arg)
     while (!all->stop) {
         struct vk_pipeline *pipeline = take_first(all);
         if (pipeline)
-            compile_locked(vk, pipeline);
+            compile_locked(vk, pipeline, false);
         else
             os_cond_wait(&all->work, &all->mutex);
     }
@@ -323,10 +332,13 @@ enum hth_status vk_pipeline_wait(struct vk *vk, struct vk_pipeline *pipeline)
     os_mutex_lock(&all->mutex);
     if (pipeline->state == VK_PIPELINE_QUEUED) {
         take(all, pipeline);
-        compile_locked(vk, pipeline);
+        compile_locked(vk, pipeline, true);
+    } else {
+        while (pipeline->state != VK_PIPELINE_DONE)
+            os_cond_wait(&all->done, &all->mutex);
+        if (pipeline->status == HTH_ERROR_MEMORY || pipeline->status == HTH_ERROR_DEVICE)
+            compile_locked(vk, pipeline, true);
     }
-    while (pipeline->state != VK_PIPELINE_DONE)
-        os_cond_wait(&all->done, &all->mutex);
     enum hth_status status = pipeline->status;
     os_mutex_unlock(&all->mutex);
     return status;

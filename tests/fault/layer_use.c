@@ -56,6 +56,10 @@ bool layer_may_go_on(const char *call, VkResult result)
             return true;
     if (strcmp(call, "vkCreatePipelineCache") == 0) /* what is on disk may be refused */
         return result != VK_ERROR_DEVICE_LOST;
+    bool compiles =
+        strcmp(call, "vkCreateShaderModule") == 0 || strcmp(call, "vkCreateComputePipelines") == 0;
+    if (compiles) /* tried again when it is needed */
+        return result != VK_ERROR_DEVICE_LOST;
     if (strcmp(call, "vkCreateDevice") == 0) /* asked again without a wish for low priority */
         return result == VK_ERROR_INITIALIZATION_FAILED;
     return result == VK_INCOMPLETE; /* one device fewer, or extensions fewer */
