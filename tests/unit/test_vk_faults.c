@@ -419,6 +419,13 @@ static void use_own_cache(void)
     test_set_env("HEARTH_CACHE", test_temp_path("cache"));
 }
 
+/* What a worker fails at is no failure yet. */
+static bool is_compiled_again(const char *call)
+{
+    return strcmp(call, "vkCreateShaderModule") == 0 ||
+           strcmp(call, "vkCreateComputePipelines") == 0;
+}
+
 static void check_failing(VkResult result, enum hth_status expected)
 {
     int number = set_up();
@@ -438,6 +445,8 @@ static void check_failing(VkResult result, enum hth_status expected)
             assert_int_equal(status, HTH_OK);
             continue;
         }
+        if (status == HTH_OK && result != VK_ERROR_DEVICE_LOST && is_compiled_again(fake.name))
+            continue;
         /* What happens while there is no device yet cannot lose it. */
         bool early = strcmp(fake.name, "vkCreateInstance") == 0 ||
                      strncmp(fake.name, "vkEnumerate", 11) == 0;
