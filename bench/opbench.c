@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "base/os.h"
 #include "engine/engine.h"
 #include "engine/roof.h"
@@ -46,17 +47,6 @@ static void write_log(void *user, enum hth_log_level level, const char *line)
 }
 
 static const struct log talk = {.write = write_log, .max_level = HTH_LOG_WARNING};
-
-static void put_json_text(const char *text)
-{
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            putchar('\\');
-        putchar((unsigned char)*text < 0x20 ? ' ' : *text);
-    }
-    putchar('"');
-}
 
 /* Of what the row's kind of arithmetic can do, or reading. */
 static double share_of(const struct settings *settings, const struct result *r, double bytes,

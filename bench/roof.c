@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "base/os.h"
 #include "engine/engine.h"
 #include "limits.h"
@@ -69,22 +70,11 @@ static void print_text(const struct vk_caps *caps, const struct limits *l)
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-static void put_text(const char *text)
-{
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            putchar('\\');
-        putchar((unsigned char)*text < 0x20 ? ' ' : *text);
-    }
-    putchar('"');
-}
-
 static void put_limit(const char *before, const char *key, const char *name,
                       const struct limit *limit, const char *unit)
 {
     printf("%s\n  {\"%s\": ", before, key);
-    put_text(name);
+    put_json_text(name);
     if (limit->per_s > 0)
         printf(", \"%s\": %.6g, \"work\": %.6g}", unit, limit->per_s, limit->work);
     else
@@ -95,9 +85,9 @@ static void put_limit(const char *before, const char *key, const char *name,
 static void print_json(const struct vk_caps *caps, const struct limits *l)
 {
     printf("{\"device\": ");
-    put_text(caps->name);
+    put_json_text(caps->name);
     printf(", \"driver\": ");
-    put_text(caps->driver);
+    put_json_text(caps->driver);
     printf(", \"read\": [");
     for (int i = 0; i < MEMORY_COUNT; i++)
         put_limit(i ? "," : "", "memory", limit_memory_name(i), &l->read[i], "bytes_per_s");

@@ -5,6 +5,10 @@
 // chunk (default), and 64-bit addresses (HTH_ADDRESSES), whose bases stand in a uniform buffer.
 // A chunk's number must be the same in a whole workgroup. The array is as long as the descriptors that the
 // device binds (vk.h fills max_chunks in by its name): most bind MAX_CHUNKS, a few drivers only 32 or 16.
+//
+// No chunk's number leads outside of the array, REF_NONE and what is no place at all included: for a load
+// that no invocation executes (behind the last round of a loop, in a branch not taken) lavapipe (Mesa 26.1.6)
+// fetches the descriptor all the same. The last descriptor is always bound.
 #define HTH_GLSL 1
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_shader_16bit_storage : require
@@ -17,10 +21,10 @@
 #include "common/batch_args.h"
 
 #define MAX_CHUNKS 64
-#define REF_CHUNK(ref) ((ref) >> 24)
 #define REF_BASE(ref, bytes) (((ref)&0xffffffu) * (256u / (bytes)))
 
 #ifdef HTH_ADDRESSES
+#define REF_CHUNK(ref) min((ref) >> 24, MAX_CHUNKS - 1u)
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
@@ -52,6 +56,7 @@ uint64_t chunk_address(uint ref)
 #define STORE_F32(ref, i, v) PtrOutF32(chunk_address(ref)).d[i] = (v)
 #else
 layout(constant_id = 31) const uint max_chunks = MAX_CHUNKS;
+#define REF_CHUNK(ref) min((ref) >> 24, max_chunks - 1u)
 layout(set = 0, binding = 0, std430) readonly buffer MemU32 { uint d[]; } mem_u32[max_chunks];
 layout(set = 0, binding = 0, std430) readonly buffer MemU32x2 { uvec2 d[]; } mem_u32x2[max_chunks];
 layout(set = 0, binding = 0, std430) readonly buffer MemU32x4 { uvec4 d[]; } mem_u32x4[max_chunks];

@@ -23,7 +23,7 @@ static const struct option device[] = {
     {.name = "device", .type = OPTION_DEVICE, .metavar = "D", .fallback = "auto",
      .also = "dev main-gpu mg",
      .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices)"},
-    {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
+    {.name = "threads", .letter = 't', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
      .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},
     {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},

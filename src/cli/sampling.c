@@ -21,7 +21,7 @@ static const struct option options[] = {
      .help = "the same as letters [edskypmxt]"},
     {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = -1, .max = 9007199254740991,
      .also = "rng-seed", .help = "same seed, same text; -1: a new one each time, which is said", .fallback = "-1"},
-    {.name = "temp", .letter = 't', .type = OPTION_REAL, .metavar = "T", .min = 0, .max = 100, .fallback = "0",
+    {.name = "temp", .type = OPTION_REAL, .metavar = "T", .min = 0, .max = 100, .fallback = "0",
      .also = "temperature", .help = "temperature; 0 always takes the likeliest token"},
     {.name = "dynatemp-range", .type = OPTION_REAL, .metavar = "R", .min = 0, .max = 100, .fallback = "0",
      .help = "from T-R where the model is sure to T+R where it is not; 0: always T"},

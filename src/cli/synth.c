@@ -15,7 +15,7 @@ static const struct option options[] = {
     {.name = "output", .letter = 'o', .type = OPTION_TEXT, .metavar = "FILE", .help = "the GGUF file to write"},
     {.name = "seed", .letter = 's', .type = OPTION_INT, .metavar = "S", .min = 0, .max = 9007199254740991, .fallback = "1",
      .help = "same seed, same bytes"},
-    {.name = "threads", .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024, .help = "all processors"},
+    {.name = "threads", .letter = 't', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024, .help = "all processors"},
     {0},
 };
 /* clang-format on */

@@ -152,12 +152,8 @@ static void *take(struct interleaved *own, uint64_t bytes)
 
 static bool has_kernel(const struct interleaved *own, const struct weight *weight)
 {
-    if (weight->ne[1] % GROUP_ROWS != 0 || !form_of(weight->dtype))
-        return false;
-    const struct group_kernel *kernel = own->kernels;
-    while (kernel && kernel->dtype && kernel->dtype != weight->dtype)
-        kernel++;
-    return kernel && kernel->dtype;
+    return weight->ne[1] % GROUP_ROWS == 0 && form_of(weight->dtype) &&
+           group_kernel_of(own->kernels, weight->dtype);
 }
 
 static const void *matrix_of(const struct weight *weight, int64_t expert)

@@ -46,14 +46,6 @@ static ATTR_INLINE ivec load_word(const void *p, int v)
     return word;
 }
 
-static ATTR_INLINE struct words load_words(const uint8_t *p)
-{
-    struct words words;
-    for (int v = 0; v < VECTORS; v++)
-        words.v[v] = load_word(p, v);
-    return words;
-}
-
 static ATTR_INLINE struct rows load_halves(const uint8_t *p)
 {
     struct rows rows;
@@ -74,7 +66,7 @@ static ATTR_INLINE vec to_float(ivec v)
     return __builtin_convertvector(v, vec);
 }
 
-static ATTR_INLINE void add_to(float *y, const struct rows *sums)
+static ATTR_INLINE void put_sums(float *y, const struct rows *sums)
 {
     memcpy(y, sums, sizeof *sums);
 }
@@ -122,7 +114,7 @@ static ATTR_INLINE void q4_0_group(const uint8_t *p, const struct row_dots *dots
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * (own.v[v] * x->d[b] - 8 * x->sum[b]);
     }
-    add_to(y, &sums);
+    put_sums(y, &sums);
 }
 
 static ATTR_INLINE void q4_1_group(const uint8_t *p, const struct row_dots *dots, float *y)
@@ -135,7 +127,7 @@ static ATTR_INLINE void q4_1_group(const uint8_t *p, const struct row_dots *dots
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * (own.v[v] * x->d[b]) + m.v[v] * x->sum[b];
     }
-    add_to(y, &sums);
+    put_sums(y, &sums);
 }
 
 static ATTR_INLINE void q8_0_group(const uint8_t *p, const struct row_dots *dots, float *y)
@@ -153,7 +145,7 @@ static ATTR_INLINE void q8_0_group(const uint8_t *p, const struct row_dots *dots
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * (to_float(own.v[v]) * x->d[b] - OFFSET * x->sum[b]);
     }
-    add_to(y, &sums);
+    put_sums(y, &sums);
 }
 
 GROUPS(q4_0)
@@ -240,7 +232,7 @@ static ATTR_INLINE void k_group(const uint8_t *p, const struct row_dots *dots, f
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * block.v[v] - dmin.v[v] * mins.v[v];
     }
-    add_to(y, &sums);
+    put_sums(y, &sums);
 }
 
 static ATTR_INLINE void q4_k_group(const uint8_t *p, const struct row_dots *dots, float *y)
@@ -322,7 +314,7 @@ static ATTR_INLINE void q6_k_group(const uint8_t *p, const struct row_dots *dots
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * block.v[v];
     }
-    add_to(y, &sums);
+    put_sums(y, &sums);
 }
 
 static void q6_k_dots(const struct row_dots *dots)

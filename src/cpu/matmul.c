@@ -696,9 +696,8 @@ static bool find_matrices(struct job *job)
             matrix->row_dots = format->row_dots;
             matrix->to_int = format->to_int ? format->to_int : matrix->to_int;
         }
-        matrix->grouped = matrix->w->interleaved ? job->kernels->groups : NULL;
-        while (matrix->grouped && matrix->grouped->dtype != matrix->w->dtype)
-            matrix->grouped = matrix->grouped->dtype ? matrix->grouped + 1 : NULL;
+        if (matrix->w->interleaved)
+            matrix->grouped = group_kernel_of(job->kernels->groups, matrix->w->dtype);
     }
     return any;
 }

@@ -63,6 +63,16 @@ struct group_kernel {
     void (*to_panel)(const uint8_t *blocks, int n, const struct group_form *out);
 };
 
+/* A format's in a list that ends with a NULL dtype; NULL: the list (it may be NULL) has none. */
+static inline const struct group_kernel *group_kernel_of(const struct group_kernel *list,
+                                                         const struct dtype *dtype)
+{
+    for (; list && list->dtype; list++)
+        if (list->dtype == dtype)
+            return list;
+    return NULL;
+}
+
 /* Part of a row, in integer form, times the same part of a vector. */
 struct int_dot {
     const struct int_form *w;

@@ -132,6 +132,8 @@ void vk_features_keep_ours(struct vk_features *features, bool stats)
         .uniformAndStorageBuffer16BitAccess = v11->uniformAndStorageBuffer16BitAccess,
     };
     VkPhysicalDeviceVulkan12Features *v12 = &features->v12;
+    bool matrices = features->matrix.cooperativeMatrix && v12->vulkanMemoryModel &&
+                    v12->vulkanMemoryModelDeviceScope;
     *v12 = (VkPhysicalDeviceVulkan12Features){
         .sType = v12->sType,
         .pNext = v12->pNext,
@@ -142,10 +144,12 @@ void vk_features_keep_ours(struct vk_features *features, bool stats)
         .bufferDeviceAddress = v12->bufferDeviceAddress && core.shaderInt64,
         .timelineSemaphore = v12->timelineSemaphore,
         .shaderSubgroupExtendedTypes = v12->shaderSubgroupExtendedTypes,
-        /* shaders with matrices say which memory model they mean */
-        .vulkanMemoryModel = v12->vulkanMemoryModel && features->matrix.cooperativeMatrix,
+        /* Shaders with matrices say which memory model they mean; with it others, which mean the
+         * whole device where they share memory, need its scope. */
+        .vulkanMemoryModel = matrices,
+        .vulkanMemoryModelDeviceScope = matrices,
     };
-    features->matrix.cooperativeMatrix = v12->vulkanMemoryModel;
+    features->matrix.cooperativeMatrix = matrices;
     features->matrix.cooperativeMatrixRobustBufferAccess = false;
     features->stats.pipelineExecutableInfo = features->stats.pipelineExecutableInfo && stats;
 }

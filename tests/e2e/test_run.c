@@ -58,14 +58,27 @@ TEST(prompts_come_from_three_places)
     spawn_free(&input);
 }
 
-/* The same words from every system, build and level of the CPU: systems are compared by this. The
- * next word after them is a close choice, which rounding decides. */
+/* The same words from every system, build and level of the CPU: systems are compared by this. A
+ * model so small is seldom so sure; where it is not, rounding decides, and with it the compiler. */
 TEST(a_real_model_answers_greedily)
 {
-    struct spawn s = {.input = STR("Why is the sky blue?")};
-    RUN(&s, "run", test_real_model(), "-", "-n", "11", "--temp", "0", "--device", "cpu");
+    struct spawn s = {.input = STR("1, 2, 3, 4, 5, 6, 7,")};
+    RUN(&s, "run", test_real_model(), "-", "--raw", "-n", "17", "--temp", "0", "--device", "cpu");
     assert_code(&s, 0);
-    assert_string_equal(s.out.ptr, "The answer to this question lies in the intricate dance of\n");
+    assert_string_equal(s.out.ptr, " 8, 9, 10, 11, 12\n");
+    spawn_free(&s);
+}
+
+/* Whoever comes from another program types -t 4 and means threads. */
+TEST(letters_mean_what_they_mean_elsewhere)
+{
+    static const char *const pairs[] = {"-t, --threads", "-s, --seed", "-n, --n-predict",
+                                        "-c, --ctx", "-p, --prompt"};
+    struct spawn s = {0};
+    RUN(&s, "run", "--help");
+    assert_code(&s, 0);
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+        assert_contains(s.out.ptr, pairs[i]);
     spawn_free(&s);
 }
 

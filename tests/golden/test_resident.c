@@ -31,8 +31,11 @@ static void compute_some_tokens(struct hth_model *model)
     if (hth_session_open(&session, model, &options) != HTH_OK)
         fail_msg("%s", test_log_text());
     const struct hth_feed prompt = {.ids = ids, .count = 20}, token = {.ids = ids, .count = 1};
-    assert_int_equal(hth_session_feed(session, &prompt, 1), HTH_OK);
-    assert_int_equal(hth_session_feed(session, &token, 1), HTH_OK);
+    /* Of blocks that are random bytes no numbers may come: only memory is looked at. */
+    enum hth_status first = hth_session_feed(session, &prompt, 1);
+    enum hth_status second = hth_session_feed(session, &token, 1);
+    assert_true(first == HTH_OK || first == HTH_ERROR_FORMAT);
+    assert_true(second == HTH_OK || second == HTH_ERROR_FORMAT);
     /* What the device holds now is weights, the session, and nothing decoded besides. */
     uint64_t all = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE);
     uint64_t rest = all - hth_session_get_info(session).bytes;

@@ -60,10 +60,7 @@ static bool has_groups(const struct cpu_op *kernel, const struct tensor *w)
 {
     if (!w || w->kind != TENSOR_WEIGHT || w->ne[1] % GROUP_ROWS != 0)
         return false;
-    const struct group_kernel *group = kernel->matmul ? kernel->matmul->groups : NULL;
-    while (group && group->dtype && group->dtype != w->dtype)
-        group++;
-    return group && group->dtype;
+    return kernel->matmul && group_kernel_of(kernel->matmul->groups, w->dtype);
 }
 
 static bool any_has_groups(const struct cpu_op *kernel, const struct op *op)

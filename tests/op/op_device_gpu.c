@@ -11,6 +11,7 @@
 #include "op_ran.h"
 
 enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 1024 };
+#define NO_CHUNK 0xfeu /* every place with it, offsets added, is in none */
 
 static struct vk *vk;
 static uint32_t chunk, other_chunk, batch_chunk, upload_chunk;
@@ -307,6 +308,16 @@ static enum hth_status lay_out(struct layout *l)
     return status;
 }
 
+/* Entries of the table of pages that no page stands for name a chunk beyond all descriptors, as
+ * what lies behind the table may: nothing comes of them, though lavapipe reads one (run_row). */
+static void spoil_table(const struct batch_layout *layout, const struct batch *batch,
+                        uint32_t *words)
+{
+    for (int i = 0; i < batch->n_seqs * batch->table_stride; i++)
+        if (batch->page_table[i] == UINT32_MAX)
+            words[layout->pages + (uint32_t)i] = NO_CHUNK << 24;
+}
+
 enum hth_status gpu_case_run(const struct gpu_case *c, const struct program *program, size_t first,
                              size_t count)
 {
@@ -315,9 +326,12 @@ enum hth_status gpu_case_run(const struct gpu_case *c, const struct program *pro
     for (size_t i = first; i < first + count && status == HTH_OK; i++)
         status = vk_pipeline_wait(c->vk, program->steps[i].pipeline);
     if (status == HTH_OK) {
-        memset(vk_chunk_data(c->vk, c->batch_upload), c->stale, 4ull * program->batch.n_words);
+        uint32_t *words = vk_chunk_data(c->vk, c->batch_upload);
+        memset(words, c->stale, 4ull * program->batch.n_words);
         batch_fill(&program->batch, c->run->call->batch, c->page_refs, (uint32_t)c->run->n_pages,
-                   vk_chunk_data(c->vk, c->batch_upload));
+                   words);
+        if (c->stale)
+            spoil_table(&program->batch, c->run->call->batch, words);
         vk_cmd_begin(cmd);
         vk_cmd_copy(cmd, c->batch_upload, 0, c->batch_chunk, 0, 4ull * program->batch.n_words);
         vk_cmd_barrier(cmd);
@@ -383,7 +397,9 @@ static enum hth_status compile_case(struct layout *l, size_t row, bool addresses
 
 /* Stale memory is poison; but lavapipe (Mesa 26.1.6) loads through addresses for workgroups that
  * have returned, too (a load that is the same in all lanes ignores that none is active), and an
- * index read from poison would be a wild address there. In the array form its loads are bounded. */
+ * index read from poison would be a wild address there. In the array form its loads are bounded,
+ * and so is the chunk's number that picks the descriptor (prelude.glsl); what is not ends at a
+ * fence (op_fence_posix.c). */
 static enum hth_status run_row(size_t row, const struct op_run *run, bool addresses)
 {
     struct layout l = {.c = {.vk = vk,

@@ -1,13 +1,17 @@
 # What all op tests share, devices included: each op_*.c of this folder goes into each of them. Linked before the engine, the table
 # of blobs in both forms of memory takes the place of the program's.
 file(GLOB op_shared CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/op_*.c)
+list(FILTER op_shared EXCLUDE REGEX "${left_out}")
 file(GLOB op_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
 foreach(source ${op_tests})
   get_filename_component(stem ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "op_" target ${stem})
   target_sources(${target} PRIVATE ${op_shared})
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR})
-  target_link_libraries(${target} PRIVATE hearth_blobs_both)
+  target_link_libraries(${target} PRIVATE hearth_blobs_both ${CMAKE_DL_LIBS})
+  if(NOT WIN32) # op_fence_posix.c stands before the libraries
+    target_link_options(${target} PRIVATE LINKER:--export-dynamic-symbol=mmap64)
+  endif()
 endforeach()
 
 # What each entry runs is noted (op_ran.h); op.every_row.ran, after all of them, misses what none ran.

@@ -12,6 +12,21 @@ struct device {
     bool software;
 };
 
+/* The row for a product in `env`. */
+static const char *selected(const struct row_env *env, const struct dtype *type, int n_tokens)
+{
+    struct weight weight = {.name = "w", .dtype = type, .ne = {512, 96, 1, 1}};
+    struct graph g;
+    graph_init(&g, n_tokens, 1, test_log());
+    const int64_t ne[] = {512, n_tokens, 1, 1};
+    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
+    assert_non_null(op_matmul(&g, "y", graph_weight(&g, &weight), x, NULL));
+    struct row_choice choice;
+    const struct row *row = row_select(env, g.ops[0], &choice);
+    graph_free(&g);
+    return row ? row->name : "none";
+}
+
 static const char *chosen(const struct device *device, const struct dtype *type, int n_tokens,
                           bool float_only)
 {
@@ -22,16 +37,7 @@ static const char *chosen(const struct device *device, const struct dtype *type,
     caps.subgroup_min = device->subgroup_min;
     caps.kind = device->software ? VK_KIND_SOFTWARE : VK_KIND_DISCRETE;
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
-    struct weight weight = {.name = "w", .dtype = type, .ne = {512, 96, 1, 1}};
-    struct graph g;
-    graph_init(&g, n_tokens, 1, test_log());
-    const int64_t ne[] = {512, n_tokens, 1, 1};
-    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
-    assert_non_null(op_matmul(&g, "y", graph_weight(&g, &weight), x, NULL));
-    struct row_choice choice;
-    const struct row *row = row_select(&env, g.ops[0], &choice);
-    graph_free(&g);
-    return row ? row->name : "none";
+    return selected(&env, type, n_tokens);
 }
 
 static void check(struct device device, const struct dtype *type, int n_tokens, const char *row)
@@ -85,16 +91,7 @@ static const char *chosen_with(const struct row_bars *bars, const char *forced, 
 {
     struct row_env env = {
         .caps = &plain, .n_seqs = 1, .bars = bars, .forced = forced, .plain = plain_rows};
-    struct weight weight = {.name = "w", .dtype = &dtype_q4_0, .ne = {512, 96, 1, 1}};
-    struct graph g;
-    graph_init(&g, n_tokens, 1, test_log());
-    const int64_t ne[] = {512, n_tokens, 1, 1};
-    struct tensor *x = graph_activation(&g, "x", &dtype_f32, ne, ROWS_TOKENS);
-    assert_non_null(op_matmul(&g, "y", graph_weight(&g, &weight), x, NULL));
-    struct row_choice choice;
-    const struct row *row = row_select(&env, g.ops[0], &choice);
-    graph_free(&g);
-    return row ? row->name : "none";
+    return selected(&env, &dtype_q4_0, n_tokens);
 }
 
 TEST(the_next_row_takes_the_place_of_a_wrong_one)
