@@ -181,14 +181,27 @@ static void try_by_hand(struct search *search)
                 try_layers(search, n, (enum prefill_mode)mode, apart);
 }
 
-static enum hth_status try_solver(struct search *search)
+static enum hth_status solve_with(struct search *search, bool staging)
 {
     uint64_t capacity[MACHINE_MAX_DEVICES];
     double turn_s;
-    capacities(&search->cost, true, capacity);
+    capacities(&search->cost, staging, capacity);
     enum hth_status status = solve(&search->cost, capacity, search->trial, &turn_s, search->log);
     if (status == HTH_OK && isfinite(turn_s))
         consider(search);
+    return status;
+}
+
+/* What was said by hand may leave no room for copies: then nothing is streamed. */
+static enum hth_status try_solver(struct search *search)
+{
+    int stream_device = search->cost.stream_device;
+    enum hth_status status = solve_with(search, true);
+    if (status || isfinite(search->best_s) || !stream_device)
+        return status;
+    search->cost.stream_device = 0;
+    status = solve_with(search, false);
+    search->cost.stream_device = stream_device;
     return status;
 }
 

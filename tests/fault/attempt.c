@@ -120,8 +120,8 @@ void attempt_fail(struct attempt *c, const char *plan_name, const char *plan, co
     run(c, &s, setting, report);
     int n = count_sentences(s.err.ptr);
     bool same = c->varies || str_equal(strbuf_str(&s.out), strbuf_str(&c->out));
-    /* A device that is lost or without memory is no failure: it is placed anew, which two lines say,
-     * and where sums are made in another order a made model's words may be others. */
+    /* A device that is lost or without memory is no failure: it is placed anew, which two lines
+     * say, and where sums are made in another order a made model's words may be others. */
     bool anew = strstr(s.err.ptr, "planned again") || strstr(s.err.ptr, "the GPU was lost");
     bool placed_anew = anew && n <= c->n_sentences + 2;
     /* nor is none for copies of weights as the processor likes them */

@@ -89,8 +89,11 @@ TEST(threads_vulkan)
 static bool try_open(uint64_t limit, struct hth_model **model, struct hth_session **session)
 {
     const struct hth_session_options options = {.n_ctx = 64, .n_batch = N_TOKENS};
-    struct hth_model_options with = {
-        .device = test_device(), .vram_bytes = limit, .log = test_log()->write, .session = options};
+    struct hth_model_options with = {.device = test_device(),
+                                     .vram_bytes = limit,
+                                     .log = test_log()->write,
+                                     .log_level = HTH_LOG_WARNING,
+                                     .session = options};
     test_log_clear();
     if (hth_model_open(model, "synth:tiny-moe:q4_0", &with) == HTH_OK &&
         !hth_model_get_plan(*model).divided && /* all of it is there */
