@@ -9,7 +9,7 @@ int iq4_bytes(uint w)
 {
     // codes where they stand in the word, so that nothing is shifted: x = 2^0, 2^8, 2^16, 2^24 × code
     const vec4 s = vec4(1.0, 0.00390625, 1.52587890625e-5, 5.9604644775390625e-8);
-    vec4 x = vec4(w & 0xfu, w & 0xf00u, w & 0xf0000u, w & 0xf000000u);
+    vec4 x = vec4(ivec4(w & 0xfu, w & 0xf00u, w & 0xf0000u, w & 0xf000000u));
     vec4 cubic = (0.001448 * s * s * s * s * x + 0.036273 * s * s * s) * x - 1.4386 * s * s;
     // 1.5 × 2^23 rounds to the low bits, where 1 makes it 128 more than the level: no byte is negative
     uvec4 level = floatBitsToUint((cubic * x + 24.501 * s) * x + 12582913.0);

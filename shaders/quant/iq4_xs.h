@@ -30,6 +30,27 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
     return r;
 }
 
+// Two units share what stands before them.
+#define QUANT_STEP 2
+#define QUANT_STEP_UNIT(s, i) (2u * (s) + (i))
+
+void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
+{
+    uint at = (block + (s >> 2)) * 17u, g = s & 3u;
+    uvec2 head = LOAD_U32X2(ref, at);
+    float d = half_to_float(head.x & 0xffffu);
+    uint low = head.y >> 8u * g, high = head.x >> 16u + 4u * g;
+    [[unroll]] for (uint h = 0u; h < 2u; h++) {
+        int scale = int(low >> 4u * h & 15u | (high >> 2u * h & 3u) << 4);
+        units[h].d = vec2(d * float(scale - 32));
+        uvec4 w = uvec4(LOAD_U32X2(ref, at + 1u + 4u * g + 2u * h), LOAD_U32X2(ref, at + 2u + 4u * g + 2u * h));
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            units[h].q[i] = signed_bytes(uint(iq4_bytes(w[i])));
+            units[h].q[4u + i] = signed_bytes(uint(iq4_bytes(w[i] >> 4)));
+        }
+    }
+}
+
 Unit quant_load(uint ref, uint block, uint u)
 {
     IntUnit packed = quant_load_int(ref, block, u);
