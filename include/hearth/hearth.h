@@ -42,7 +42,7 @@ enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0 };
 struct hth_session_options {
     int n_ctx;     /* positions per sequence */
     int n_seqs;    /* sequences */
-    int n_batch;   /* tokens computed at once, at most; 0: 512 */
+    int n_batch;   /* tokens computed at once, at most; 0: as the model was opened for, or 512 */
     int n_outputs; /* logits of so many of a batch's tokens will be wanted; 0: of few. More than
                     * that take memory when they are first asked for */
     enum hth_kv_type kv;
@@ -62,7 +62,7 @@ typedef int hth_place_fn(void *user, const char *tensor, int expert);
 struct hth_model_options {
     const char *device; /* "auto" (also NULL), "cpu", "vulkan", "vulkan:N", "vulkan:NAME" (part of a
                          * device's name); software devices only by number or name */
-    int n_threads;      /* of the CPU side; 0: one per processor */
+    int n_threads;      /* of the CPU side; 0: one per processor, or as tuned */
     hth_log_fn *log;    /* receives what there is to say; NULL: nobody */
     void *log_user;
     enum hth_log_level log_level;
@@ -95,6 +95,7 @@ struct hth_model_options {
                          * here are used, too */
     bool measure;       /* rates that the plan's figures rest on and that were not measured on this
                          * machine are, now: about two seconds, once */
+    bool untuned;       /* what hearth tune found best for this model here is not used */
     const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 

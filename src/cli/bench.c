@@ -244,17 +244,18 @@ static enum hth_status open_bench(const struct args *args, struct bench *bench, 
         roof_check_device(&bench->roof, bench->info.device, talk_log());
     bench->depth = args_int(args, "depth");
     bench->repeat = args_int(args, "repeat");
-    int most = longest > wanted.n_batch ? longest : wanted.n_batch;
+    enum hth_status status = hth_session_open(&bench->session, bench->model, &wanted);
+    if (status)
+        return status;
+    bench->n_batch = hth_session_get_info(bench->session).n_batch;
+    int most = longest > bench->n_batch ? longest : bench->n_batch;
     bench->ids = mem_calloc((size_t)most, sizeof *bench->ids);
     if (!bench->ids)
         return log_fail_memory(talk_log(), "tokens", (size_t)most * sizeof *bench->ids);
     struct rng rng = rng_seed(1);
     for (int i = 0; i < most; i++)
         bench->ids[i] = (int32_t)rng_below(&rng, (uint32_t)bench->info.n_vocab);
-    enum hth_status status = hth_session_open(&bench->session, bench->model, &wanted);
-    if (status == HTH_OK)
-        bench->n_batch = hth_session_get_info(bench->session).n_batch;
-    return status;
+    return HTH_OK;
 }
 
 static enum hth_status measure_all(struct bench *bench, const struct lengths *lengths)

@@ -140,6 +140,7 @@ static int wanted_rows(const struct args *args, int count)
 static struct hth_session_options eval_session(const struct args *args, int count)
 {
     struct hth_session_options wanted = session_options(args);
+    wanted.n_batch = args_int(args, "batch"); /* the same bits on every machine */
     if (wanted.n_ctx == 0)
         wanted.n_ctx = count;
     wanted.n_outputs = wanted_rows(args, count);

@@ -27,6 +27,7 @@ static const struct option device[] = {
      .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},
     {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},
+    {.name = "untuned", .type = OPTION_FLAG, .help = "without what hearth tune found best for this model here"},
     {.name = "no-repack", .type = OPTION_FLAG,
      .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},
@@ -100,6 +101,7 @@ struct hth_model_options model_options(const struct args *args)
         .self_test_s = args_flag(args, "no-self-test") ? -1 : 0,
         .rows = args_text(args, "rows"),
         .no_repack = args_flag(args, "no-repack"),
+        .untuned = args_flag(args, "untuned"),
     };
 }
 
@@ -207,7 +209,7 @@ struct hth_session_options session_options(const struct args *args)
 {
     return (struct hth_session_options){
         .n_ctx = args_int(args, "ctx"),
-        .n_batch = args_int(args, "batch"),
+        .n_batch = args_given(args, "batch") ? args_int(args, "batch") : 0, /* as tuned */
         .kv = kv_option(args),
         .float_only = args_flag(args, "float"),
     };

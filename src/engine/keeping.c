@@ -5,6 +5,7 @@
 
 #include "engine/plan_part.h"
 #include "engine/session_part.h"
+#include "engine/tuned.h"
 
 enum {
     MOST_LOSSES = 3,  /* in a row, before the device is given up */
@@ -405,6 +406,28 @@ static enum hth_status prove_device(struct hth_model *model)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+/* What was found best, where nothing else is said. */
+static enum hth_status use_tuned(struct hth_model *model)
+{
+    int n_threads = model->opt.n_threads;
+    enum hth_status status = tuned_use(model);
+    if (status || model->opt.n_threads == n_threads)
+        return status;
+    pool_destroy(model->pool);
+    model->pool = NULL;
+    return pool_create(&model->pool, model->opt.n_threads, &model->log);
+}
+
+static void begin_placing(struct hth_model *model)
+{
+    model->placing = (struct placing){.model = model->model,
+                                      .opt = model->opt,
+                                      .pool = model->pool,
+                                      .rows = model->rows,
+                                      .bars = &model->proof.bars,
+                                      .session = model->opt.session};
+}
+
 enum hth_status keeping_open(struct hth_model *model)
 {
     struct keeping *keeping = &model->keeping;
@@ -415,14 +438,11 @@ enum hth_status keeping_open(struct hth_model *model)
                                 .slack_bytes = UINT64_MAX,
                                 .polled_ns = os_time_ns(),
                                 .cramped_ns = os_time_ns()};
-    model->placing = (struct placing){.model = model->model,
-                                      .opt = model->opt,
-                                      .pool = model->pool,
-                                      .rows = model->rows,
-                                      .bars = &model->proof.bars,
-                                      .session = model->opt.session};
     keeping_begin(model);
     enum hth_status status = open_device(model);
+    if (status == HTH_OK)
+        status = use_tuned(model);
+    begin_placing(model);
     if (status == HTH_OK)
         status = prove_device(model);
     status = keeping_end(model, status ? status : place(model));

@@ -124,9 +124,9 @@ TEST(bash_completes_files)
 /* Every option that the help has, and no other, is offered. */
 TEST(bash_completes_all_options)
 {
-    static const char *const commands[] = {"bench",    "chat",  "devices",  "eval",
-                                           "inspect",  "plan",  "rows",     "run",
-                                           "selftest", "synth", "template", "tokenize"};
+    static const char *const commands[] = {"bench",    "chat",     "devices", "eval",     "inspect",
+                                           "plan",     "rows",     "run",     "selftest", "synth",
+                                           "template", "tokenize", "tune"};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         struct spawn help = {0}, s = {0};
         struct strbuf wanted = {0};

@@ -160,6 +160,44 @@ TEST(what_bench_achieves_is_kept)
     spawn_free(&s);
 }
 
+/* tune tries what it says, keeps what it found, and what is opened then goes by it. */
+TEST(what_tune_finds_is_kept)
+{
+    char env[1100];
+    snprintf(env, sizeof env, "HEARTH_CACHE=%s", spawn_temp("cache"));
+    struct spawn s = {.env = {env}};
+    RUN(&s, "tune", "synth:tiny-llama:q4_0", "--ctx", "128", "--device", "cpu", "--json");
+    assert_code(&s, 0);
+    json_t *root = json_loads(s.out.ptr, 0, NULL), *tried = json_object_get(root, "tried");
+    assert_true(json_is_true(json_object_get(root, "complete")));
+    assert_true(json_array_size(tried) >= 2);
+    assert_true(json_number_value(json_object_get(json_array_get(tried, 0), "gain")) == 1);
+    assert_true(json_number_value(json_object_get(root, "gain")) >= 1);
+    assert_true(json_number_value(json_object_get(root, "predicted_answer_tokens_per_s")) > 0);
+    bool planned = json_string_value(json_object_get(root, "best"))[0] == '\0';
+    json_decref(root);
+    spawn_free(&s);
+    RUN(&s, "run", "synth:tiny-llama:q4_0", "--raw", "-p", "a", "-n", "2", "--device", "cpu", "-v");
+    assert_code(&s, 0);
+    assert_true(!strstr(s.err.ptr, "as hearth tune found best") == planned);
+    spawn_free(&s);
+}
+
+TEST(tune_ends_when_its_time_is_over)
+{
+    char env[1100];
+    snprintf(env, sizeof env, "HEARTH_CACHE=%s", spawn_temp("cache"));
+    struct spawn s = {.env = {env}};
+    RUN(&s, "tune", spawn_tiny_model(), "--minutes", "0.0001", "--device", "cpu");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "the time is over before all was tried");
+    assert_contains(s.out.ptr, "as planned");
+    spawn_free(&s);
+    RUN(&s, "tune", "synth:nothing:q4_0");
+    spawn_assert_refused(&s, 2, "cannot make a model with the shape");
+    spawn_free(&s);
+}
+
 #define REFUSE(code, text, ...)                                                                    \
     do {                                                                                           \
         struct spawn s = {0};                                                                      \

@@ -134,12 +134,17 @@ const char *test_temp_path(const char *fmt, ...)
     return path;
 }
 
-void test_put_text(const char *path, const char *text)
+void test_put_bytes(const char *path, const void *bytes, size_t n)
 {
     struct file_writer writer;
     assert_int_equal(file_begin(&writer, path, test_log()), HTH_OK);
-    file_put(&writer, text, strlen(text));
+    file_put(&writer, bytes, n);
     assert_int_equal(file_commit(&writer), HTH_OK);
+}
+
+void test_put_text(const char *path, const char *text)
+{
+    test_put_bytes(path, text, strlen(text));
 }
 
 void test_assert_text(const char *path, const char *text)

@@ -48,6 +48,7 @@ const char *test_data_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 const char *test_temp_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 
 /* Writes a file whole; asserts that a file's whole contents are a text. */
+void test_put_bytes(const char *path, const void *bytes, size_t n);
 void test_put_text(const char *path, const char *text);
 void test_assert_text(const char *path, const char *text);
 

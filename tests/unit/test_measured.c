@@ -124,14 +124,6 @@ static void read_kept(struct strbuf *path, struct strbuf *text)
     assert_int_equal(file_read(path->ptr, 1 << 16, text, test_log()), HTH_OK);
 }
 
-static void overwrite(const char *path, const char *bytes, size_t n)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, n, file), n);
-    fclose(file);
-}
-
 /* Cut anywhere, or with any byte another: all rates that were measured, or none. */
 TEST(broken_files)
 {
@@ -141,7 +133,7 @@ TEST(broken_files)
     store();
     read_kept(&path, &text);
     for (size_t n = 0; n + 1 < text.len; n++) {
-        overwrite(path.ptr, text.ptr, n);
+        test_put_bytes(path.ptr, text.ptr, n);
         test_log_clear();
         assert_false(load(&machine, &card));
         assert_logged(" is ignored, as ");
@@ -149,13 +141,13 @@ TEST(broken_files)
     }
     for (size_t i = 0; i < text.len; i++) {
         text.ptr[i] ^= 0x11;
-        overwrite(path.ptr, text.ptr, text.len);
+        test_put_bytes(path.ptr, text.ptr, text.len);
         text.ptr[i] ^= 0x11;
         if (!load(&machine, &card))
             assert_true(machine.devices[1].rate[RATE_READ] == 0 &&
                         !machine_format_of(&machine.devices[1], &dtype_q4_k));
     }
-    overwrite(path.ptr, text.ptr, text.len);
+    test_put_bytes(path.ptr, text.ptr, text.len);
     assert_true(load(&machine, &card));
     assert_true(machine.devices[1].rate[RATE_READ] == kept.devices[1].rate[RATE_READ]);
     strbuf_free(&path);
@@ -174,7 +166,7 @@ static bool load_with(struct machine *machine, const char *number, const char *i
     assert_non_null(at);
     int n = snprintf(bytes, sizeof bytes, "%.*s%s%s", (int)(at - text.ptr), text.ptr, instead,
                      at + strcspn(at, ",\n }]"));
-    overwrite(path.ptr, bytes, (size_t)n);
+    test_put_bytes(path.ptr, bytes, (size_t)n);
     test_log_clear();
     strbuf_free(&path);
     strbuf_free(&text);
@@ -236,7 +228,7 @@ TEST(runs_are_added_to_a_file_of_this_build)
 TEST(no_place_to_keep_it)
 {
     const char *folder = fresh_cache();
-    overwrite(folder, "a file", 6);
+    test_put_bytes(folder, "a file", 6);
     store();
     assert_logged("cannot be written");
 }

@@ -1,0 +1,325 @@
+#include "plan/tune.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/json_out.h"
+#include "cli/options.h"
+#include "cli/talk.h"
+#include "engine/tuned.h"
+
+/* A usual turn, of which a part is measured: that long answers go on as they begin is near enough.
+ */
+enum { TURN_IN = 1000, TURN_OUT = 300, MOST_IN = 1000, MEASURED_OUT = 16, UNMEASURED_OUT = 2 };
+
+/* clang-format off */
+static const struct option options[] = {
+    {.name = "minutes", .type = OPTION_REAL, .metavar = "M", .min = 0, .max = 1440, .fallback = "10",
+     .help = "stop looking after so long"},
+    {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 64, .max = INT32_MAX,
+     .help = "tokens that prompt and answer may have together, as it will be used"},
+    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
+     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    {.name = "json", .type = OPTION_FLAG, .help = "as a JSON object"},
+    {0},
+};
+/* clang-format on */
+static const struct option_group tune_options = {"How to look", options};
+
+struct tuning {
+    const struct args *args;
+    uint64_t until_ns;
+    uint64_t gpu_bytes; /* that the plan has on the GPU */
+    int n_ctx, n_in;
+    int32_t *ids;
+    bool planned;              /* the plan itself is measured */
+    double prompt_s, answer_s; /* of the last measurement, for one token */
+    struct hth_expected expected;
+    json_t *tried; /* NULL: text */
+};
+
+/* What is measured and what is kept: the plan's figures where it is zero. */
+static struct tuned as_tuned(const struct tuning *t, const struct tune_setting *setting)
+{
+    return (struct tuned){
+        .n_threads = setting->n_threads,
+        .n_batch = setting->n_batch,
+        .no_gpu = setting->vram_percent == TUNE_NO_VRAM,
+        .vram_bytes =
+            setting->vram_percent > 0 ? t->gpu_bytes / 100 * (uint64_t)setting->vram_percent : 0,
+    };
+}
+
+/* --- one measurement -------------------------------------------------------------------------- */
+
+/* The plan itself is measured however long that takes. */
+static enum hth_status check_time(const struct tuning *t)
+{
+    bool over = t->planned && os_time_ns() >= t->until_ns;
+    return over || interrupted() ? HTH_ERROR_CANCELLED : HTH_OK;
+}
+
+static struct hth_session_options session_of(const struct tuning *t)
+{
+    return (struct hth_session_options){.n_ctx = t->n_ctx, .kv = kv_option(t->args)};
+}
+
+static enum hth_status open_setting(const struct tuning *t, const struct tune_setting *setting,
+                                    struct hth_model **model)
+{
+    struct tuned tuned = as_tuned(t, setting);
+    struct hth_model_options with = model_options(t->args);
+    with.untuned = true;
+    with.session = session_of(t);
+    with.session.n_batch = tuned.n_batch;
+    with.vram_bytes = tuned.vram_bytes;
+    with.n_threads = with.n_threads ? with.n_threads : tuned.n_threads;
+    with.device = tuned.no_gpu ? "cpu" : with.device;
+    with.measure = true;
+    return hth_model_open(model, args_word(t->args, 0), &with);
+}
+
+static enum hth_status feed(const struct tuning *t, struct hth_session *session, int count)
+{
+    struct hth_feed one = {.ids = t->ids, .count = count};
+    enum hth_status status = hth_session_feed(session, &one, 1);
+    return status ? status : check_time(t);
+}
+
+/* The second of two prompts, as the first loads and compiles; then an answer's first tokens. */
+static enum hth_status run_turn(struct tuning *t, struct hth_session *session)
+{
+    uint64_t prompt_ns = 0, answer_ns = 0;
+    enum hth_status status = HTH_OK;
+    for (int round = 0; round < 2 && status == HTH_OK; round++) {
+        hth_session_truncate(session, 0, 0);
+        prompt_ns = os_time_ns();
+        status = feed(t, session, t->n_in);
+        prompt_ns = os_time_ns() - prompt_ns;
+    }
+    for (int i = 0; i < UNMEASURED_OUT + MEASURED_OUT && status == HTH_OK; i++) {
+        if (i == UNMEASURED_OUT)
+            answer_ns = os_time_ns();
+        status = feed(t, session, 1);
+    }
+    answer_ns = os_time_ns() - answer_ns;
+    t->prompt_s = (double)prompt_ns / 1e9 / t->n_in;
+    t->answer_s = (double)answer_ns / 1e9 / MEASURED_OUT;
+    return status;
+}
+
+static enum hth_status measure(void *user, const struct tune_setting *setting, double *seconds)
+{
+    struct tuning *t = user;
+    struct hth_model *model = NULL;
+    struct hth_session *session = NULL;
+    struct hth_session_options wanted = session_of(t);
+    enum hth_status status = check_time(t);
+    if (status == HTH_OK)
+        status = open_setting(t, setting, &model);
+    if (status == HTH_OK)
+        status = hth_session_open(&session, model, &wanted);
+    watch_interrupt(session);
+    if (status == HTH_OK)
+        status = run_turn(t, session);
+    unwatch_interrupt();
+    hth_session_close(session);
+    hth_model_close(model);
+    *seconds = TURN_IN * t->prompt_s + TURN_OUT * t->answer_s;
+    return status;
+}
+
+/* --- saying ----------------------------------------------------------------------------------- */
+
+static void describe(const struct tuning *t, const struct tune_setting *setting, char *out,
+                     size_t size)
+{
+    struct tuned tuned = as_tuned(t, setting);
+    char threads[32] = "", batch[48] = "", vram[48] = "";
+    if (tuned.n_threads)
+        snprintf(threads, sizeof threads, " --threads %d", tuned.n_threads);
+    if (tuned.n_batch)
+        snprintf(batch, sizeof batch, " --batch %d", tuned.n_batch);
+    if (tuned.vram_bytes)
+        snprintf(vram, sizeof vram, " --vram %lluM", (unsigned long long)(tuned.vram_bytes >> 20));
+    snprintf(out, size, "%s%s%s%s", tuned.no_gpu ? " --device cpu" : "", vram, threads, batch);
+    if (!out[0])
+        snprintf(out, size, " as planned");
+}
+
+static json_t *speeds(const struct tuning *t, const struct tune_setting *setting, double gain)
+{
+    struct tuned tuned = as_tuned(t, setting);
+    return json_pack("{s:i, s:i, s:o, s:b, s:o, s:o, s:o}", "threads", tuned.n_threads, "batch",
+                     tuned.n_batch, "vram_bytes", json_count(tuned.vram_bytes), "no_gpu",
+                     tuned.no_gpu, "prompt_tokens_per_s",
+                     json_number(gain > 0 ? 1 / t->prompt_s : 0), "answer_tokens_per_s",
+                     json_number(gain > 0 ? 1 / t->answer_s : 0), "gain", json_number(gain));
+}
+
+static void tell(void *user, const struct tune_setting *setting, double gain)
+{
+    const struct tuning *t = user;
+    char what[160];
+    talk_progress("", 1, 1);
+    if (t->tried) {
+        json_push(t->tried, speeds(t, setting, gain));
+        return;
+    }
+    describe(t, setting, what, sizeof what);
+    if (gain > 0)
+        out_printf("%-44s prompt %9.2f, answer %8.2f tokens/s: %.2f times as fast\n", what + 1,
+                   1 / t->prompt_s, 1 / t->answer_s, gain);
+    else
+        out_printf("%-44s cannot be run here\n", what + 1);
+    out_flush();
+}
+
+static void say_planned(const struct tuning *t)
+{
+    if (t->tried)
+        return;
+    out_printf("%-44s prompt %9.2f, answer %8.2f tokens/s, and %s were %.2f and %.2f\n",
+               "as planned", 1 / t->prompt_s, 1 / t->answer_s,
+               t->expected.estimated ? "estimated" : "predicted", t->expected.prompt_tokens_per_s,
+               t->expected.answer_tokens_per_s);
+    out_flush();
+}
+
+/* The first measurement is the plan's own. */
+static enum hth_status measure_and_say(void *user, const struct tune_setting *setting,
+                                       double *seconds)
+{
+    static const struct tune_setting planned;
+    struct tuning *t = user;
+    bool first = !t->planned;
+    enum hth_status status = measure(user, setting, seconds);
+    t->planned = true;
+    if (status == HTH_OK && first) {
+        say_planned(t);
+        if (t->tried)
+            json_push(t->tried, speeds(t, &planned, 1));
+    }
+    return status;
+}
+
+static int say_result(const struct tuning *t, const struct tune_result *result, bool whole)
+{
+    char what[160];
+    double gain = result->best_s > 0 ? result->planned_s / result->best_s : 1;
+    bool planned = gain <= 1;
+    describe(t, &result->best, what, sizeof what);
+    if (t->tried) {
+        json_t *root = json_pack(
+            "{s:O, s:o, s:o, s:o, s:b, s:s}", "tried", t->tried, "gain", json_number(gain),
+            "predicted_prompt_tokens_per_s", json_number(t->expected.prompt_tokens_per_s),
+            "predicted_answer_tokens_per_s", json_number(t->expected.answer_tokens_per_s),
+            "complete", whole, "best", planned ? "" : what + 1);
+        return json_print(root);
+    }
+    if (!whole)
+        talk_line("the time is over before all was tried: --minutes gives more");
+    if (planned)
+        out_printf("Nothing that was tried is faster than the plan.\n");
+    else
+        out_printf("Best:%s: %.2f times as fast as planned. run, chat and bench use it from now "
+                   "on, where nothing else is asked for (--untuned: not).\n",
+                   what, gain);
+    return EXIT_OK;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+/* Is the GPU, if it has a part, chosen by itself and filled by the plan? */
+static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
+{
+    static const struct tune_setting planned;
+    struct hth_model *model;
+    enum hth_status status = open_setting(t, &planned, &model);
+    if (status)
+        return status;
+    struct hth_model_info info = hth_model_get_info(model);
+    struct hth_plan_info plan = hth_model_get_plan(model);
+    t->gpu_bytes = plan.gpu_bytes;
+    t->n_ctx = plan.n_ctx;
+    t->n_in = plan.n_ctx - UNMEASURED_OUT - MEASURED_OUT;
+    t->n_in = t->n_in < MOST_IN ? t->n_in : MOST_IN;
+    t->expected = hth_model_expect(model, &(struct hth_turn){0, t->n_in, MEASURED_OUT});
+    bool any_device = strcmp(args_text(t->args, "device"), "auto") == 0;
+    look->has_gpu = info.on_gpu && any_device;
+    look->n_threads = args_given(t->args, "threads") ? 0 : os_cpu_count();
+    look->n_batch = plan.n_batch;
+    look->most_batch = t->n_in;
+    t->ids = mem_calloc((size_t)t->n_in, sizeof *t->ids);
+    struct rng rng = rng_seed(1);
+    for (int i = 0; t->ids && i < t->n_in; i++)
+        t->ids[i] = (int32_t)rng_below(&rng, (uint32_t)info.n_vocab);
+    hth_model_close(model);
+    return t->ids ? HTH_OK : log_fail_memory(talk_log(), "tokens", (size_t)t->n_in * 4);
+}
+
+static enum hth_status keep(const struct tuning *t, const struct tune_result *result)
+{
+    static const struct tune_setting planned;
+    struct tuned tuned = as_tuned(t, &result->best);
+    struct hth_model *model;
+    enum hth_status status = open_setting(t, &planned, &model);
+    if (status == HTH_OK)
+        status = tuned_store(model, &tuned);
+    if (status == HTH_OK)
+        hth_model_close(model);
+    return status;
+}
+
+static int run(const struct args *args)
+{
+    struct tuning t = {.args = args,
+                       .n_ctx = args_int(args, "ctx"),
+                       .until_ns = os_time_ns() + (uint64_t)(args_real(args, "minutes") * 60e9)};
+    struct tune_options look = {.measure = measure_and_say, .tell = tell, .user = &t};
+    struct tune_result result = {0};
+    t.tried = args_flag(args, "json") ? json_array() : NULL;
+    enum hth_status status = look_at_plan(&t, &look);
+    if (status == HTH_OK)
+        status = tune(&look, &result);
+    bool whole = status == HTH_OK;
+    bool found = result.planned_s > 0 && status == HTH_ERROR_CANCELLED;
+    talk_progress("", 1, 1);
+    int code = exit_of(found ? HTH_OK : status);
+    if (code == EXIT_OK)
+        code = exit_of(keep(&t, &result));
+    if (code == EXIT_OK)
+        code = say_result(&t, &result, whole);
+    json_decref(t.tried);
+    mem_free(t.ids);
+    return code == EXIT_OK && interrupted() ? EXIT_INTERRUPTED : code;
+}
+
+static void more_help(void)
+{
+    out_printf("What a plan takes for granted is tried a step to either side: how much of the\n"
+               "GPU's memory it uses, threads, tokens computed at once. What is clearly faster,\n"
+               "twice, is kept for this model, device and driver; else the plan stays.\n");
+}
+
+static const struct option_group *const groups[] = {
+    &tune_options,
+    &options_device,
+    &options_test,
+    NULL,
+};
+
+const struct command command_tune = {
+    .name = "tune",
+    .summary = "measures around the plan of a model for what is faster here, and keeps it",
+    .usage = "MODEL [--minutes 10] [--json]",
+    .groups = groups,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run,
+    .more_help = more_help,
+};

@@ -1,0 +1,149 @@
+#include "engine/tuned.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "engine/engine.h"
+#include "engine/kept.h"
+
+enum { TUNED_VERSION = 1, MOST_THREADS = 1024, MOST_BATCH = 65536 };
+
+/* --- which file ------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t n) /* FNV-1a */
+{
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Of what makes a model as fast as it is: the names, types and shapes of its weights. */
+static uint64_t shape_hash(const struct model *model)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < model->n_weights; i++) {
+        const struct weight *weight = model->weights[i];
+        hash = mix(hash, weight->name, strlen(weight->name) + 1);
+        hash = mix(hash, weight->dtype->name, strlen(weight->dtype->name) + 1);
+        hash = mix(hash, weight->ne, sizeof weight->ne);
+    }
+    return hash;
+}
+
+bool tuned_path(const struct hth_model *model, struct strbuf *out)
+{
+    char folder[32];
+    snprintf(folder, sizeof folder, "tuned/%016llx", (unsigned long long)shape_hash(model->model));
+    return kept_path(folder, model->vk ? vk_get_caps(model->vk) : NULL, out);
+}
+
+static void write_key(const struct hth_model *model, struct strbuf *out)
+{
+    strbuf_printf(out, "%d; %d processors of ", TUNED_VERSION, os_cpu_count());
+    os_cpu_name(out);
+    strbuf_append(out, STR("; "));
+    kept_of(model->vk ? vk_get_caps(model->vk) : NULL, out);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+enum hth_status tuned_store(const struct hth_model *model, const struct tuned *tuned)
+{
+    struct strbuf path = {0}, key = {0};
+    enum hth_status status = HTH_OK;
+    write_key(model, &key);
+    if (tuned_path(model, &path) || path.failed) {
+        json_t *root = key.failed
+                           ? NULL
+                           : json_pack("{s:s, s:i, s:i, s:I, s:b}", "of", key.ptr, "threads",
+                                       tuned->n_threads, "batch", tuned->n_batch, "vram_bytes",
+                                       (json_int_t)tuned->vram_bytes, "no_gpu", tuned->no_gpu);
+        status = kept_store(&path, root, "what was found is lost", &model->log);
+    }
+    strbuf_free(&path);
+    strbuf_free(&key);
+    return status;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static bool read_count(const json_t *root, const char *name, json_int_t most, json_int_t *out)
+{
+    const json_t *value = json_object_get(root, name);
+    *out = json_integer_value(value);
+    return json_is_integer(value) && *out >= 0 && *out <= most;
+}
+
+static bool read_tuned(const json_t *root, struct tuned *out)
+{
+    json_int_t threads, batch, vram;
+    const json_t *no_gpu = json_object_get(root, "no_gpu");
+    bool sound = read_count(root, "threads", MOST_THREADS, &threads) &&
+                 read_count(root, "batch", MOST_BATCH, &batch) &&
+                 read_count(root, "vram_bytes", INT64_MAX, &vram) && json_is_boolean(no_gpu);
+    *out = (struct tuned){0};
+    if (sound)
+        *out = (struct tuned){(int)threads, (int)batch, (uint64_t)vram, json_is_true(no_gpu)};
+    return sound;
+}
+
+static enum hth_status load(const struct hth_model *model, struct tuned *out)
+{
+    struct strbuf path = {0}, key = {0};
+    enum hth_status status = HTH_OK;
+    json_t *root = NULL;
+    *out = (struct tuned){0};
+    write_key(model, &key);
+    if (tuned_path(model, &path) || path.failed)
+        status = kept_load(&path, &key, &root, &model->log);
+    if (root && !read_tuned(root, out))
+        kept_ignore(&path, "a figure in it is none that hearth writes", &model->log);
+    json_decref(root);
+    strbuf_free(&path);
+    strbuf_free(&key);
+    return status;
+}
+
+/* --- using it --------------------------------------------------------------------------------- */
+
+/* Is the GPU's part said by hand? */
+static bool is_placed(const struct hth_model_options *opt)
+{
+    return opt->vram_bytes || opt->gpu_layers || opt->cpu_moe || opt->n_cpu_moe || opt->n_places ||
+           opt->place;
+}
+
+static bool chooses_device(const struct hth_model_options *opt)
+{
+    return opt->device && *opt->device && strcmp(opt->device, "auto") != 0;
+}
+
+enum hth_status tuned_use(struct hth_model *model)
+{
+    struct hth_model_options *opt = &model->opt;
+    struct tuned tuned;
+    if (opt->untuned)
+        return HTH_OK;
+    enum hth_status status = load(model, &tuned);
+    if (status)
+        return status;
+    if (!opt->n_threads)
+        opt->n_threads = tuned.n_threads;
+    if (!opt->session.n_batch)
+        opt->session.n_batch = tuned.n_batch;
+    if (!is_placed(opt) && tuned.no_gpu && !chooses_device(opt)) {
+        vk_close(model->vk);
+        model->vk = NULL;
+    } else if (!is_placed(opt)) {
+        opt->vram_bytes = tuned.vram_bytes;
+    }
+    if (tuned.n_threads || tuned.n_batch || tuned.vram_bytes || tuned.no_gpu)
+        log_info(&model->log,
+                 "as hearth tune found best for this model on this machine (0: as "
+                 "planned): %d threads, %d tokens at once, %llu MiB of the GPU%s",
+                 tuned.n_threads, tuned.n_batch, (unsigned long long)(tuned.vram_bytes >> 20),
+                 tuned.no_gpu ? ", which is not used" : "");
+    return HTH_OK;
+}

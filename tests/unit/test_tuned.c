@@ -1,0 +1,162 @@
+/* What hearth tune found: kept by model and device, and used where nothing else is said. */
+#include "logits.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "engine/engine.h"
+#include "engine/tuned.h"
+
+static const char *const model_name = "synth:tiny-llama:q4_0";
+
+static void fresh_cache(void)
+{
+    static char folder[1024];
+    static int n;
+    snprintf(folder, sizeof folder, "%s-%d", test_temp_path("cache"), n++);
+    test_set_env("HEARTH_CACHE", folder);
+    test_log_clear();
+}
+
+static struct hth_model *open_with(const char *name, struct hth_model_options options)
+{
+    struct hth_model *model;
+    options.log = test_log()->write;
+    options.log_level = HTH_LOG_INFO;
+    assert_int_equal(hth_model_open(&model, name, &options), HTH_OK);
+    return model;
+}
+
+static struct hth_model *open_cpu(void)
+{
+    return open_with(model_name, (struct hth_model_options){.device = "cpu"});
+}
+
+static void store(const struct tuned *tuned)
+{
+    struct hth_model *model = open_cpu();
+    assert_int_equal(tuned_store(model, tuned), HTH_OK);
+    hth_model_close(model);
+    test_log_clear();
+}
+
+static int batch_of(struct hth_model *model)
+{
+    struct hth_session *session;
+    assert_int_equal(hth_session_open(&session, model, NULL), HTH_OK);
+    int n = hth_session_get_info(session).n_batch;
+    hth_session_close(session);
+    return n;
+}
+
+static void expect(struct hth_model *model, int n_threads, int n_batch)
+{
+    assert_int_equal(pool_threads(model->pool), n_threads);
+    assert_int_equal(hth_model_get_plan(model).n_batch, n_batch);
+    assert_int_equal(batch_of(model), n_batch);
+    hth_model_close(model);
+}
+
+TEST(what_was_found_is_used)
+{
+    int n = os_cpu_count();
+    fresh_cache();
+    expect(open_cpu(), n, 512);
+    store(&(struct tuned){.n_threads = n + 1, .n_batch = 96});
+    expect(open_cpu(), n + 1, 96);
+    assert_logged("as hearth tune found best");
+    store(&(struct tuned){0});
+    expect(open_cpu(), n, 512);
+    assert_string_equal(test_log_text(), "");
+}
+
+TEST(what_is_said_goes_before_it)
+{
+    fresh_cache();
+    store(&(struct tuned){.n_threads = 3, .n_batch = 96});
+    struct hth_model_options said = {.device = "cpu", .n_threads = 2, .session = {.n_batch = 64}};
+    expect(open_with(model_name, said), 2, 64);
+    said = (struct hth_model_options){.device = "cpu", .n_threads = 2};
+    expect(open_with(model_name, said), 2, 96);
+    said = (struct hth_model_options){.device = "cpu", .n_threads = 2, .untuned = true};
+    expect(open_with(model_name, said), 2, 512);
+}
+
+TEST(another_model_has_another_file)
+{
+    fresh_cache();
+    store(&(struct tuned){.n_threads = 3, .n_batch = 96});
+    const struct hth_model_options said = {.device = "cpu", .n_threads = 2};
+    expect(open_with("synth:tiny-llama:q8_0", said), 2, 512);
+    expect(open_with("synth:tiny-moe:q4_0", said), 2, 512);
+}
+
+TEST(memory_of_the_gpu_vulkan)
+{
+    const struct hth_model_options on_gpu = {.device = test_device()};
+    fresh_cache();
+    struct hth_model *model = open_with(model_name, on_gpu);
+    uint64_t all = hth_model_get_plan(model).gpu_bytes;
+    assert_false(hth_model_get_plan(model).divided);
+    assert_int_equal(tuned_store(model, &(struct tuned){.vram_bytes = all * 3 / 4}), HTH_OK);
+    hth_model_close(model);
+    model = open_with(model_name, on_gpu);
+    assert_true(hth_model_get_plan(model).divided);
+    assert_true(hth_model_get_plan(model).gpu_bytes <= all * 3 / 4);
+    /* who asks for a device gets it */
+    assert_int_equal(tuned_store(model, &(struct tuned){.no_gpu = true}), HTH_OK);
+    hth_model_close(model);
+    model = open_with(model_name, on_gpu);
+    assert_true(hth_model_get_info(model).on_gpu);
+    hth_model_close(model);
+    struct hth_model_options placed = on_gpu; /* and who says how much may be used of it */
+    placed.vram_bytes = 1 << 30;
+    model = open_with(model_name, placed);
+    assert_false(hth_model_get_plan(model).divided);
+    hth_model_close(model);
+}
+
+static void find_file(struct strbuf *path)
+{
+    struct hth_model *model = open_cpu();
+    assert_true(tuned_path(model, path));
+    hth_model_close(model);
+}
+
+/* Cut anywhere, or with figures that hearth does not write: ignored with a line, never half used.
+ */
+TEST(broken_files)
+{
+    struct strbuf path = {0}, text = {0};
+    fresh_cache();
+    store(&(struct tuned){.n_threads = 3, .n_batch = 96, .vram_bytes = 5 << 20});
+    find_file(&path);
+    assert_int_equal(file_read(path.ptr, 1 << 16, &text, test_log()), HTH_OK);
+    for (size_t n = 0; n + 1 < text.len; n += 1 + n / 9) {
+        test_put_bytes(path.ptr, text.ptr, n);
+        test_log_clear();
+        expect(open_cpu(), os_cpu_count(), 512);
+        assert_logged("is ignored, as ");
+    }
+    static const char *const wrong[][2] = {
+        {"\"threads\": 3", "\"threads\":-3"},       {"\"threads\": 3", "\"threads\":\"\""},
+        {"\"batch\": 96", "\"batch\":9.5"},         {"\"batch\": 96", "\"batch\":9e6"},
+        {"\"no_gpu\": false", "\"no_gpu\":    0 "}, {"\"batch\"", "\"bitch\""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        char *bytes = mem_strdup(text.ptr), *at = strstr(bytes, wrong[i][0]);
+        assert_non_null(at);
+        memset(at, ' ', strlen(wrong[i][0]));
+        memcpy(at, wrong[i][1], strlen(wrong[i][1]));
+        test_put_bytes(path.ptr, bytes, text.len);
+        mem_free(bytes);
+        test_log_clear();
+        expect(open_cpu(), os_cpu_count(), 512);
+        assert_logged("is ignored, as ");
+    }
+    strbuf_free(&path);
+    strbuf_free(&text);
+}
