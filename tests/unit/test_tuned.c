@@ -160,3 +160,17 @@ TEST(broken_files)
     strbuf_free(&path);
     strbuf_free(&text);
 }
+
+static enum hth_status use_again(void *model)
+{
+    return tuned_use(model);
+}
+
+TEST(failing_allocations)
+{
+    fresh_cache();
+    store(&(struct tuned){.n_threads = 2});
+    struct hth_model *model = open_cpu();
+    test_each_allocation_fails(use_again, model);
+    hth_model_close(model);
+}
