@@ -184,7 +184,7 @@ TEST(failing_allocations)
         hit = left < 0;
         assert_true(status == HTH_OK || (hit && status == HTH_ERROR_MEMORY));
         assert_int_equal(model->opt.n_threads, status ? 0 : 2);
-        assert_true(hit || k > 5);
+        assert_true(hit || k > 3);
     }
     hth_model_close(model);
 }
