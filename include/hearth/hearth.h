@@ -132,6 +132,8 @@ struct hth_plan_info {
     uint64_t gpu_budget_bytes;  /* of which it may be at most; 0: no GPU has a part */
     uint64_t streamed_bytes;    /* of host_weight_bytes, that pass through the GPU for batches */
     int stream_from;            /* of so many tokens or more; 0: none do */
+    double file_part;           /* of host_weight_bytes, that RAM has no room for: it is read from
+                                 * the file for every token */
     int n_layers_kv_gpu;        /* layers whose keys and values are on the GPU */
     int n_ctx, n_seqs, n_batch; /* of that session */
     double prompt_tokens_per_s, answer_tokens_per_s; /* 0: not predicted */

@@ -139,7 +139,7 @@ static void say_checked(const struct hth_model *model)
 static void say_plan(const struct hth_model *model)
 {
     struct hth_plan_info plan = hth_model_get_plan(model);
-    if (plan.divided)
+    if (plan.divided || plan.file_part > 0)
         talk_line("%s", plan.sentence);
     else
         log_info(talk_log(), "%s", plan.sentence);

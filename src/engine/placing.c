@@ -151,6 +151,7 @@ struct hth_plan_info placing_info(const struct placing *p)
                                  .gpu_weight_bytes = p->need.weights,
                                  .gpu_kv_bytes = p->need.cache,
                                  .gpu_bytes = device_need_all(&p->need),
+                                 .file_part = p->whole ? 0 : p->plan.file_part,
                                  .sentence = p->sentence};
     for (size_t i = 0; i < p->model->n_weights; i++) {
         uint64_t bytes = split_host_bytes(&p->split, p->model->weights[i]);
@@ -200,6 +201,11 @@ static void tell(struct placing *p, bool gpu)
                       "; %.1f MiB of the CPU's pass through the GPU where %d tokens or more are "
                       "computed at once",
                       mib(info.streamed_bytes), info.stream_from);
+    if (info.file_part > 0)
+        n += snprintf(p->sentence + n, sizeof p->sentence - (size_t)n,
+                      "; RAM is too small: %.0f %% of what the CPU should hold is read from the "
+                      "file for every token",
+                      100 * info.file_part);
     if (info.answer_tokens_per_s > 0)
         snprintf(p->sentence + n, sizeof p->sentence - (size_t)n,
                  "; expected: prompt %.1f, answer %.1f tokens/s%s", info.prompt_tokens_per_s,

@@ -499,11 +499,15 @@ static enum hth_status check_context(const struct machine *machine, const struct
         return HTH_OK;
     uint64_t per_position =
         units->kv_bytes_per_position * (uint64_t)units->n_layers * (uint64_t)units->n_seqs;
+    uint64_t most = room / per_position / KV_PAGE * KV_PAGE;
+    char advice[96] = "what must be there besides the cache leaves no room for one";
+    if (most)
+        snprintf(advice, sizeof advice, "at most --ctx %" PRIu64 " fits, or --kv q8_0 halves it",
+                 most);
     return log_fail(log, HTH_ERROR_LIMIT,
-                    "a context of %d tokens needs %.1f GiB of keys and values, and all memories "
-                    "together have %.1f; at most --ctx %" PRIu64 " fits, or --kv q8_0 halves it",
-                    units->n_ctx, (double)need / (1 << 30), (double)room / (1 << 30),
-                    room / per_position / KV_PAGE * KV_PAGE);
+                    "a context of %d tokens needs %.1f MiB of keys and values, and all memories "
+                    "together have %.1f; %s",
+                    units->n_ctx, (double)need / (1 << 20), (double)room / (1 << 20), advice);
 }
 
 static enum hth_status fail_bound(const struct units *units, const struct machine *machine,

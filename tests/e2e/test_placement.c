@@ -160,6 +160,28 @@ TEST(what_bench_achieves_is_kept)
     spawn_free(&s);
 }
 
+/* A model that is larger than all memory runs from its file, and that is said. */
+TEST(what_has_no_room_stays_in_the_file)
+{
+    const char *model = test_real_model();
+    struct spawn all = {0}, some = {0}, plan = {0};
+    RUN(&all, "run", model, "-p", "a", "-n", "4", "--device", "cpu", "--no-repack", "-c", "128",
+        "-b", "16");
+    assert_code(&all, 0);
+    assert_null(strstr(all.err.ptr, "RAM is too small"));
+    RUN(&some, "run", model, "-p", "a", "-n", "4", "--device", "cpu", "--ram", "100M", "-c", "128",
+        "-b", "16");
+    assert_code(&some, 0);
+    assert_contains(some.err.ptr, "RAM is too small: ");
+    assert_string_equal(some.out.ptr, all.out.ptr);
+    RUN(&plan, "plan", model, "--device", "cpu", "--ram", "100M", "-c", "128", "-b", "16");
+    assert_code(&plan, 0);
+    assert_contains(plan.out.ptr, "is read from the file for every token");
+    spawn_free(&all);
+    spawn_free(&some);
+    spawn_free(&plan);
+}
+
 /* tune tries what it says, keeps what it found, and what is opened then goes by it. */
 TEST(what_tune_finds_is_kept)
 {
