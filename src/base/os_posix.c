@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -163,12 +164,17 @@ static uint64_t meminfo(const char *field)
 
 uint64_t os_memory_total_bytes(void)
 {
-    return meminfo("MemTotal:");
+    struct sysinfo info;
+    uint64_t bytes = meminfo("MemTotal:");
+    return bytes || sysinfo(&info) != 0 ? bytes : (uint64_t)info.totalram * info.mem_unit;
 }
 
+/* Without /proc what nothing is in at all, which is less. */
 uint64_t os_memory_available_bytes(void)
 {
-    return meminfo("MemAvailable:");
+    struct sysinfo info;
+    uint64_t bytes = meminfo("MemAvailable:");
+    return bytes || sysinfo(&info) != 0 ? bytes : (uint64_t)info.freeram * info.mem_unit;
 }
 
 static bool map_fd(struct os_mapping *mapping, int fd)

@@ -113,5 +113,5 @@ void spawn_need_device(void)
 {
     const char *set = getenv("HEARTH_TEST_SOFTWARE");
     if (!set || strcmp(set, "1") != 0)
-        test_skip("no software device: scripts/with-lavapipe shows it to tests");
+        test_skip_device("no software device: scripts/with-lavapipe shows it to tests");
 }

@@ -12,7 +12,7 @@ struct layer *layer_use(void)
     static struct layer *layer;
     const char *software = getenv("HEARTH_TEST_SOFTWARE");
     if (!software || strcmp(software, "1") != 0)
-        test_skip("no software device: scripts/with-lavapipe shows it to tests");
+        test_skip_device("no software device: scripts/with-lavapipe shows it to tests");
     if (layer)
         return layer;
     static char path[4096];

@@ -76,6 +76,15 @@ float *logits_compute(struct hth_model *model, const struct golden *golden,
     return out;
 }
 
+/* Tests ask Mesa for subgroups of another width; whether it heard, only the device tells. */
+static void check_width(const struct vk_caps *caps)
+{
+    const char *width = getenv("LP_NATIVE_VECTOR_WIDTH");
+    if (width && (uint32_t)atoi(width) != 32 * caps->subgroup_default)
+        fail_msg("subgroups are of %u, and vectors of %s bits were asked for",
+                 (unsigned)caps->subgroup_default, width);
+}
+
 static int first_software_device(void)
 {
     struct vk_caps *devices;
@@ -86,9 +95,11 @@ static int first_software_device(void)
     for (uint32_t i = 0; i < count && found < 0; i++)
         if (devices[i].kind == VK_KIND_SOFTWARE)
             found = (int)i;
+    if (found >= 0)
+        check_width(&devices[found]);
     mem_free(devices);
     if (found < 0)
-        test_skip("no software device: %s", why ? why : "only others are there");
+        test_skip_device("no software device: %s", why ? why : "only others are there");
     return found;
 }
 
@@ -101,7 +112,8 @@ const char *test_device(void)
         test_skip("the device computes nothing");
     bool by_number = number && *number;
     if (!by_number && (!software || strcmp(software, "1") != 0))
-        test_skip("no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
+        test_skip_device(
+            "no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
     snprintf(name, sizeof name, "vulkan:%d", by_number ? atoi(number) : first_software_device());
     return name;
 }

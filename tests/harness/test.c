@@ -164,15 +164,32 @@ void test_set_env(const char *name, const char *value)
 #endif
 }
 
+static void say_skipped(const char *why, va_list args)
+{
+    fputs("skipped: ", stdout);
+    vprintf(why, args);
+    putchar('\n');
+    any_skipped = true;
+}
+
 void test_skip(const char *why, ...)
 {
     va_list args;
     va_start(args, why);
-    fputs("skipped: ", stdout);
-    vprintf(why, args);
-    putchar('\n');
+    say_skipped(why, args);
     va_end(args);
-    any_skipped = true;
+    skip();
+}
+
+void test_skip_device(const char *why, ...)
+{
+    const char *require = getenv("HEARTH_REQUIRE_DEVICE");
+    va_list args;
+    va_start(args, why);
+    say_skipped(why, args);
+    va_end(args);
+    if (require && strcmp(require, "1") == 0)
+        fail_msg("a device is required");
     skip();
 }
 

@@ -58,6 +58,9 @@ void test_set_env(const char *name, const char *value);
 /* Skips the test with a reason (ctest counts it as skipped). */
 void test_skip(const char *why, ...) ATTR_PRINTF(1, 2);
 
+/* The same for want of a device that computes: with HEARTH_REQUIRE_DEVICE=1 the test fails. */
+void test_skip_device(const char *why, ...) ATTR_PRINTF(1, 2);
+
 /* Calls `before` at the beginning of every test and `after` at the end of each that has neither
  * failed nor skipped; `after` may do either. For code that tests of a folder share. */
 void test_around_each(void (*before)(void), void (*after)(void));

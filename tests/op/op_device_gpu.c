@@ -2,6 +2,7 @@
  * one chunk; experts and pages are found through tables, as in the engine. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/os.h"
@@ -50,6 +51,9 @@ static bool open_gpu(void)
         return true;
     const char *number = getenv("HEARTH_TEST_DEVICE"), *software = getenv("HEARTH_TEST_SOFTWARE");
     if (getenv("HEARTH_TEST_NOTHING_RUNS") || (!number && !software)) {
+        const char *require = getenv("HEARTH_REQUIRE_DEVICE");
+        if (require && strcmp(require, "1") == 0)
+            fail_msg("a device is required, and there is none");
         puts("no GPU rows: set HEARTH_TEST_DEVICE to a device's number, or HEARTH_TEST_SOFTWARE=1");
         return false;
     }

@@ -154,7 +154,7 @@ TEST(ran)
 {
     const struct vk_caps *caps = op_gpu_caps();
     if (!caps)
-        test_skip("no GPU, and so no rows of it");
+        test_skip_device("no GPU, and so no rows of it");
     struct strbuf notes = {0};
     struct missing missing = {0};
     read_notes(&notes);

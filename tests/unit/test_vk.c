@@ -72,7 +72,8 @@ static int device_number(void)
     if (number && *number)
         return atoi(number);
     if (!software || strcmp(software, "1") != 0)
-        test_skip("no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
+        test_skip_device(
+            "no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
     struct vk_caps *devices;
     uint32_t count;
     const char *why;
@@ -83,7 +84,7 @@ static int device_number(void)
             found = (int)i;
     mem_free(devices);
     if (found < 0)
-        test_skip("no software device: %s", why ? why : "only others are there");
+        test_skip_device("no software device: %s", why ? why : "only others are there");
     return found;
 }
 
@@ -94,7 +95,7 @@ static struct vk *open_with(struct vk_options options)
     test_log_clear();
     enum hth_status status = vk_open(&vk, &options, test_log());
     if (status == HTH_ERROR_UNSUPPORTED)
-        test_skip("%s", test_log_text());
+        test_skip_device("%s", test_log_text());
     assert_int_equal(status, HTH_OK);
     assert_non_null(vk);
     return vk;
@@ -141,7 +142,7 @@ TEST(list_is_sound)
     if (count == 0) {
         assert_null(devices);
         assert_non_null(why);
-        test_skip("%s", why);
+        test_skip_device("%s", why);
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct vk_caps *caps = &devices[i];

@@ -265,10 +265,11 @@ static int set_up(void)
 {
     const char *software = getenv("HEARTH_TEST_SOFTWARE");
     if (!software || strcmp(software, "1") != 0)
-        test_skip("no device: set HEARTH_TEST_SOFTWARE=1 where there is Mesa's software device");
+        test_skip_device(
+            "no device: set HEARTH_TEST_SOFTWARE=1 where there is Mesa's software device");
     if (!real_instance_proc) {
         if (volkInitialize() != VK_SUCCESS)
-            test_skip("there is no Vulkan loader");
+            test_skip_device("there is no Vulkan loader");
         real_instance_proc = vkGetInstanceProcAddr;
         volkInitializeCustom(fake_instance_proc);
     }
@@ -284,7 +285,7 @@ static int set_up(void)
             found = (int)i;
     mem_free(devices);
     if (found < 0)
-        test_skip("there is no software device");
+        test_skip_device("there is no software device");
     test_log_clear();
     return found;
 }
