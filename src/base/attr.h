@@ -28,6 +28,9 @@
  * aligns the stack too little for it: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=54412. */
 #if defined(__x86_64__) && !defined(__MINGW32__)
 #define ATTR_AVX2 __attribute__((target("avx2")))
+/* The same for those with AVX-512, in its whole width. */
+#define ATTR_AVX512                                                                                \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
 #endif
 
 /* Asks for the cache line at an address, which need not be there. */

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/chat.h"
 #include "cli/talk.h"
+#include "text/json_read.h"
 
 enum { MOST_BYTES = 64 << 20 };
 
@@ -60,8 +61,10 @@ static int read_json(const char *path, json_t **out)
     json_error_t error;
     *out = NULL;
     if (file_read(path, MOST_BYTES, &text, talk_log()) == HTH_OK) {
-        *out = json_loadb(text.ptr ? text.ptr : "", text.len, 0, &error);
-        if (!*out)
+        *out = json_read(text.ptr, text.len, 0, &error);
+        if (!*out && json_lacked_memory(&error))
+            talk_error("out of memory: %s", path);
+        else if (!*out)
             talk_error("%s: line %d: is not JSON: %s", path, error.line, error.text);
     }
     strbuf_free(&text);

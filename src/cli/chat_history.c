@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "cli/chat_input.h"
 #include "cli/talk.h"
+#include "text/json_read.h"
 
 enum {
     MOST_LINES = 1000,
@@ -44,21 +45,31 @@ static struct str last_lines(struct str text)
     return str_slice(text, from, text.len);
 }
 
-/* Hands on the lines that are whole; false if there is one that is not. */
-static bool read_lines(struct str text, history_fn *fn, void *user)
+enum lines_read {
+    LINES_WHOLE,
+    LINES_BROKEN,    /* there is one that is none of ours, or cut */
+    LINES_NO_MEMORY, /* nobody knows: not all were read */
+};
+
+/* Hands on the lines that are whole. */
+static enum lines_read read_lines(struct str text, history_fn *fn, void *user)
 {
-    bool whole = true;
+    enum lines_read read = LINES_WHOLE;
+    json_error_t error;
     for (size_t at = 0; at < text.len;) {
         const char *end = memchr(text.ptr + at, '\n', text.len - at);
         size_t len = end ? (size_t)(end - text.ptr) - at : text.len - at;
-        json_t *line = json_loadb(text.ptr + at, len, JSON_DECODE_ANY, NULL);
+        json_t *line = json_read(text.ptr + at, len, JSON_DECODE_ANY, &error);
+        if (!line && json_lacked_memory(&error))
+            return LINES_NO_MEMORY;
         if (json_is_string(line) && end)
             fn(user, json_string_value(line));
-        whole &= json_is_string(line) && end;
+        else
+            read = LINES_BROKEN;
         json_decref(line);
         at += len + 1;
     }
-    return whole;
+    return read;
 }
 
 static int append(const char *data, size_t size, void *user)
@@ -97,7 +108,8 @@ static bool rewrite(struct str lines)
         file_abort(&writer);
         return false;
     }
-    read_lines(lines, rewrite_line, &writer);
+    if (read_lines(lines, rewrite_line, &writer) == LINES_NO_MEMORY)
+        writer.failed = true;
     return file_commit(&writer) == HTH_OK;
 }
 
@@ -126,8 +138,10 @@ void history_open(history_fn *fn, void *user)
     const char *why = open_file(&text);
     if (!why) {
         struct str lines = last_lines(strbuf_str(&text));
-        bool whole = read_lines(lines, fn, user);
-        if ((!whole || lines.len < text.len) && !rewrite(lines))
+        enum lines_read read = read_lines(lines, fn, user);
+        if (read == LINES_NO_MEMORY) /* what was not read must not be lost */
+            why = "out of memory";
+        else if ((read == LINES_BROKEN || lines.len < text.len) && !rewrite(lines))
             why = os_error_text();
     }
     if (why) {

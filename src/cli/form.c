@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/talk.h"
+#include "text/json_read.h"
 #include "text/stops.h"
 #include "text/utf8.h"
 
@@ -47,9 +48,11 @@ static bool is_conversation(struct str name)
 static int read_value(const struct args *args, struct str name, const char *text, json_t **out)
 {
     json_error_t error;
-    *out = json_loads(text, JSON_DECODE_ANY, &error);
+    *out = json_read(text, strlen(text), JSON_DECODE_ANY, &error);
     if (*out)
         return EXIT_OK;
+    if (json_lacked_memory(&error))
+        return talk_error("out of memory: a template's variable");
     if (*text && strchr("{[\"", *text))
         return usage_error(args->command, "--template-var %.*s is not JSON: %s", (int)name.len,
                            name.ptr, error.text);

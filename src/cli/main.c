@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/talk.h"
+#include "text/json_read.h"
 
 static int unknown_command(const char *name)
 {
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
 {
     program_started_ns = os_time_ns();
     os_program_start();
+    json_use_memory();
     argv = os_program_args(&argc, argv);
     int code = run_program(argc, argv), out = out_finish();
     return code ? code : out;

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/talk.h"
 #include "gguf/gguf.h"
+#include "text/json_read.h"
 #include "text/tokenizer.h"
 
 enum { MAX_FILE_BYTES = 64 << 20 };
@@ -68,9 +69,10 @@ static int read_context(const char *path, json_t **out)
         talk_error("%s: is empty, and must be a JSON object: {\"messages\": [...], ...}", path);
     } else if (status == HTH_OK) {
         json_error_t error;
-        *out = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_ALLOW_NUL | JSON_DECODE_ANY,
-                          &error);
-        if (!*out)
+        *out = json_read(text.ptr, text.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+        if (!*out && json_lacked_memory(&error))
+            talk_error("out of memory: %s", path);
+        else if (!*out)
             talk_error("%s: line %d, column %d: %s", path, error.line, error.column, error.text);
         else if (!json_is_object(*out))
             talk_error("%s: must be a JSON object: {\"messages\": [...], ...}", path);

@@ -49,6 +49,7 @@ const struct float_kernels float_kernels_avx512 = {
     .softmax_rows = softmax_rows,
     .glu = glu,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .decode_f16 = decode_f16,
     .decode_bf16 = decode_bf16,
     .encode_f16 = encode_f16,
@@ -85,4 +86,12 @@ const struct cpu_op cpu_op_rms_norm_avx512 = {
     .level = CPU_AVX512,
     .floats = &float_kernels_avx512,
     .run = rms_norm_run,
+};
+
+const struct cpu_op cpu_op_layer_norm_avx512 = {
+    .name = "layer_norm_avx512",
+    .kind = OP_LAYER_NORM,
+    .level = CPU_AVX512,
+    .floats = &float_kernels_avx512,
+    .run = layer_norm_run,
 };

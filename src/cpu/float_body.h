@@ -159,25 +159,51 @@ static float float_dot(const float *a, const float *b, int64_t n)
 
 /* --- RMS norm --------------------------------------------------------------------------------- */
 
-/* Squares are summed in double: those of large finite floats must not overflow. */
-static void rms_norm(const float *x, const float *w, float eps, float *y, int64_t n)
+/* Σ (x − from)^power, power 1 or 2. In double: squares of large finite floats must not overflow. */
+static ATTR_INLINE double row_moment(const float *x, double from, int power, int64_t n)
 {
     dvec lanes = {0};
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        dvec v = __builtin_convertvector(load(x + i), dvec);
-        lanes += v * v;
+        dvec v = __builtin_convertvector(load(x + i), dvec) - from;
+        lanes += power == 2 ? v * v : v;
     }
     double sum = 0;
     for (int j = 0; j < LANES; j++)
         sum += lanes[j];
     for (; i < n; i++)
-        sum += (double)x[i] * x[i];
-    float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+        sum += power == 2 ? (x[i] - from) * (x[i] - from) : x[i] - from;
+    return sum;
+}
+
+static void rms_norm(const float *x, const float *w, float eps, float *y, int64_t n)
+{
+    float scale = (float)(1 / sqrt(row_moment(x, 0, 2, n) / (double)n + (double)eps));
+    int64_t i;
     for (i = 0; i + LANES <= n; i += LANES)
         store(y + i, w ? load(x + i) * scale * load(w + i) : load(x + i) * scale);
     for (; i < n; i++)
         y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
+}
+
+/* What is left of a row of nearly equal numbers without their mean is exact in double. */
+static void layer_norm(const struct layer_norm_row *row)
+{
+    const float *x = row->x, *w = row->w, *bias = row->bias;
+    int64_t i, n = row->n;
+    double mean = row_moment(x, 0, 1, n) / (double)n;
+    double scale = 1 / sqrt(row_moment(x, mean, 2, n) / (double)n + (double)row->eps);
+    for (i = 0; i + LANES <= n; i += LANES) {
+        dvec v = (__builtin_convertvector(load(x + i), dvec) - mean) * scale;
+        vec y = __builtin_convertvector(v, vec);
+        y = w ? y * load(w + i) : y;
+        store(row->y + i, bias ? y + load(bias + i) : y);
+    }
+    for (; i < n; i++) {
+        float y = (float)((x[i] - mean) * scale);
+        y = w ? y * w[i] : y;
+        row->y[i] = bias ? y + bias[i] : y;
+    }
 }
 
 /* --- softmax ---------------------------------------------------------------------------------- */

@@ -48,6 +48,14 @@ struct softmax_rows {
 
 enum { FEW_DIM = 16 };
 
+/* y = (x − mean) / √(mean of (x − mean)² + eps), times w and plus bias unless those are NULL. */
+struct layer_norm_row {
+    const float *x, *w, *bias;
+    float *y;
+    float eps;
+    int64_t n;
+};
+
 struct float_kernels {
     int width; /* of the widest tile */
     void (*tile)(const struct float_tile *tile);
@@ -58,6 +66,7 @@ struct float_kernels {
     void (*glu)(enum glu_kind kind, const float *const gate_up[2], float *y, int64_t n);
     /* y = x / √(mean of x² + eps), times w unless that is NULL. */
     void (*rms_norm)(const float *x, const float *w, float eps, float *y, int64_t n);
+    void (*layer_norm)(const struct layer_norm_row *row);
     /* F16 and BF16 to float and back, quicker than the format's own; NULL: that one. */
     void (*decode_f16)(const void *in, float *out, size_t n);
     void (*decode_bf16)(const void *in, float *out, size_t n);
@@ -94,6 +103,7 @@ size_t attention_scratch_bytes(const struct op *op, int n_threads);
 void attention_run(const struct op_call *call, const struct cpu_scratch *scratch);
 void glu_run(const struct op_call *call, const struct cpu_scratch *scratch);
 void kv_write_run(const struct op_call *call, const struct cpu_scratch *scratch);
+void layer_norm_run(const struct op_call *call, const struct cpu_scratch *scratch);
 void rms_norm_run(const struct op_call *call, const struct cpu_scratch *scratch);
 
 #endif

@@ -45,6 +45,7 @@ const struct float_kernels float_kernels_neon = {
     .softmax_rows = softmax_rows,
     .glu = glu,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .decode_f16 = decode_f16,
     .decode_bf16 = decode_bf16,
     .encode_f16 = encode_f16,
@@ -81,4 +82,12 @@ const struct cpu_op cpu_op_rms_norm_neon = {
     .level = CPU_NEON,
     .floats = &float_kernels_neon,
     .run = rms_norm_run,
+};
+
+const struct cpu_op cpu_op_layer_norm_neon = {
+    .name = "layer_norm_neon",
+    .kind = OP_LAYER_NORM,
+    .level = CPU_NEON,
+    .floats = &float_kernels_neon,
+    .run = layer_norm_run,
 };

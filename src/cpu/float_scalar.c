@@ -13,6 +13,7 @@ const struct float_kernels float_kernels_scalar = {
     .softmax_rows = softmax_rows,
     .glu = glu,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
 };
 
 const struct cpu_op cpu_op_attention_scalar = {
@@ -46,4 +47,12 @@ const struct cpu_op cpu_op_rms_norm_scalar = {
     .level = CPU_SCALAR,
     .floats = &float_kernels_scalar,
     .run = rms_norm_run,
+};
+
+const struct cpu_op cpu_op_layer_norm_scalar = {
+    .name = "layer_norm_scalar",
+    .kind = OP_LAYER_NORM,
+    .level = CPU_SCALAR,
+    .floats = &float_kernels_scalar,
+    .run = layer_norm_run,
 };

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "text/json_read.h"
 #include "text/utf8.h"
 
 /* --- the template ----------------------------------------------------------------------------- */
@@ -80,15 +81,14 @@ static bool set_token(json_t *context, const char *name, struct str text)
                0;
 }
 
-/* The caller's variables. Jansson without memory mostly has no words for it. */
+/* The caller's variables. */
 static enum hth_status read_variables(const struct hth_model *model, const char *text, json_t **out)
 {
     json_error_t error = {0};
-    *out = text ? json_loads(text, 0, &error) : json_object();
+    *out = text ? json_read(text, strlen(text), 0, &error) : json_object();
     if (json_is_object(*out))
         return HTH_OK;
-    bool no_memory =
-        !*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory);
+    bool no_memory = !*out && json_lacked_memory(&error);
     json_decref(*out);
     *out = NULL;
     if (no_memory)

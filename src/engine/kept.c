@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/os.h"
 #include "hearth/hearth.h"
+#include "text/json_read.h"
 
 enum { MOST_BYTES = 1 << 22 };
 
@@ -108,11 +109,10 @@ enum hth_status kept_load(const struct strbuf *path, const struct strbuf *of, js
         return HTH_OK;
     enum hth_status status = file_read(path->ptr, MOST_BYTES, &text, NULL);
     if (status == HTH_OK)
-        *root = json_loadb(text.ptr ? text.ptr : "", text.len, 0, &error);
+        *root = json_read(text.ptr, text.len, 0, &error);
     strbuf_free(&text);
     bool no_memory =
-        status == HTH_ERROR_MEMORY ||
-        (status == HTH_OK && !*root && json_error_code(&error) == json_error_out_of_memory);
+        status == HTH_ERROR_MEMORY || (status == HTH_OK && !*root && json_lacked_memory(&error));
     if (no_memory)
         return log_fail_memory(log, path->ptr, 0);
     const char *why = reject(*root, of);

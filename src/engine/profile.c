@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/near.h"
+#include "text/json_read.h"
 
 /* {"name": "…", "devices": [{"name", "kind", "memory_gib", "read_gb_per_s", …}, …]} */
 
@@ -162,9 +163,9 @@ enum hth_status profile_read(struct machine *machine, const char *path, const st
         strbuf_free(&text);
         return status;
     }
-    json_t *root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_read(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
     strbuf_free(&text);
-    if (!root && json_error_code(&error) == json_error_out_of_memory)
+    if (!root && json_lacked_memory(&error))
         return log_fail_memory(log, path, text.len);
     if (!root)
         return log_fail(log, HTH_ERROR_FORMAT, "%s: is no JSON: line %d, column %d: %s", path,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "text/json_read.h"
 
 enum { MOST_BYTES = 1 << 20 };
 
@@ -65,9 +66,8 @@ enum hth_status roof_read(struct roof *out, const char *path, const struct log *
     json_error_t error;
     *out = (struct roof){0};
     enum hth_status status = file_read(path, MOST_BYTES, &text, log);
-    json_t *root =
-        status == HTH_OK ? json_loadb(text.ptr ? text.ptr : "", text.len, 0, &error) : NULL;
-    if (status == HTH_OK && !root && json_error_code(&error) == json_error_out_of_memory)
+    json_t *root = status == HTH_OK ? json_read(text.ptr, text.len, 0, &error) : NULL;
+    if (status == HTH_OK && !root && json_lacked_memory(&error))
         status = log_fail_memory(log, path, text.len);
     else if (status == HTH_OK && !take(out, root))
         status = log_fail(log, HTH_ERROR_FORMAT,

@@ -1,4 +1,4 @@
-/* Rows of RMS norm (alone, and after a residual) and softmax. */
+/* Rows of RMS norm (alone, and after a residual), layer norm and softmax. */
 #include "gpu/compile.h"
 
 #include "common/batch_args.h"
@@ -15,9 +15,9 @@ static void row_shape(const struct row_env *env, const struct op *op, struct row
     choice_set(choice, "GROUP", group);
 }
 
-/* y = norm(x + add) × w, sum = x + add; NULL: without. */
+/* y = norm(x + add) × w + bias, sum = x + add; NULL: without. */
 struct parts {
-    const struct tensor *x, *add, *sum, *w, *y;
+    const struct tensor *x, *add, *sum, *w, *bias, *y;
     float eps;
 };
 
@@ -35,6 +35,7 @@ static enum hth_status emit(struct compile *c, const struct parts *p,
         .add = compile_ref(c, add),
         .sum = compile_ref(c, sum),
         .w = compile_vector(c, p->w),
+        .bias = compile_vector(c, p->bias),
         .y = compile_ref(c, y),
         .x_stride = compile_stride(x),
         .add_stride = add ? compile_stride(add) : 0,
@@ -62,6 +63,17 @@ static enum hth_status rms_norm_emit(struct compile *c, const struct op *op,
     return emit(c, &p, choice);
 }
 
+static enum hth_status layer_norm_emit(struct compile *c, const struct op *op,
+                                       const struct row_choice *choice)
+{
+    const struct parts p = {.x = op->in[0],
+                            .w = op->in[1],
+                            .bias = op->in[2],
+                            .y = op->out[0],
+                            .eps = op->p.layer_norm.eps};
+    return emit(c, &p, choice);
+}
+
 static enum hth_status softmax_emit(struct compile *c, const struct op *op,
                                     const struct row_choice *choice)
 {
@@ -77,6 +89,17 @@ const struct row_family row_family_norm = {
     .n_kinds = 2,
     .rows = norm_rows,
     .n_rows = ARRAY_LEN(norm_rows),
+};
+
+static const struct row layer_norm_rows[] = {
+    {.name = "layer_norm", .blob = "layer_norm", .shape = row_shape, .emit = layer_norm_emit},
+};
+
+const struct row_family row_family_layer_norm = {
+    .kinds = {OP_LAYER_NORM},
+    .n_kinds = 1,
+    .rows = layer_norm_rows,
+    .n_rows = ARRAY_LEN(layer_norm_rows),
 };
 
 static const struct row softmax_rows[] = {

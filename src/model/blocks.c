@@ -38,7 +38,9 @@ struct tensor *block_attention(const struct model *model, struct graph *g,
     static const char *const k_labels[2] = {"k_norm", "k_rope"};
     const struct hparams *hp = &model->hp;
     const struct rope_params *rope = options && options->no_rope ? NULL : &hp->rope;
-    const struct attention_params attention = {.n_head = hp->n_head, .scale = hp->attention_scale};
+    const struct attention_params attention = {.n_head = hp->n_head,
+                                               .scale = hp->attention_scale,
+                                               .window = options ? options->window : 0};
     struct tensor *cache = graph_kv(g, "kv", kv);
     struct tensor *q = block_linear(g, "attn_q", layer->attn_q, x, layer->attn_q_bias);
     struct tensor *k = block_linear(g, "attn_k", layer->attn_k, x, layer->attn_k_bias);

@@ -14,6 +14,7 @@ struct tensor *block_embed(const struct model *model, struct graph *g);
 /* What a layer's attention may have beyond the plain form. */
 struct attention_options {
     bool no_rope;
+    int window; /* positions looked back, its own included; 0: all */
 };
 
 /* Grouped-query attention of a normed input: q, k, v (with biases where the file has them),

@@ -226,6 +226,19 @@ static void read_experts(struct key_reader *keys, struct hparams *hp)
                   keys->arch, keys->arch);
 }
 
+/* Files name it after their norms: with the mean taken off, or without. */
+static void read_norm(struct key_reader *keys, struct hparams *hp)
+{
+    const char *suffix = "attention.layer_norm_rms_epsilon",
+               *other = "attention.layer_norm_epsilon";
+    if (!find(keys, suffix) && find(keys, other))
+        suffix = other;
+    hp->norm_eps = key_float(keys, suffix, NAN);
+    if (hp->norm_eps < 0.0f || hp->norm_eps > 1.0f)
+        keys_fail(keys, "the key \"%s.%s\" is %g, but must be between 0 and 1", keys->arch, suffix,
+                  (double)hp->norm_eps);
+}
+
 void keys_read_common(struct key_reader *keys, struct hparams *hp, bool takes_experts)
 {
     hp->n_layer = key_int(keys, "block_count", 1, 1024, -1);
@@ -233,14 +246,9 @@ void keys_read_common(struct key_reader *keys, struct hparams *hp, bool takes_ex
     hp->n_ctx_train = key_int(keys, "context_length", 1, 1 << 30, -1);
     hp->n_head = key_int(keys, "attention.head_count", 1, 1 << 14, -1);
     hp->n_ff = key_int(keys, "feed_forward_length", 0, MODEL_MAX_WIDTH, 0);
-    hp->norm_eps = key_float(keys, "attention.layer_norm_rms_epsilon", NAN);
+    read_norm(keys, hp);
     if (keys->failed)
         return;
-    if (hp->norm_eps < 0.0f || hp->norm_eps > 1.0f)
-        keys_fail(keys,
-                  "the key \"%s.attention.layer_norm_rms_epsilon\" is %g, but must be "
-                  "between 0 and 1",
-                  keys->arch, (double)hp->norm_eps);
     read_heads(keys, hp);
     if (takes_experts)
         read_experts(keys, hp);

@@ -28,6 +28,8 @@ struct hparams {
     float temperature_scale; /* query × (1 + scale·ln(1 + ⌊pos / length⌋)); 0: none */
     int temperature_length;
     int no_rope_every; /* each n-th layer has no position; 0: all have */
+    int n_window;      /* positions that layers with a window look back */
+    float logit_scale;
 };
 
 /* What a layer holds; NULL where an architecture or file has none. Names as in GGUF. */

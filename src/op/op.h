@@ -24,6 +24,7 @@ enum op_kind {
     OP_GET_ROWS,   /* rows of a table, by token id or by wanted output */
     OP_MATMUL,     /* W·x (+ bias) (+ residual), plain or by expert */
     OP_RMS_NORM,   /* x / rms(x) × w over ne[0] */
+    OP_LAYER_NORM, /* (x − mean) / deviation × w + bias over ne[0] */
     OP_ROPE,       /* rotary position embedding */
     OP_KV_WRITE,   /* keys and values of this batch into the cache */
     OP_ATTENTION,  /* softmax(q·Kᵀ)·V over the cache */
@@ -118,6 +119,10 @@ struct rms_norm_params {
     float eps;
 };
 
+struct layer_norm_params {
+    float eps;
+};
+
 enum rope_kind { ROPE_NORM, ROPE_NEOX }; /* adjacent pairs; halves */
 
 /* θ_i = pos × base^(−2i/n_rot) / factor_i × freq_scale; YaRN (Peng et al. 2023, arXiv:2309.00071)
@@ -174,6 +179,7 @@ struct op {
         struct get_rows_params get_rows;
         struct matmul_params matmul;
         struct rms_norm_params rms_norm;
+        struct layer_norm_params layer_norm;
         struct rope_params rope;
         struct attention_params attention;
         struct router_params router;
@@ -247,6 +253,7 @@ int64_t tensor_rows(const struct tensor *tensor); /* ne[1] × ne[2] × ne[3] */
  *   get_rows      table                                       rows
  *   matmul        W, x, bias or -, residual or -, ids or -    y (residual only ever by fusion)
  *   rms_norm      x, w or -                                   y
+ *   layer_norm    x, w or -, bias or -                        y
  *   rope          x, factors or -                             y
  *   kv_write      k, v                                        kv
  *   attention     q, kv, sinks or -                           y
@@ -277,6 +284,9 @@ struct tensor *op_matmul_experts(struct graph *g, const char *label, struct tens
 /* x [n, …], w [n] or NULL (no weight) → same shape; over each row. */
 struct tensor *op_rms_norm(struct graph *g, const char *label, struct tensor *x, struct tensor *w,
                            float eps);
+/* x [n, …], w and bias [n] or NULL → same shape; over each row. */
+struct tensor *op_layer_norm(struct graph *g, const char *label, struct tensor *x, struct tensor *w,
+                             struct tensor *bias, float eps);
 /* x [head_dim, n_head, T], factors [n_rot / 2] or NULL → same shape. */
 struct tensor *op_rope(struct graph *g, const char *label, struct tensor *x, struct tensor *factors,
                        const struct rope_params *params);

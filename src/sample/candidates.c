@@ -183,11 +183,30 @@ static double fill_bins(const struct search *search, const struct stretches *of,
     return total;
 }
 
-/* Those of earlier bins to the front, those of later ones to the back. */
+/* Bins of the items up to one, which the next to be asked for comes before. */
+struct from_back {
+    size_t first; /* whose bin is bins[0] */
+    int32_t bins[MASS_BLOCK];
+};
+
+static int32_t bin_from_back(struct from_back *back, const struct search *search,
+                             const struct stretches *of, size_t at)
+{
+    if (at < back->first) {
+        size_t n = at + 1 < MASS_BLOCK ? at + 1 : MASS_BLOCK;
+        back->first = at + 1 - n;
+        mass_stretches(search->items + back->first, n, of, back->bins);
+    }
+    return back->bins[at - back->first];
+}
+
+/* Those of earlier bins to the front; those of later ones go, and items from the back take their
+ * places. */
 static void keep_bin(struct search *search, const struct stretches *of, int32_t bin)
 {
     struct candidate *items = search->items;
     size_t low = search->low, high = search->high;
+    struct from_back back = {.first = high};
     int32_t at_bin[MASS_BLOCK];
     for (size_t at = low, n; at < high; at += n) {
         n = high - at < MASS_BLOCK ? high - at : MASS_BLOCK;
@@ -195,8 +214,8 @@ static void keep_bin(struct search *search, const struct stretches *of, int32_t 
         for (size_t i = at; i < at + n && i < high; i++) {
             int32_t b = at_bin[i - at];
             while (b > bin && i < --high) {
-                swap(&items[i], &items[high]);
-                b = stretch_of(of, items[i].logit);
+                items[i] = items[high];
+                b = bin_from_back(&back, search, of, high);
             }
             if (b < bin)
                 swap(&items[i], &items[low++]);
@@ -226,10 +245,14 @@ static bool spread(struct search *search, struct stretches *of)
 {
     const struct candidate *items = search->items + search->low;
     size_t count = search->high - search->low;
-    double least = logits_least(items, count), most = logits_most(items, count);
+    float least, most;
+    logits_bounds(items, count, &least, &most);
     double center = search->center < INFINITY ? search->center : (double)search->max;
-    double from = center > most ? center - most : center < least ? least - center : 0.0;
-    double to = fmax(center - least, most - center), scale = (BINS - 1) / (to - from);
+    double from = center > (double)most    ? center - (double)most
+                  : center < (double)least ? (double)least - center
+                                           : 0.0;
+    double to = fmax(center - (double)least, (double)most - center),
+           scale = (BINS - 1) / (to - from);
     *of = (struct stretches){center, from, scale, BINS - 1};
     search->equal = !(least < most);
     return !search->equal && scale < INFINITY && scale > 0.0;

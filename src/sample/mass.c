@@ -58,73 +58,85 @@ static ATTR_INLINE void stretches_body(const struct candidate *restrict items, s
         out[i] = (int32_t)place[i];
 }
 
+/* The bodies for a level of the instruction set: the same operations, more of them at once. */
+#define MASS_KERNELS(level, attr)                                                                  \
+    attr static void block_##level(const struct candidate *items, float max, double *out)          \
+    {                                                                                              \
+        block_body(items, max, out);                                                               \
+    }                                                                                              \
+    attr static void stretches_##level(const struct candidate *items, struct stretches of,         \
+                                       int32_t *out)                                               \
+    {                                                                                              \
+        stretches_body(items, MASS_BLOCK, of, out);                                                \
+    }                                                                                              \
+    attr static void bounds_##level(const struct candidate *items, size_t count, int32_t *least,   \
+                                    int32_t *most)                                                 \
+    {                                                                                              \
+        bounds_body(items, count, least, most);                                                    \
+    }                                                                                              \
+    static const struct mass_kernels kernels_##level = {block_##level, stretches_##level,          \
+                                                        bounds_##level};
+
+struct mass_kernels {
+    void (*block)(const struct candidate *items, float max, double *out);
+    void (*stretches)(const struct candidate *items, struct stretches of, int32_t *out);
+    void (*bounds)(const struct candidate *items, size_t count, int32_t *least, int32_t *most);
+};
+
+MASS_KERNELS(plain, )
 #if defined(ATTR_AVX2)
-ATTR_AVX2 static void block_avx2(const struct candidate *items, float max, double *out)
-{
-    block_body(items, max, out);
-}
-
-ATTR_AVX2 static void stretches_avx2(const struct candidate *items, struct stretches of,
-                                     int32_t *out)
-{
-    stretches_body(items, MASS_BLOCK, of, out);
-}
-
-ATTR_AVX2 static void bounds_avx2(const struct candidate *items, size_t count, int32_t *least,
-                                  int32_t *most)
-{
-    bounds_body(items, count, least, most);
-}
-#else
-#define bounds_avx2                    bounds_body
-#define block_avx2                     block_body
-#define stretches_avx2(items, of, out) stretches_body(items, MASS_BLOCK, of, out)
+MASS_KERNELS(avx2, ATTR_AVX2)
+MASS_KERNELS(avx512, ATTR_AVX512)
 #endif
+
+static const struct mass_kernels *kernels(void)
+{
+#if defined(ATTR_AVX2)
+    if (cpu_has_avx512())
+        return &kernels_avx512;
+    if (cpu_has_avx2())
+        return &kernels_avx2;
+#endif
+    return &kernels_plain;
+}
 
 void mass_block(const struct candidate *items, size_t n, float max, double out[MASS_BLOCK])
 {
-    if (n < MASS_BLOCK)
+    if (n == MASS_BLOCK)
+        kernels()->block(items, max, out);
+    else
         for (size_t i = 0; i < MASS_BLOCK; i++)
             out[i] = i < n ? candidate_mass(&items[i], max) : 0.0;
-    else if (cpu_has_avx2())
-        block_avx2(items, max, out);
-    else
-        block_body(items, max, out);
 }
 
 void mass_stretches(const struct candidate *items, size_t n, const struct stretches *of,
                     int32_t out[MASS_BLOCK])
 {
-    if (n == MASS_BLOCK && cpu_has_avx2())
-        stretches_avx2(items, *of, out);
+    if (n == MASS_BLOCK)
+        kernels()->stretches(items, *of, out);
     else
         stretches_body(items, n, *of, out);
-}
-
-static void bounds(const struct candidate *items, size_t count, int32_t *least, int32_t *most)
-{
-    if (cpu_has_avx2())
-        bounds_avx2(items, count, least, most);
-    else
-        bounds_body(items, count, least, most);
 }
 
 float logits_most(const struct candidate *items, size_t count)
 {
     int32_t least, most;
-    bounds(items, count, &least, &most);
+    kernels()->bounds(items, count, &least, &most);
     return float_of(most);
 }
 
-float logits_least(const struct candidate *items, size_t count)
+void logits_bounds(const struct candidate *items, size_t count, float *least, float *most)
 {
-    int32_t least, most;
-    bounds(items, count, &least, &most);
-    float x = float_of(least), finite = INFINITY;
-    for (size_t i = 0; x == -INFINITY && i < count; i++) /* seldom */
-        if (items[i].logit > -INFINITY && items[i].logit < finite)
-            finite = items[i].logit;
-    return x > -INFINITY ? x : finite;
+    int32_t low, high;
+    kernels()->bounds(items, count, &low, &high);
+    *most = float_of(high);
+    *least = float_of(low);
+    if (*least > -INFINITY)
+        return;
+    *least = INFINITY;
+    for (size_t i = 0; i < count; i++) /* seldom */
+        if (items[i].logit > -INFINITY && items[i].logit < *least)
+            *least = items[i].logit;
 }
 
 double mass_sum(const struct candidate *items, size_t count, float max)

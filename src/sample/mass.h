@@ -47,8 +47,8 @@ double mass_sum(const struct candidate *items, size_t count, float max);
 /* The largest logit. */
 float logits_most(const struct candidate *items, size_t count);
 
-/* The smallest that is finite, INFINITY if none is. */
-float logits_least(const struct candidate *items, size_t count);
+/* The same, and the smallest that is finite, INFINITY if none is. */
+void logits_bounds(const struct candidate *items, size_t count, float *least, float *most);
 
 /* The sum of all lanes. */
 static inline double lanes_sum(const double lanes[MASS_LANES])

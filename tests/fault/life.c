@@ -1,10 +1,10 @@
 #include "life.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "model/synth.h"
+#include "text/json_read.h"
 
 static void note(void *user, enum hth_log_level level, const char *line)
 {
@@ -158,7 +158,7 @@ void life_run(struct life *life)
     said_room[0] = '\0';
     life->status = HTH_OK;
     life->n_errors = life->n_warnings = 0;
-    json_set_alloc_funcs(mem_alloc, mem_free);
+    json_use_memory();
     enum hth_status opened = open_all(life, &t);
     enum hth_status answered = opened == HTH_OK ? answer(life, &t, &text) : opened;
     if (life->status == HTH_OK)

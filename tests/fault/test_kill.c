@@ -9,20 +9,14 @@
 #include "attempt.h"
 #include "base/os.h"
 #include "base/rng.h"
-#include "folder.h"
 #include "stride.h"
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 static char folder[1024]; /* where killed programs may leave temporary files */
 
 static const char *written_file(void)
 {
     static char path[1100];
-    snprintf(folder, sizeof folder, "%s", folder_fresh("killed"));
+    snprintf(folder, sizeof folder, "%s", test_fresh_folder("killed"));
     snprintf(path, sizeof path, "%s/out.gguf", folder);
     return path;
 }
@@ -68,7 +62,7 @@ TEST(while_writing_files)
                       2);
     if (stride_or(2) == 1) /* measuring takes seconds each time */
         kill_at_each_call(&(struct attempt){.args = {"devices", "--measure"}, .varies = true}, 1);
-    folder_remove(folder);
+    test_remove_folder(folder);
 }
 
 TEST(while_writing_the_cache)
@@ -129,7 +123,7 @@ TEST(at_random_moments)
                                               "--logits", out, "--device", "cpu"},
                                      .file = out},
                    30 / stride_or(3));
-    folder_remove(folder);
+    test_remove_folder(folder);
 }
 
 TEST(at_random_moments_on_vulkan)

@@ -3,15 +3,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "folder.h"
 #include "life.h"
 #include "logits.h"
 #include "stride.h"
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 static struct {
     long number, left; /* of the allocation that fails; allocations until then */

@@ -5,15 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "folder.h"
 #include "layer_use.h"
 #include "attempt.h"
 #include "stride.h"
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 /* Of a function that is called more often than so, not each call fails. */
 enum { MOST_CALLS = 100 };

@@ -3,17 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "folder.h"
 #include "layer_use.h"
 #include "life.h"
 #include "logits.h"
 #include "stride.h"
 #include "vk/vk.h"
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 static struct layer *layer;
 static int n_failed_before_closing;

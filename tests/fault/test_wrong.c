@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "folder.h"
 #include "harness/test.h"
 #include "layer_use.h"
 #include "spawn.h"
@@ -15,11 +14,6 @@
 
 static const char MODEL[] = "synth:tiny-llama:q4_0";
 enum { N_TOKENS = 40 };
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 /* --- models ----------------------------------------------------------------------------------- */
 
@@ -200,7 +194,7 @@ TEST(subgroups_of_another_size)
     for (uint32_t size = 4; size <= 8; size *= 2) {
         layer_reset(layer);
         layer->subgroup = size;
-        setenv("HEARTH_CACHE", folder_fresh("cache"), 1);
+        setenv("HEARTH_CACHE", test_fresh_folder("cache"), 1);
         struct hth_model *model = open_on("vulkan:0");
         printf("said to be %u: %d of %d kernels wrong\n", size,
                hth_model_get_info(model).kernels_wrong, hth_model_get_info(model).kernels_checked);

@@ -196,6 +196,16 @@ TEST(seed_oss_vulkan)
     on_vulkan("seed_oss");
 }
 
+TEST(cohere2)
+{
+    on_cpu("cohere2");
+}
+
+TEST(cohere2_vulkan)
+{
+    on_vulkan("cohere2");
+}
+
 /* As if the device's memory were not the host's: everything is staged, logits are read back. */
 TEST(discrete_vulkan)
 {

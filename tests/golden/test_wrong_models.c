@@ -109,7 +109,7 @@ TEST(right_models_pass)
 {
     static const char *const names[] = {"llama-gqa", "llama-yarn", "llama-linear", "llama-moe",
                                         "qwen2",     "qwen3",      "qwen3moe",     "mistral3",
-                                        "smollm3",   "seed_oss"};
+                                        "smollm3",   "seed_oss",   "cohere2"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         assert_true(error_of(names[i], NULL) <= tolerance);
 }
@@ -185,6 +185,18 @@ static void position_nowhere_in_third(struct model *model, struct arena *arena)
     model->hp.no_rope_every = 3;
 }
 
+static void no_window(struct model *model, struct arena *arena)
+{
+    (void)arena;
+    model->hp.n_window = 0;
+}
+
+static void window_without_itself(struct model *model, struct arena *arena)
+{
+    (void)arena;
+    model->hp.n_window++;
+}
+
 static void no_temperature(struct model *model, struct arena *arena)
 {
     (void)arena;
@@ -214,6 +226,10 @@ TEST(wrong_positions)
         {"YaRN of the whole context", "llama-yarn", yarn_from_the_whole_context, NULL},
         {"layers without position ignored", "smollm3", position_everywhere, NULL},
         {"the wrong layers without position", "smollm3", position_nowhere_in_third, NULL},
+        {"layers without position ignored", "cohere2", position_everywhere, NULL},
+        {"the wrong layers without position", "cohere2", position_nowhere_in_third, NULL},
+        {"no window", "cohere2", no_window, NULL},
+        {"the window's own position not counted", "cohere2", window_without_itself, NULL},
         {"temperature ignored", "mistral3", no_temperature, NULL},
         {"temperature by other steps", "mistral3", slow_temperature, NULL},
     };
@@ -465,6 +481,35 @@ static void norm_without_weight(struct graph *graph, struct arena *arena)
             graph->ops[i]->in[1] = NULL;
 }
 
+static void mean_not_taken_off(struct graph *graph, struct arena *arena)
+{
+    (void)arena;
+    for (size_t i = 0; i < graph->n_ops; i++)
+        if (graph->ops[i]->kind == OP_LAYER_NORM) {
+            graph->ops[i]->kind = OP_RMS_NORM;
+            graph->ops[i]->p.rms_norm.eps = graph->ops[i]->p.layer_norm.eps;
+        }
+}
+
+static void ffn_after_attention(struct graph *graph, struct arena *arena)
+{
+    struct tensor *attention = NULL;
+    (void)arena;
+    for (size_t i = 0; i < graph->n_ops; i++) {
+        struct op *op = graph->ops[i];
+        if (strstr(op->label, "attn_output"))
+            attention = op->out[0];
+        if (strstr(op->label, "ffn_gate") || strstr(op->label, "ffn_up"))
+            op->in[1] = attention;
+    }
+}
+
+static void unscaled_logits(struct model *model, struct arena *arena)
+{
+    (void)arena;
+    model->hp.logit_scale = 1;
+}
+
 static void weight_plus_one(struct model *model, struct arena *arena)
 {
     char *bytes;
@@ -511,6 +556,9 @@ TEST(wrong_layers)
         {"output norm without its weight", "qwen3", NULL, norm_without_weight},
         {"norm weights count from 1", "llama-gqa", weight_plus_one, NULL},
         {"an epsilon of 0.1", "llama-gqa", large_epsilon, NULL},
+        {"the mean is not taken off", "cohere2", NULL, mean_not_taken_off},
+        {"the FFN reads what attention gave", "cohere2", NULL, ffn_after_attention},
+        {"logits not scaled", "cohere2", unscaled_logits, NULL},
         {"layers in reverse", "smollm3", layers_reversed, NULL},
     };
     each_must_fail(mistakes, ARRAY_LEN(mistakes));

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #if defined(_WIN32)
 #include <direct.h>
+#else
+#include <unistd.h>
 #endif
 
 #include "base/file.h"
@@ -26,12 +28,12 @@ static size_t n_tests;
 static bool any_skipped;
 static struct strbuf log_text;
 static struct strbuf temp_folder;
-static unsigned n_temp_files;
-static char *temp_files[256];
+static struct strbuf user_cache; /* the user's own, which tests do not touch */
 
 static void run_registered(void **state)
 {
     const struct registered *test = *state;
+    test_set_env("HEARTH_CACHE", test_fresh_folder("cache"));
     if (before_each)
         before_each();
     test->fn(state);
@@ -93,12 +95,10 @@ const char *test_real_model(void)
 {
     static char path[1024];
     const char *given = getenv("HEARTH_MODEL_SMOLLM2");
-    struct strbuf folder = {0};
     if (given && *given)
         snprintf(path, sizeof path, "%s", given);
-    else if (os_cache_folder(&folder))
-        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder.ptr);
-    strbuf_free(&folder);
+    else if (user_cache.ptr)
+        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", user_cache.ptr);
     if (os_stat(path, NULL, NULL) != OS_FILE_REGULAR) {
         const char *require = getenv("HEARTH_REQUIRE_GOLDEN");
         if (require && strcmp(require, "1") == 0)
@@ -129,8 +129,35 @@ const char *test_temp_path(const char *fmt, ...)
     va_start(args, fmt);
     const char *path = format_path(temp_folder.ptr, fmt, args);
     va_end(args);
-    if (n_temp_files < ARRAY_LEN(temp_files))
-        temp_files[n_temp_files++] = mem_strdup(path);
+    return path;
+}
+
+static void remove_entry(void *user, const char *name)
+{
+    char path[1100];
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return;
+    snprintf(path, sizeof path, "%s/%s", (const char *)user, name);
+    test_remove_folder(path);
+}
+
+void test_remove_folder(const char *path)
+{
+    if (os_remove(path)) /* a file, or a link to a folder that is none of ours */
+        return;
+    os_list_folder(path, remove_entry, (void *)(uintptr_t)path);
+#if defined(_WIN32)
+    _rmdir(path);
+#else
+    rmdir(path);
+#endif
+}
+
+const char *test_fresh_folder(const char *name)
+{
+    const char *path = test_temp_path("%s", name);
+    test_remove_folder(path);
+    assert_true(os_make_folders(path));
     return path;
 }
 
@@ -263,26 +290,12 @@ void test_each_allocation_fails(enum hth_status (*fn)(void *arg), void *arg)
     fail_msg("more than a million allocations");
 }
 
-/* A file or an empty folder; remove() takes no folders on Windows, and no names in UTF-8. */
-static void remove_any(const char *path)
-{
-#if defined(_WIN32)
-    if (!os_remove(path))
-        _rmdir(path);
-#else
-    remove(path);
-#endif
-}
-
 static void clean_up(void)
 {
-    for (unsigned i = 0; i < n_temp_files; i++) {
-        remove_any(temp_files[i]);
-        mem_free(temp_files[i]);
-    }
     if (temp_folder.len)
-        remove_any(temp_folder.ptr);
+        test_remove_folder(temp_folder.ptr);
     strbuf_free(&temp_folder);
+    strbuf_free(&user_cache);
     strbuf_free(&log_text);
 }
 
@@ -313,6 +326,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "no such test; --list shows them\n");
         return 1;
     }
+    os_cache_folder(&user_cache);
     int n_failed = _cmocka_run_group_tests("hearth", tests, n, NULL, NULL);
     clean_up();
     if (n_failed)

@@ -44,8 +44,16 @@ const char *test_real_model(void);
 /* A path inside tests/data of the source tree; valid until the next four calls. */
 const char *test_data_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
 
-/* A file name in this test program's own temporary folder, which is removed at exit. */
+/* A file name in this test program's own temporary folder, which is removed at exit with all that
+ * is in it. Every test begins with an empty cache there (HEARTH_CACHE): what is kept of the
+ * machine, the user's or what other tests taught, decides nothing. */
 const char *test_temp_path(const char *fmt, ...) ATTR_PRINTF(1, 2);
+
+/* The same, made an empty folder; valid until the next four calls. */
+const char *test_fresh_folder(const char *name);
+
+/* Removes a folder and all that is in it, or a file. */
+void test_remove_folder(const char *path);
 
 /* Writes a file whole; asserts that a file's whole contents are a text. */
 void test_put_bytes(const char *path, const void *bytes, size_t n);

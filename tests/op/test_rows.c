@@ -49,6 +49,36 @@ TEST(rms_norm_by_head)
     all(build_rms_norm_heads);
 }
 
+static void build_layer_norm(struct op_test *t, int n)
+{
+    struct tensor *w = op_test_weight(t, "w", &dtype_f32, n, 1, 1);
+    struct tensor *bias = op_test_weight(t, "b", &dtype_f32, n, 1, 1);
+    op_layer_norm(&t->graph, "y", input(t, "x", n), w, bias, 1e-5f);
+}
+
+static void build_layer_norm_unbiased(struct op_test *t, int n)
+{
+    struct tensor *w = op_test_weight(t, "w", &dtype_f32, n, 1, 1);
+    op_layer_norm(&t->graph, "y", input(t, "x", n), w, NULL, 1e-5f);
+}
+
+static void build_layer_norm_heads(struct op_test *t, int n)
+{
+    struct tensor *x = op_test_input(t, "x", n, 3, t->graph.n_tokens, ROWS_TOKENS);
+    op_layer_norm(&t->graph, "y", x, NULL, NULL, 1e-6f);
+}
+
+TEST(layer_norm)
+{
+    all(build_layer_norm);
+    all(build_layer_norm_unbiased);
+}
+
+TEST(layer_norm_by_head)
+{
+    all(build_layer_norm_heads);
+}
+
 static void build_softmax(struct op_test *t, int n)
 {
     op_softmax(&t->graph, "y", input(t, "x", n));

@@ -26,7 +26,7 @@ MAY_INCLUDE = {
             "sample/advice.h",
             "engine/roof.h", "engine/selftest.h", "engine/tuned.h", "plan/tune.h"],
     "server": ["hearth", "base", "text", "hub"],
-    "bench": ["hearth", "base", "quant", "gguf", "op", "vk", "plan", "kv", "model", "cpu", "gpu", "engine", "shaders"],
+    "bench": ["hearth", "base", "quant", "gguf", "op", "vk", "plan", "kv", "model", "sample", "cpu", "gpu", "engine", "shaders"],
     "tools": ["base", "vk/shader_blob.h"],
     "shaders": [],
 }

@@ -294,6 +294,12 @@ TEST(checks)
     REFUSED(op_rms_norm(&g, "y", IN(32, 4, 1), w2(f, 31, 1, 1), 1e-5f));
     REFUSED(op_rms_norm(&g, "y", IN(32, 4, 1), w2(q, 32, 1, 1), 1e-5f));
     REFUSED(op_rms_norm(&g, "y", IN(32, 4, 1), NULL, -1));
+    ACCEPTED(op_layer_norm(&g, "y", IN(32, 4, 1), w2(f, 32, 1, 1), w2(f, 32, 1, 1), 1e-5f));
+    ACCEPTED(op_layer_norm(&g, "y", IN(32, 4, 1), NULL, NULL, 0));
+    REFUSED(op_layer_norm(&g, "y", IN(32, 4, 1), w2(f, 31, 1, 1), NULL, 1e-5f));
+    REFUSED(op_layer_norm(&g, "y", IN(32, 4, 1), NULL, w2(f, 33, 1, 1), 1e-5f));
+    REFUSED(op_layer_norm(&g, "y", IN(32, 4, 1), NULL, w2(q, 32, 1, 1), 1e-5f));
+    REFUSED(op_layer_norm(&g, "y", IN(32, 4, 1), NULL, NULL, -1));
     ACCEPTED(write(IN(32, 2, 4), IN(16, 2, 4), cache(2, 32, 16)));
     REFUSED(write(IN(64, 2, 4), IN(16, 2, 4), cache(2, 32, 16)));
     REFUSED(write(IN(32, 1, 4), IN(16, 2, 4), cache(2, 32, 16)));

@@ -595,6 +595,26 @@ TEST(smollm3_has_layers_without_positions)
     close_plan(&o);
 }
 
+static void put_other_epsilon(struct gguf_writer *writer)
+{
+    gguf_put_f32(writer, "llama.attention.layer_norm_epsilon", 0.25f);
+}
+
+/* Layer norms have a key of their own; where a file has both, that of RMS norms counts. */
+TEST(epsilon_by_either_name)
+{
+    const char *usual = "attention.layer_norm_rms_epsilon";
+    struct opened o =
+        open_plan((struct plan){.arch = "llama", .skip = usual, .edit = put_other_epsilon});
+    assert_int_equal(o.status, HTH_OK);
+    assert_true(o.model->hp.norm_eps == 0.25f);
+    close_plan(&o);
+    o = open_plan((struct plan){.arch = "llama", .edit = put_other_epsilon});
+    assert_int_equal(o.status, HTH_OK);
+    assert_true(o.model->hp.norm_eps == 1e-5f);
+    close_plan(&o);
+}
+
 static void put_expert_keys(struct gguf_writer *writer)
 {
     gguf_put_u32(writer, "qwen2.expert_count", 4);

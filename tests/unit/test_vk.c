@@ -684,16 +684,6 @@ TEST(compilers_tell_their_statistics)
 
 /* --- the cache on disk ------------------------------------------------------------------------ */
 
-static const char *cache_folder(void)
-{
-    static char folder[1024];
-    test_temp_path("cache/pipelines"); /* so that it is removed before its parent */
-    snprintf(folder, sizeof folder, "%s", test_temp_path("cache"));
-    os_make_folders(folder);
-    test_set_env("HEARTH_CACHE", folder);
-    return folder;
-}
-
 /* Opens, makes three pipelines, closes; returns how many came from the cache. */
 static uint32_t run_with_cache(char path[1100], bool *saved)
 {
@@ -717,7 +707,6 @@ TEST(pipelines_come_back_from_disk)
 {
     char path[1100];
     bool saved;
-    cache_folder();
     assert_int_equal(run_with_cache(path, &saved), 0);
     assert_true(saved);
     uint32_t again = run_with_cache(path, &saved);
@@ -754,7 +743,6 @@ TEST(damaged_caches_are_ignored_and_replaced)
 {
     char path[1100];
     bool saved;
-    cache_folder();
     run_with_cache(path, &saved);
     assert_true(saved);
     struct strbuf good = read_file(path);
@@ -804,7 +792,6 @@ TEST(folders_that_cannot_be_written_are_no_failure)
 
 TEST(saving_twice_writes_once)
 {
-    cache_folder();
     struct vk *vk = open_with((struct vk_options){0});
     ready(vk, scale_key(9, 1));
     vk_pipeline_save(vk);
@@ -872,7 +859,6 @@ TEST(each_allocation_may_fail)
 {
     int number = device_number(), n_failed = 0;
     bool any = true;
-    cache_folder();
     vk_close(open_plain()); /* skips where the device cannot be used */
     for (int k = 0; any; k++) {
         struct countdown countdown = {.left = k};

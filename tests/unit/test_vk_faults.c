@@ -5,8 +5,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "base/os.h"
-#include "build_id.h"
 #include "vk/vk_priv.h"
 #include "vk_blobs.h"
 
@@ -403,23 +401,6 @@ static bool may_fail(const char *name)
            fake.hit_at_end;
 }
 
-static void use_own_cache(void)
-{
-    struct vk_caps *devices;
-    char name[64];
-    uint32_t count;
-    const char *why;
-    assert_int_equal(vk_list(&devices, &count, &why, test_log()), HTH_OK);
-    for (uint32_t d = 0; d < count; d++) {
-        for (int i = 0; i < 16; i++)
-            snprintf(name + 2 * i, sizeof name - 2 * (size_t)i, "%02x", devices[d].uuid[i]);
-        test_temp_path("cache/pipelines/%s-%s.bin", name, HEARTH_BUILD_ID); /* removed at exit */
-    }
-    mem_free(devices);
-    test_temp_path("cache/pipelines");
-    test_set_env("HEARTH_CACHE", test_temp_path("cache"));
-}
-
 /* What a worker fails at is no failure yet. */
 static bool is_compiled_again(const char *call)
 {
@@ -430,7 +411,6 @@ static bool is_compiled_again(const char *call)
 static void check_failing(VkResult result, enum hth_status expected)
 {
     int number = set_up();
-    use_own_cache();
     int n_calls = 0;
     assert_int_equal(live(number, true), HTH_OK); /* now there is a cache on disk, too */
     for (bool hit = true; hit; n_calls++) {

@@ -1,0 +1,155 @@
+#include "engine/split.h"
+
+#include "harness/test.h"
+
+/* Which device runs which op of a layer with experts. */
+
+enum { EMBD = 32, FF = 64, EXPERTS = 4, TOKENS = 2 };
+
+enum { TABLE, NORM, ROUTER, GATE, UP, DOWN, N_WEIGHTS };
+
+static const struct weight layer_weights[N_WEIGHTS] = {
+    {.name = "token_embd", .ne = {EMBD, 8, 1, 1}},
+    {.name = "blk.0.ffn_norm", .ne = {EMBD, 1, 1, 1}},
+    {.name = "blk.0.ffn_gate_inp", .ne = {EMBD, EXPERTS, 1, 1}},
+    {.name = "blk.0.ffn_gate_exps", .ne = {EMBD, FF, EXPERTS, 1}},
+    {.name = "blk.0.ffn_up_exps", .ne = {EMBD, FF, EXPERTS, 1}},
+    {.name = "blk.0.ffn_down_exps", .ne = {FF, EMBD, EXPERTS, 1}},
+};
+
+struct fixture {
+    struct weight weights[N_WEIGHTS], *list[N_WEIGHTS];
+    struct model model;
+    struct graph graphs[SPLIT_DEVICES];
+    bool router_on_gpu, layer_norm;
+};
+
+static bool on_gpu(void *user, const struct weight *weight, int expert)
+{
+    const struct fixture *f = user;
+    return expert >= 0 ? expert % 2 : weight->index == ROUTER && f->router_on_gpu;
+}
+
+static bool cache_on_gpu(void *user, int layer)
+{
+    (void)user, (void)layer;
+    return false;
+}
+
+static void build(struct fixture *f, struct graph *g)
+{
+    const struct router_params router = {.n_used = 2, .normalize = true, .scale = 1};
+    struct tensor *w[N_WEIGHTS], *ids;
+    graph_init(g, TOKENS, TOKENS, test_log());
+    for (int i = 0; i < N_WEIGHTS; i++)
+        w[i] = graph_weight(g, &f->weights[i]);
+    struct tensor *x = op_get_rows(g, "embed", w[TABLE], INDEX_TOKENS);
+    g->layer = 0;
+    struct tensor *h = f->layer_norm ? op_layer_norm(g, "norm", x, w[NORM], NULL, 1e-5f)
+                                     : op_rms_norm(g, "norm", x, w[NORM], 1e-5f);
+    struct tensor *share =
+        op_router(g, "share", op_matmul(g, "router", w[ROUTER], h, NULL), NULL, &router, &ids);
+    struct tensor *gate = op_matmul_experts(g, "gate", w[GATE], h, ids);
+    struct tensor *up = op_matmul_experts(g, "up", w[UP], h, ids);
+    h = op_glu(g, "glu", gate, up, GLU_SILU);
+    h = op_expert_sum(g, "sum", op_matmul_experts(g, "down", w[DOWN], h, ids), share);
+    g->logits = op_add(g, "residual", h, x);
+    g->layer = -1;
+    assert_int_equal(g->status, HTH_OK);
+}
+
+/* The odd experts are on the GPU, the others, as the table, with the host. */
+static void divide(struct fixture *f)
+{
+    struct split split;
+    f->model = (struct model){.log = test_log(), .weights = f->list, .n_weights = N_WEIGHTS};
+    f->model.hp = (struct hparams){.n_layer = 1, .n_expert = EXPERTS};
+    for (int i = 0; i < N_WEIGHTS; i++) {
+        f->weights[i] = layer_weights[i];
+        f->weights[i].dtype = &dtype_f32;
+        f->weights[i].index = i;
+        f->weights[i].size_bytes = 4 * (uint64_t)(layer_weights[i].ne[0] * layer_weights[i].ne[1] *
+                                                  layer_weights[i].ne[2]);
+        f->list[i] = &f->weights[i];
+    }
+    const struct split_choice choice = {.weight = on_gpu, .cache = cache_on_gpu, .user = f};
+    assert_int_equal(split_create(&split, &f->model, &choice), HTH_OK);
+    for (int d = 0; d < SPLIT_DEVICES; d++) {
+        build(f, &f->graphs[d]);
+        assert_int_equal(split_graph(&split, &f->graphs[d], (enum split_device)d), HTH_OK);
+    }
+    split_free(&split);
+}
+
+static void release(struct fixture *f)
+{
+    for (int d = 0; d < SPLIT_DEVICES; d++)
+        graph_free(&f->graphs[d]);
+}
+
+/* The devices that run the op of this name, as bits; copies are named as what they copy. */
+static unsigned devices_of(const struct fixture *f, const char *label)
+{
+    unsigned devices = 0;
+    for (int d = 0; d < SPLIT_DEVICES; d++)
+        for (size_t i = 0; i < f->graphs[d].n_ops; i++)
+            if (strcmp(f->graphs[d].ops[i]->label, label) == 0 &&
+                f->graphs[d].ops[i]->kind != OP_COPY)
+                devices |= 1u << d;
+    return devices;
+}
+
+/* Numbers that the GPU takes from the host or hands to it. */
+static int64_t handed_over(const struct fixture *f)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < f->graphs[SPLIT_GPU].n_ops; i++) {
+        const struct op *op = f->graphs[SPLIT_GPU].ops[i];
+        n += op->kind == OP_COPY ? tensor_elems(op->out[0]) : 0;
+    }
+    return n;
+}
+
+enum { HOST = 1u << SPLIT_HOST, GPU = 1u << SPLIT_GPU, BOTH = HOST | GPU };
+
+/* What lies between experts' matrices is where they are; only what a layer's part takes and its sum
+ * go over: the normed rows, numbers and shares of the chosen, and back a row per token. */
+TEST(rows_of_experts_stay_where_the_experts_are)
+{
+    struct fixture f = {0};
+    divide(&f);
+    assert_int_equal(devices_of(&f, "blk.0.gate"), BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.up"), BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.glu"), BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.down"), BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.sum"), BOTH);
+    assert_int_equal(handed_over(&f), TOKENS * (EMBD + 2 + 2 + EMBD));
+    release(&f);
+}
+
+/* One value for all: neither what chooses the experts nor what is added once may run twice. */
+TEST(what_is_no_experts_runs_once)
+{
+    struct fixture f = {0};
+    divide(&f);
+    assert_int_equal(devices_of(&f, "embed"), HOST);
+    assert_int_equal(devices_of(&f, "blk.0.norm"), HOST);
+    assert_int_equal(devices_of(&f, "blk.0.router"), HOST);
+    assert_int_equal(devices_of(&f, "blk.0.share"), HOST);
+    assert_int_equal(devices_of(&f, "blk.0.residual"), HOST);
+    release(&f);
+}
+
+/* A norm's input has to go to the GPU anyway, where its reader is. */
+TEST(a_norm_is_where_it_is_read)
+{
+    for (int layer_norm = 0; layer_norm < 2; layer_norm++) {
+        struct fixture f = {.router_on_gpu = true, .layer_norm = layer_norm};
+        divide(&f);
+        assert_int_equal(devices_of(&f, "embed"), HOST);
+        assert_int_equal(devices_of(&f, "blk.0.norm"), GPU);
+        assert_int_equal(devices_of(&f, "blk.0.router"), GPU);
+        assert_int_equal(devices_of(&f, "blk.0.share"), GPU);
+        release(&f);
+    }
+}
