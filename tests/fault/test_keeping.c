@@ -4,15 +4,9 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "folder.h"
 #include "layer_use.h"
 #include "stride.h"
 #include "talk.h"
-
-__attribute__((constructor)) static void own_cache(void)
-{
-    folder_cache_of_each_test();
-}
 
 static const uint64_t PLENTY = 1ull << 40;
 

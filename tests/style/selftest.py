@@ -131,7 +131,7 @@ SAMPLES = {
         ({"src/quant/q4_1.c": None}, "dtype_q4_1 is defined nowhere"),
     ],
     "shaders": [
-        ({"shaders/norm/layer_norm.comp": "// layer_norm.comp: x\n"}, "no row of src/gpu uses layer_norm"),
+        ({"shaders/norm/batch_norm.comp": "// batch_norm.comp: x\n"}, "no row of src/gpu uses batch_norm"),
         ({"shaders/quant/q9_9.h": "/* q9_9.h — x */\n"}, "no format of src/quant"),
     ],
 }
