@@ -268,6 +268,46 @@ TEST(quickstart_wants_one_prompt)
     assert_says("in quotes");
 }
 
+/* From the build that is there and a model that is there to an answer, in one command. */
+TEST(quickstart_answers)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    test_skip("the whole model on a software device is slow under sanitizers");
+#endif
+    const char *cache = cache_with_model();
+    int status = run(
+        OFFLINE "HEARTH_BUILD='%s' scripts/quickstart 'What is the capital of France?' 2>'%s/talk'",
+        cache, HEARTH_BINARY_DIR, cache);
+    if (status == 0)
+        assert_says("Paris");
+    assert_int_equal(run("cat '%s/talk'", cache), 0);
+    if (status != 0)
+        fail_msg("quickstart ended with %d and said:\n%s", status, output);
+
+    double first_s = 0, prompt_per_s = 0, answer_per_s = 0;
+    const char *line = strstr(output, ": first word ");
+    assert_non_null(line);
+    assert_true(line > output && line[-1] != '\n'); /* after the device's name */
+    assert_int_equal(sscanf(line, ": first word %lf s, prompt %*d tokens at %lf tokens/s", &first_s,
+                            &prompt_per_s),
+                     2);
+    line = strstr(line, ", answer ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, ", answer %*d tokens at %lf tokens/s", &answer_per_s), 1);
+    assert_true(first_s > 0 && prompt_per_s > 0 && answer_per_s > 0);
+    assert_non_null(strstr(line, "What next:"));
+}
+
+TEST(quickstart_says_that_the_network_refuses)
+{
+    assert_int_equal(
+        run(OFFLINE "HEARTH_BUILD='%s' scripts/quickstart x", fresh_cache(), HEARTH_BINARY_DIR), 1);
+    const char *last = strstr(output, "fetch-model: the model could not be fetched (https_proxy: "
+                                      "http://127.0.0.1:9): connect this machine, or put");
+    assert_non_null(last);
+    assert_int_equal(count_lines(last), 1);
+}
+
 TEST(test_refuses_unknown_options)
 {
     assert_int_equal(run("scripts/test --wrong"), 2);
