@@ -1,6 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 
-#include "harness/test.h"
+#include "spawn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +306,25 @@ TEST(quickstart_says_that_the_network_refuses)
                                       "http://127.0.0.1:9): connect this machine, or put");
     assert_non_null(last);
     assert_int_equal(count_lines(last), 1);
+}
+
+/* docs/example.c, as its first lines say, with nothing but what `cmake --install` gave. */
+TEST(the_example_builds_with_what_is_installed)
+{
+    char to[1024];
+    snprintf(to, sizeof to, "%s", test_temp_path("installed"));
+    if (run("'%s' --install '%s' --prefix '%s'", HEARTH_CMAKE, HEARTH_BINARY_DIR, to) != 0)
+        fail_msg("%s", output);
+    int status = run("export PKG_CONFIG_PATH=$(dirname \"$(find '%s' -name hearth.pc)\")\n"
+                     "'%s' docs/example.c $(pkg-config --static --cflags --libs hearth) "
+                     "-o '%s/example'",
+                     to, HEARTH_CC, to);
+    if (status != 0)
+        fail_msg("%s", output);
+    assert_string_equal(output, ""); /* no warning, either */
+    assert_int_equal(
+        run("'%s/example' '%s' 'Why is the sky blue?' 2>/dev/null", to, spawn_tiny_model()), 0);
+    assert_true(strlen(output) > 8);
 }
 
 TEST(test_refuses_unknown_options)
