@@ -19,6 +19,7 @@
 #include "engine/keeping.h"
 #include "engine/placing.h"
 #include "engine/prove.h"
+#include "engine/tuned.h"
 #include "model/model.h"
 #include "sample/advice.h"
 #include "text/template.h"
@@ -53,6 +54,7 @@ struct hth_model {
     struct proof proof;              /* which kernels are right on the GPU */
     struct placing placing;
     struct place place;
+    struct tuned_file tuned_file;
     struct keeping keeping;
     struct hth_session *sessions; /* that are open; under `device` */
     struct told told;
