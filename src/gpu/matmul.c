@@ -89,14 +89,15 @@ static bool matvec_fits(const struct row_env *env, const struct op *op)
 
 /* Rows per workgroup save loads of x, which every lane shares among its rows; several columns use
  * the registers up, and so do superblocks, whose words come from several places and whose units
- * may come in twos. */
-static uint32_t matvec_rows(const struct row_env *env, const struct dtype *type, uint32_t cols,
-                            bool glu)
+ * may come in twos. With a norm or a sum of experts beside, as many rows spill on Xe-LP. */
+static uint32_t matvec_rows(const struct row_env *env, const struct parts *p, uint32_t cols)
 {
     if (row_has_many_registers(env->caps))
-        return cols <= 2 && !(glu && cols == 2) ? 2 : 1;
-    bool heavy = type->block_elems > 32;
-    return cols == 1 ? (heavy ? 2 : 4) : cols == 2 ? 2 : 1;
+        return cols <= 2 && !(p->glu && cols == 2) ? 2 : 1;
+    bool heavy = p->w[0]->dtype->block_elems > 32, beside = p->norm || p->shares;
+    if (cols != 1)
+        return cols == 2 ? 2 : 1;
+    return (heavy ? 2 : 4) >> beside;
 }
 
 /* Columns of one workgroup: as few groups of at most MATVEC_MAX_COLS as there can be, alike. */
@@ -123,7 +124,7 @@ static void matvec_shape(const struct row_env *env, const struct op *op, struct 
     uint32_t cols = matvec_cols(&p);
     choice->subgroup_size = row_subgroup(env->caps, 1);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size), group = lanes;
-    uint32_t rows = matvec_rows(env, p.w[0]->dtype, cols, p.glu != 0);
+    uint32_t rows = matvec_rows(env, &p, cols);
     uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32), n = 0;
     for (int i = 0; i < (p.glu ? 1 : p.n); i++)
         n += (uint32_t)p.w[i]->ne[1];
