@@ -155,7 +155,7 @@ static bool has_row(void *user, const struct op *op)
 
 enum hth_status cpu_fuse(struct graph *graph)
 {
-    return fuse_graph(graph, FUSE_ALL, has_row, NULL);
+    return fuse_graph(graph, FUSE_MATMUL_GLU | FUSE_MATMUL_QKV, has_row, NULL);
 }
 
 enum hth_status cpu_exec_create(struct cpu_exec **out, const struct graph *graph,

@@ -63,7 +63,7 @@ struct row {
                             const struct row_choice *choice);
 };
 
-enum { ROW_MAX_KINDS = 4 };
+enum { ROW_MAX_KINDS = 5 };
 
 /* Up to so many tokens are few, which rows of their own may take (matvecs do); more are many. */
 enum { ROW_FEW_TOKENS = 16 };

@@ -246,6 +246,7 @@ static enum hth_status place_pieces(struct layout *l, struct placed *placed,
 static bool is_matrix(const struct op *op, const struct weight *weight)
 {
     static const int qkv[] = {1, 3, 5}, glu[] = {0, 5}, one[] = {0};
+    op = op->kind == OP_NORM_MATMUL ? op->parts[1] : op;
     const int *at = op->kind == OP_MATMUL_QKV ? qkv : op->kind == OP_MATMUL_GLU ? glu : one;
     size_t n = at == qkv ? ARRAY_LEN(qkv) : at == glu ? ARRAY_LEN(glu) : 1;
     for (size_t i = 0; i < n; i++)
