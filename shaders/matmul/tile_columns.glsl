@@ -13,22 +13,19 @@ struct Columns {
 // False: there are none.
 bool find_columns(uint tile, out Columns columns)
 {
-    columns.w = a.w;
-    columns.bias_first = 0u;
-    if (a.groups != REF_NONE) {
-        if (tile >= LOAD_U32(a.groups, 0u))
-            return false;
+    columns = Columns(0u, 0u, a.w, 0u);
+    if (a.groups == REF_NONE) {
+        uint there = BATCH(a.batch, a.rows_field) * a.n_used;
+        columns.first = tile * BN;
+        columns.count = min(there - min(there, columns.first), BN);
+    } else if (tile < LOAD_U32(a.groups, 0u)) {
         uint at = GROUPS_TILES + 3u * tile;
         uint expert = LOAD_U32(a.groups, at);
         columns.w = LOAD_U32(a.table, expert);
         columns.bias_first = expert * a.n;
         columns.first = LOAD_U32(a.groups, at + 1u);
         columns.count = LOAD_U32(a.groups, at + 2u);
-        return true;
     }
-    uint there = BATCH(a.batch, a.rows_field) * a.n_used;
-    columns.first = tile * BN;
-    columns.count = min(there - min(there, columns.first), BN);
     return columns.count > 0u;
 }
 
