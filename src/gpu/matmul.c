@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 #include "common/batch_args.h"
+#include "gpu/coop.h"
+#include "matmul/halve_args.h"
 #include "matmul/matmul_args.h"
 #include "matmul/matvec_args.h"
 #include "matmul/quantize_args.h"
@@ -342,28 +344,34 @@ static enum hth_status emit_groups(struct compile *c, const struct parts *p, uin
     return compile_add(c, &group);
 }
 
-/* Activations in bytes, made once for all matmuls that share them. */
-static enum hth_status emit_quantized(struct compile *c, const struct tensor *x, uint32_t *q,
-                                      uint32_t *scales, struct range *range)
+/* Replaces x of a tile's arguments by what a helper makes of it, once for all matmuls that share
+ * it, in `range`. */
+typedef enum hth_status prepare_fn(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range);
+
+/* Activations in bytes. */
+static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
+                                      struct matmul_args *a, struct range *range)
 {
-    uint32_t rows = (uint32_t)tensor_rows(x), k = (uint32_t)x->ne[0];
+    uint32_t rows = (uint32_t)tensor_rows(x), k = a->k;
     uint64_t bytes = align_up((uint64_t)rows * k, VK_REF_ALIGN);
     bool there = c->quantized == x;
-    compile_side(c, SIDE_QUANTIZED, bytes + (uint64_t)rows * k / 32 * 16, q, range);
-    *scales = *q + (uint32_t)(bytes / VK_REF_ALIGN);
-    if (there)
-        return HTH_OK;
-    struct quantize_args a = {.batch = compile_batch_ref(c),
-                              .rows_field = compile_rows_field(x),
+    struct quantize_args q = {.batch = a->batch,
+                              .rows_field = a->rows_field,
                               .per_row = rows / compile_bucket(c, x),
                               .k = k,
-                              .x = compile_ref(c, x),
-                              .x_stride = (uint32_t)x->stride[1],
-                              .q = *q,
-                              .scales = *scales};
+                              .x = a->x,
+                              .x_stride = a->x_stride};
+    compile_side(c, SIDE_QUANTIZED, bytes + (uint64_t)rows * k / 32 * 16, &q.q, range);
+    q.scales = q.q + (uint32_t)(bytes / VK_REF_ALIGN);
+    a->x = q.q;
+    a->x_scales = q.scales;
+    a->x_stride = k;
+    if (there)
+        return HTH_OK;
     struct dispatch d = {.name = "quantize",
-                         .args = &a,
-                         .args_bytes = sizeof a,
+                         .args = &q,
+                         .args_bytes = sizeof q,
                          .groups = {(k / 32 + 31) / 32, rows, 1}};
     if (!compile_helper(c, "quantize", &d.choice))
         return HTH_ERROR_UNSUPPORTED;
@@ -373,8 +381,39 @@ static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
     return compile_add(c, &d);
 }
 
-static enum hth_status matmul_emit(struct compile *c, const struct op *op,
-                                   const struct row_choice *choice)
+/* Activations in halves, each row by a power of two, so that none overflows. */
+static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range)
+{
+    uint32_t rows = (uint32_t)tensor_rows(x), stride = (uint32_t)align_up(a->k, 32);
+    uint64_t bytes = align_up(2ull * rows * stride, VK_REF_ALIGN);
+    bool there = c->halved == x;
+    struct halve_args h = {.batch = a->batch,
+                           .rows_field = a->rows_field,
+                           .per_row = rows / compile_bucket(c, x),
+                           .k = a->k,
+                           .x = a->x,
+                           .x_stride = a->x_stride};
+    compile_side(c, SIDE_HALVES, bytes + 4ull * rows, &h.halves, range);
+    h.scales = h.halves + (uint32_t)(bytes / VK_REF_ALIGN);
+    a->x = h.halves;
+    a->x_scales = h.scales;
+    a->x_stride = stride;
+    if (there)
+        return HTH_OK;
+    struct dispatch d = {
+        .name = "halve", .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
+    if (!compile_helper(c, "halve", &d.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&d, c, x);
+    dispatch_writes_range(&d, *range);
+    c->halved = x;
+    return compile_add(c, &d);
+}
+
+/* `prepare` NULL: the tiles take x as it is. */
+static enum hth_status emit_tiles(struct compile *c, const struct op *op,
+                                  const struct row_choice *choice, prepare_fn *prepare)
 {
     struct parts p = parts_of(op);
     uint32_t bm = choice_get(choice, "BM", 128), bn = choice_get(choice, "BN", 32);
@@ -395,10 +434,9 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
     };
     struct dispatch d = begin(c, choice, &p);
     enum hth_status status = HTH_OK;
-    if (c->row->integer) {
+    if (prepare) {
         struct range range;
-        status = emit_quantized(c, p.x, &a.x, &a.x_scales, &range);
-        a.x_stride = a.k;
+        status = prepare(c, p.x, &a, &range);
         dispatch_reads_range(&d, range);
     }
     d.groups[1] = ((uint32_t)columns_of(&p) + bn - 1) / bn;
@@ -419,6 +457,56 @@ static enum hth_status matmul_emit(struct compile *c, const struct op *op,
         status = compile_add(c, &d);
     }
     return status;
+}
+
+static enum hth_status matmul_emit(struct compile *c, const struct op *op,
+                                   const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, NULL);
+}
+
+static enum hth_status matmul_int_emit(struct compile *c, const struct op *op,
+                                       const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_quantized);
+}
+
+static enum hth_status coop_emit(struct compile *c, const struct op *op,
+                                 const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_halved);
+}
+
+/* By expert, what counts is how many columns one of them gets. */
+static bool coop_tile_of(const struct row_env *env, const struct op *op, struct coop_tile *tile)
+{
+    struct parts p = parts_of(op);
+    int64_t experts = p.ids ? p.w[0]->ne[2] : 1;
+    return coop_tile(env->caps, (uint32_t)(columns_of(&p) / experts), tile);
+}
+
+static bool coop_fits(const struct row_env *env, const struct op *op)
+{
+    struct coop_tile tile;
+    return matmul_fits(env, op) && coop_tile_of(env, op, &tile);
+}
+
+static void coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (!coop_tile_of(env, op, &tile))
+        return;
+    const struct {
+        const char *name;
+        uint32_t value;
+    } constants[] = {
+        {"GROUP", tile.group}, {"BM", tile.bm}, {"BN", tile.bn},
+        {"M", tile.m},         {"N", tile.n},   {"K", tile.k},
+        {"FM", tile.fm},       {"FN", tile.fn}, {"UNITS", tile.units},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(constants); i++)
+        choice_set(choice, constants[i].name, constants[i].value);
+    choice->subgroup_size = tile.lanes;
 }
 
 /* Where the device has no instruction for it, only when asked for by name. */
@@ -447,6 +535,14 @@ static bool half_is_fast(const struct row_env *env, const struct op *op)
     return env->caps->int_dot && env->caps->subgroup_min >= 16;
 }
 
+/* Nothing says either whether matrices are multiplied by units made for them or one number after
+ * the other. Every design that has such units has fast integer dot products, too. */
+static bool coop_is_fast(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot;
+}
+
 static const struct row rows[] = {
     {.name = "matvec_lanes_f32",
      .blob = "matvec",
@@ -461,6 +557,15 @@ static const struct row rows[] = {
      .fits = matvec_fits,
      .shape = matvec_shape,
      .emit = matvec_emit},
+    {.name = "matmul_coop",
+     .blob = "matmul_coop",
+     .by_format = true,
+     .half = true,
+     .matrices = true,
+     .fits = coop_fits,
+     .prefers = coop_is_fast,
+     .shape = coop_shape,
+     .emit = coop_emit},
     {.name = "matmul_int",
      .blob = "matmul_int",
      .by_format = true,
@@ -468,7 +573,7 @@ static const struct row rows[] = {
      .fits = matmul_int_fits,
      .prefers = int_is_fast,
      .shape = narrow_tile_shape,
-     .emit = matmul_emit},
+     .emit = matmul_int_emit},
     {.name = "matmul_f16",
      .blob = "matmul_f16",
      .by_format = true,

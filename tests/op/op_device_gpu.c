@@ -145,9 +145,11 @@ static bool fits(size_t index, const struct op *op, bool addresses)
 static enum op_precision precision(size_t row, const struct op *op)
 {
     (void)op;
-    return row_at(row, NULL)->integer ? OP_PRECISION_INT
-           : row_at(row, NULL)->half  ? OP_PRECISION_F16
-                                      : OP_PRECISION_F32;
+    const struct row *r = row_at(row, NULL);
+    return r->integer    ? OP_PRECISION_INT
+           : r->matrices ? OP_PRECISION_SCALED
+           : r->half     ? OP_PRECISION_F16
+                         : OP_PRECISION_F32;
 }
 
 /* --- one case --------------------------------------------------------------------------------- */
