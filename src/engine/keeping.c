@@ -319,8 +319,10 @@ static uint64_t bytes_left_out(const struct placing *placing, uint64_t *least)
     for (int i = 0; i < placing->units.n_units && placing->plan.items; i++) {
         const struct unit *unit = &placing->units.items[i];
         const struct plan_unit *item = &placing->plan.items[i];
-        uint64_t bytes = unit->bytes * (uint64_t)unit->n;
-        if (item->choice.device > 0 || !(unit->allowed >> 1))
+        int there = unit->kind == UNIT_EXPERTS ? item->choice.resident : unit->n;
+        int left = item->choice.device > 0 ? unit->n - there : unit->n;
+        uint64_t bytes = unit->bytes * (uint64_t)left;
+        if (left == 0 || !(unit->allowed >> 1))
             continue;
         all += bytes;
         if ((takes_all || item->gain_s > 0) && bytes < *least)
