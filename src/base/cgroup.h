@@ -1,19 +1,27 @@
 /*
- * cgroup.h — how many processors a control group of Linux lets a process use.
+ * cgroup.h — how many processors and how much memory a control group of Linux lets a process use.
  *
- * Containers are given a share of the processors by a quota of time, which sched_getaffinity does
- * not show: one that asks only there starts as many threads as the machine has and is stopped for
- * most of each period. Reads small files; elsewhere than on Linux they are not there. Owns nothing.
- * Any thread.
+ * Containers, and services with limits, are given a share of the machine that neither
+ * sched_getaffinity nor /proc/meminfo shows: who asks only there starts as many threads as the
+ * machine has and is stopped for most of each period, or takes memory until it is killed. Reads
+ * small files; elsewhere than on Linux they are not there. Owns nothing. Any thread.
+ *
+ * `list` is "/proc/self/cgroup", which names the process's groups, `root` where groups are mounted,
+ * "/sys/fs/cgroup"; of a group and those above it the least counts. Versions 1 and 2:
+ * https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu and #memory,
+ * https://docs.kernel.org/scheduler/sched-bwc.html,
+ * https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
  */
 #ifndef BASE_CGROUP_H
 #define BASE_CGROUP_H
 
-/* The quota in processors, rounded up, of the group that `list` ("/proc/self/cgroup") names and of
- * those above it, the least; 0: there is none. `root` is where the groups are mounted,
- * "/sys/fs/cgroup". Version 2 (cpu.max) and version 1 (cpu.cfs_quota_us, cpu.cfs_period_us):
- * https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu,
- * https://docs.kernel.org/scheduler/sched-bwc.html */
+#include <stdint.h>
+
+/* The quota of time in processors, rounded up; 0: there is none. */
 int cgroup_cpus(const char *list, const char *root);
+
+/* Bytes that may still be taken: the limit less what is in use, but for pages of files that were
+ * not used lately, which make room. UINT64_MAX: there is no limit. */
+uint64_t cgroup_memory_left(const char *list, const char *root);
 
 #endif

@@ -173,8 +173,11 @@ uint64_t os_memory_total_bytes(void)
 uint64_t os_memory_available_bytes(void)
 {
     struct sysinfo info;
-    uint64_t bytes = meminfo("MemAvailable:");
-    return bytes || sysinfo(&info) != 0 ? bytes : (uint64_t)info.freeram * info.mem_unit;
+    uint64_t bytes = meminfo("MemAvailable:"),
+             left = cgroup_memory_left("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (!bytes && sysinfo(&info) == 0)
+        bytes = (uint64_t)info.freeram * info.mem_unit;
+    return bytes < left ? bytes : left;
 }
 
 static bool map_fd(struct os_mapping *mapping, int fd)

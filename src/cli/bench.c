@@ -235,6 +235,9 @@ static int read_lengths(const struct args *args, struct lengths *lengths)
         code = args_list(args, "answer", 0, MAX_LENGTH, &lengths->answers);
     if (code)
         return code;
+    if (longest_of(&lengths->prompts, longest_of(&lengths->answers, 0)) == 0)
+        return usage_error(args->command, "--prompt and --answer are 0 throughout: there is "
+                                          "nothing to measure");
     enum { UNMEASURED = 2 }; /* the first run of an answer, measure() */
     lengths->longest = longest_of(&lengths->prompts, longest_of(&lengths->answers, UNMEASURED));
     return EXIT_OK;

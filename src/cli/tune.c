@@ -33,7 +33,8 @@ static const struct option_group tune_options = {"How to look", options};
 struct tuning {
     const struct args *args;
     uint64_t until_ns;
-    uint64_t gpu_bytes; /* that the plan has on the GPU */
+    uint64_t gpu_bytes;     /* that the plan has on the GPU */
+    struct tuned_file file; /* for what is found */
     int n_ctx, n_in;
     int32_t *ids;
     bool planned;              /* the plan itself is measured */
@@ -258,21 +259,9 @@ static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
     struct rng rng = rng_seed(1);
     for (int i = 0; t->ids && i < t->n_in; i++)
         t->ids[i] = (int32_t)rng_below(&rng, (uint32_t)info.n_vocab);
+    t->file = tuned_take_file(model);
     hth_model_close(model);
     return t->ids ? HTH_OK : log_fail_memory(talk_log(), "tokens", (size_t)t->n_in * 4);
-}
-
-static enum hth_status keep(const struct tuning *t, const struct tune_result *result)
-{
-    static const struct tune_setting planned;
-    struct tuned tuned = as_tuned(t, &result->best);
-    struct hth_model *model;
-    enum hth_status status = open_setting(t, &planned, &model);
-    if (status == HTH_OK)
-        status = tuned_store(model, &tuned);
-    if (status == HTH_OK)
-        hth_model_close(model);
-    return status;
 }
 
 static int run(const struct args *args)
@@ -290,11 +279,13 @@ static int run(const struct args *args)
     bool found = result.planned_s > 0 && status == HTH_ERROR_CANCELLED;
     talk_progress("", 1, 1);
     int code = exit_of(found ? HTH_OK : status);
+    const struct tuned best = as_tuned(&t, &result.best);
     if (code == EXIT_OK)
-        code = exit_of(keep(&t, &result));
+        code = exit_of(tuned_store(&t.file, &best, talk_log()));
     if (code == EXIT_OK)
         code = say_result(&t, &result, whole);
     json_decref(t.tried);
+    tuned_file_free(&t.file);
     mem_free(t.ids);
     return code == EXIT_OK && interrupted() ? EXIT_INTERRUPTED : code;
 }

@@ -196,6 +196,7 @@ void hth_model_close(struct hth_model *model)
         return;
     keeping_close(model);
     proof_free(&model->proof);
+    tuned_file_free(&model->tuned_file);
     model_free(model->model);
     advice_free(&model->advice);
     template_free(model->template);

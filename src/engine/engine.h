@@ -20,6 +20,7 @@
 #include "engine/keeping.h"
 #include "engine/placing.h"
 #include "engine/prove.h"
+#include "engine/tuned.h"
 #include "model/model.h"
 #include "sample/advice.h"
 #include "text/template.h"
@@ -55,6 +56,7 @@ struct hth_model {
     struct placing placing;
     struct place place;
     struct experts *experts; /* NULL: none change places */
+    struct tuned_file tuned_file;
     struct keeping keeping;
     struct hth_session *sessions; /* that are open; under `device` */
     struct told told;

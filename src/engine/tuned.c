@@ -32,39 +32,46 @@ static uint64_t shape_hash(const struct model *model)
     return hash;
 }
 
-bool tuned_path(const struct hth_model *model, struct strbuf *out)
+static enum hth_status find_file(const struct hth_model *model, struct tuned_file *file)
 {
+    const struct vk_caps *caps = model->vk ? vk_get_caps(model->vk) : NULL;
     char folder[32];
     snprintf(folder, sizeof folder, "tuned/%016llx", (unsigned long long)shape_hash(model->model));
-    return kept_path(folder, model->vk ? vk_get_caps(model->vk) : NULL, out);
+    strbuf_printf(&file->of, "%d; %d processors of ", TUNED_VERSION, os_cpu_count());
+    os_cpu_name(&file->of);
+    strbuf_append(&file->of, STR("; "));
+    kept_of(caps, &file->of);
+    if (!kept_path(folder, caps, &file->path) && !file->path.failed)
+        strbuf_free(&file->path);
+    return file->path.failed || file->of.failed
+               ? log_fail_memory(&model->log, "the path of a file of the cache", file->path.len)
+               : HTH_OK;
 }
 
-static void write_key(const struct hth_model *model, struct strbuf *out)
+void tuned_file_free(struct tuned_file *file)
 {
-    strbuf_printf(out, "%d; %d processors of ", TUNED_VERSION, os_cpu_count());
-    os_cpu_name(out);
-    strbuf_append(out, STR("; "));
-    kept_of(model->vk ? vk_get_caps(model->vk) : NULL, out);
+    strbuf_free(&file->path);
+    strbuf_free(&file->of);
+}
+
+struct tuned_file tuned_take_file(struct hth_model *model)
+{
+    struct tuned_file file = model->tuned_file;
+    model->tuned_file = (struct tuned_file){0};
+    return file;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum hth_status tuned_store(const struct hth_model *model, const struct tuned *tuned)
+enum hth_status tuned_store(const struct tuned_file *file, const struct tuned *tuned,
+                            const struct log *log)
 {
-    struct strbuf path = {0}, key = {0};
-    enum hth_status status = HTH_OK;
-    write_key(model, &key);
-    if (tuned_path(model, &path) || path.failed) {
-        json_t *root = key.failed
-                           ? NULL
-                           : json_pack("{s:s, s:i, s:i, s:I, s:b}", "of", key.ptr, "threads",
-                                       tuned->n_threads, "batch", tuned->n_batch, "vram_bytes",
-                                       (json_int_t)tuned->vram_bytes, "no_gpu", tuned->no_gpu);
-        status = kept_store(&path, root, "what was found is lost", &model->log);
-    }
-    strbuf_free(&path);
-    strbuf_free(&key);
-    return status;
+    if (!file->path.ptr)
+        return HTH_OK;
+    json_t *root = json_pack("{s:s, s:i, s:i, s:I, s:b}", "of", file->of.ptr, "threads",
+                             tuned->n_threads, "batch", tuned->n_batch, "vram_bytes",
+                             (json_int_t)tuned->vram_bytes, "no_gpu", tuned->no_gpu);
+    return kept_store(&file->path, root, "what was found is lost", log);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -91,18 +98,13 @@ static bool read_tuned(const json_t *root, struct tuned *out)
 
 static enum hth_status load(const struct hth_model *model, struct tuned *out)
 {
-    struct strbuf path = {0}, key = {0};
-    enum hth_status status = HTH_OK;
-    json_t *root = NULL;
+    const struct tuned_file *file = &model->tuned_file;
+    json_t *root;
     *out = (struct tuned){0};
-    write_key(model, &key);
-    if (tuned_path(model, &path) || path.failed)
-        status = kept_load(&path, &key, &root, &model->log);
+    enum hth_status status = kept_load(&file->path, &file->of, &root, &model->log);
     if (root && !read_tuned(root, out))
-        kept_ignore(&path, "a figure in it is none that hearth writes", &model->log);
+        kept_ignore(&file->path, "a figure in it is none that hearth writes", &model->log);
     json_decref(root);
-    strbuf_free(&path);
-    strbuf_free(&key);
     return status;
 }
 
@@ -124,9 +126,10 @@ enum hth_status tuned_use(struct hth_model *model)
 {
     struct hth_model_options *opt = &model->opt;
     struct tuned tuned;
-    if (opt->untuned)
-        return HTH_OK;
-    enum hth_status status = load(model, &tuned);
+    enum hth_status status = find_file(model, &model->tuned_file);
+    if (status || opt->untuned)
+        return status;
+    status = load(model, &tuned);
     if (status)
         return status;
     if (!opt->n_threads)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "hearth/hearth.h"
 
@@ -21,15 +22,22 @@ struct tuned {
     bool no_gpu;         /* the CPU alone is faster */
 };
 
-/* Keeps it for a model that is open: for its device, or, with no_gpu, the one that it would be on.
- * Where the file cannot be written, a warning says so. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK tuned_store(const struct hth_model *model, const struct tuned *tuned);
+/* Where it is kept: the path of the file (empty: there is no place) and what it depends on. */
+struct tuned_file {
+    struct strbuf path, of;
+};
+void tuned_file_free(struct tuned_file *file);
 
-/* While a model is opened, its device being open: what was kept becomes what its options say, as
- * far as they say nothing. Errors: HTH_ERROR_MEMORY. */
+/* While a model is opened, the device that it may use being open, whether it will be used or not:
+ * finds its file, and what was kept becomes what its options say, as far as they say nothing.
+ * Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK tuned_use(struct hth_model *model);
 
-/* Where it is kept. False when there is no place; out->failed as usual. */
-bool tuned_path(const struct hth_model *model, struct strbuf *out);
+/* Takes the file's name out of a model that is open; the caller's. */
+struct tuned_file tuned_take_file(struct hth_model *model);
+
+/* Where the file cannot be written, a warning says so. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK tuned_store(const struct tuned_file *file, const struct tuned *tuned,
+                           const struct log *log);
 
 #endif

@@ -1,6 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 
-#include "harness/test.h"
+#include "spawn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +11,15 @@
 static char output[16384]; /* of the last command, both streams */
 
 /* Runs a shell command in the source tree; returns its exit status. */
-static int run(const char *command)
+ATTR_PRINTF(1, 2) static int run(const char *fmt, ...)
 {
+    char command[8192];
     struct strbuf line = {0};
+    va_list args;
+    va_start(args, fmt);
+    int needed = vsnprintf(command, sizeof command, fmt, args);
+    va_end(args);
+    assert_true(needed > 0 && (size_t)needed < sizeof command);
     strbuf_printf(&line, "cd '%s' && { %s\n} 2>&1", HEARTH_SOURCE_DIR, command);
     FILE *pipe = popen(line.ptr, "r");
     assert_non_null(pipe);
@@ -77,10 +83,7 @@ TEST(setup_says_what_it_would_fetch)
 {
     char folder[1024];
     snprintf(folder, sizeof folder, "%s", test_temp_path("prefix"));
-    char command[2048];
-    snprintf(command, sizeof command, "HEARTH_PREFIX='%s' scripts/setup --for test --dry-run",
-             folder);
-    int status = run(command);
+    int status = run("HEARTH_PREFIX='%s' scripts/setup --for test --dry-run", folder);
     if (status == 1)
         test_skip("setup has no way to fetch anything on this distribution");
     assert_int_equal(status, 0);
@@ -123,16 +126,15 @@ TEST(gpu_check_explains_itself)
 /* The smallest of what a machine with a GPU would do, on the software device. */
 TEST(gpu_check_collects)
 {
-    char command[4096], out[1024];
+    char out[1024];
     const char *software = getenv("HEARTH_TEST_SOFTWARE");
     if (!software || strcmp(software, "1") != 0)
         test_skip("no software device: scripts/with-lavapipe shows it to tests");
     snprintf(out, sizeof out, "%s", test_temp_path("gpu-check"));
-    snprintf(command, sizeof command,
-             "scripts/gpu-check --build '%s' --out '%s' --device vulkan:0 --quick --parts "
-             "devices,selftest,bench",
-             HEARTH_BINARY_DIR, out);
-    if (run(command) != 0)
+    int status = run("scripts/gpu-check --build '%s' --out '%s' --device vulkan:0 --quick --parts "
+                     "devices,selftest,bench",
+                     HEARTH_BINARY_DIR, out);
+    if (status != 0)
         fail_msg("%s", output);
     assert_says("results are in");
     assert_true(is_file(out, "summary.txt"));
@@ -144,12 +146,11 @@ TEST(gpu_check_collects)
 /* A part that fails is said, and the others go on. */
 TEST(gpu_check_tells_what_failed)
 {
-    char command[4096];
-    snprintf(command, sizeof command,
-             "scripts/gpu-check --build '%s' --out '%s' --device vulkan:99 --quick --parts "
-             "selftest,devices",
-             HEARTH_BINARY_DIR, test_temp_path("gpu-check"));
-    assert_int_equal(run(command), 1);
+    assert_int_equal(
+        run("scripts/gpu-check --build '%s' --out '%s' --device vulkan:99 --quick --parts "
+            "selftest,devices",
+            HEARTH_BINARY_DIR, test_temp_path("gpu-check")),
+        1);
     assert_says("selftest   FAILED");
     assert_says("devices    ok");
 }
@@ -186,12 +187,9 @@ TEST(stand_ins_are_35_cards)
 {
     if (!is_file(prefix(), "hw/hw"))
         test_skip("no stand-in GPUs: scripts/setup --for test builds them");
-    char command[2048];
-    snprintf(command, sizeof command, "'%s/hw/hw' list", prefix());
-    assert_int_equal(run(command), 0);
+    assert_int_equal(run("'%s/hw/hw' list", prefix()), 0);
     assert_int_equal(count_lines(output), 35);
-    snprintf(command, sizeof command, "'%s/hw/hw' no_such_card --info", prefix());
-    assert_int_not_equal(run(command), 0);
+    assert_int_not_equal(run("'%s/hw/hw' no_such_card --info", prefix()), 0);
     assert_says("no GPU named");
 }
 
@@ -199,13 +197,67 @@ TEST(stand_ins_compile_a_shader)
 {
     if (!is_file(prefix(), "hw/hw"))
         test_skip("no stand-in GPUs: scripts/setup --for test builds them");
-    char command[2048];
-    snprintf(command, sizeof command,
-             "'%s/hw/hw' skl,navi21,rtx3090 --no-spills tests/fuzz/corpus/spirv/subgroup.spv",
-             prefix());
-    assert_int_equal(run(command), 0);
+    assert_int_equal(
+        run("'%s/hw/hw' skl,navi21,rtx3090 --no-spills tests/fuzz/corpus/spirv/subgroup.spv",
+            prefix()),
+        0);
     assert_says("== navi21");
     assert_says("subgroup=");
+}
+
+#define MODEL_NAME "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+/* Scripts with a cache folder of their own that reach nothing but this machine: nobody listens. */
+#define OFFLINE                                                                                    \
+    "HEARTH_CACHE='%s' no_proxy= NO_PROXY= http_proxy=http://127.0.0.1:9 "                         \
+    "https_proxy=http://127.0.0.1:9 HTTP_PROXY=http://127.0.0.1:9 "                                \
+    "HTTPS_PROXY=http://127.0.0.1:9 "
+
+static const char *fresh_cache(void)
+{
+    static char folder[1024];
+    snprintf(folder, sizeof folder, "%s",
+             test_temp_path("cache-%llu", (unsigned long long)os_time_ns()));
+    assert_true(os_make_folders(folder));
+    return folder;
+}
+
+static const char *cache_with_model(void)
+{
+    const char *folder = fresh_cache();
+    assert_int_equal(run("ln -s '%s' '%s/" MODEL_NAME "'", test_real_model(), folder), 0);
+    return folder;
+}
+
+TEST(fetch_model_does_not_trust_a_size)
+{
+    const char *cache = fresh_cache();
+    assert_int_equal(run("truncate -s 98362432 '%s/" MODEL_NAME "'", cache), 0);
+    assert_int_equal(run(OFFLINE "scripts/fetch-model", cache), 1);
+    assert_says(MODEL_NAME " is not the model (its checksum differs)");
+    assert_says("the model could not be fetched");
+    assert_false(is_file(cache, MODEL_NAME ".verified"));
+}
+
+TEST(fetch_model_verifies_what_is_there)
+{
+    const char *cache = cache_with_model();
+    assert_int_equal(run(OFFLINE "scripts/fetch-model", cache), 0);
+    assert_says(cache);
+    assert_true(is_file(cache, MODEL_NAME ".verified"));
+
+    /* another file of that size takes its place */
+    assert_int_equal(run("cd '%s' && rm " MODEL_NAME " && truncate -s 98362432 " MODEL_NAME, cache),
+                     0);
+    assert_int_equal(run(OFFLINE "scripts/fetch-model --path", cache), 1);
+    assert_says("its checksum differs");
+}
+
+TEST(fetch_model_uses_no_folder_of_everybody)
+{
+    assert_int_equal(run("env -u HOME -u XDG_CACHE_HOME -u HEARTH_CACHE scripts/fetch-model"), 1);
+    assert_string_equal(output, "fetch-model: there is no folder for the model, as HOME is not "
+                                "set: name one with HEARTH_CACHE\n");
 }
 
 TEST(quickstart_wants_one_prompt)
@@ -214,6 +266,65 @@ TEST(quickstart_wants_one_prompt)
     assert_says("scripts/quickstart \"Why is the sky blue?\"");
     assert_int_equal(run("scripts/quickstart why is"), 2);
     assert_says("in quotes");
+}
+
+/* From the build that is there and a model that is there to an answer, in one command. */
+TEST(quickstart_answers)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    test_skip("the whole model on a software device is slow under sanitizers");
+#endif
+    const char *cache = cache_with_model();
+    int status = run(
+        OFFLINE "HEARTH_BUILD='%s' scripts/quickstart 'What is the capital of France?' 2>'%s/talk'",
+        cache, HEARTH_BINARY_DIR, cache);
+    if (status == 0)
+        assert_says("Paris");
+    assert_int_equal(run("cat '%s/talk'", cache), 0);
+    if (status != 0)
+        fail_msg("quickstart ended with %d and said:\n%s", status, output);
+
+    double first_s = 0, prompt_per_s = 0, answer_per_s = 0;
+    const char *line = strstr(output, ": first word ");
+    assert_non_null(line);
+    assert_true(line > output && line[-1] != '\n'); /* after the device's name */
+    assert_int_equal(sscanf(line, ": first word %lf s, prompt %*d tokens at %lf tokens/s", &first_s,
+                            &prompt_per_s),
+                     2);
+    line = strstr(line, ", answer ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, ", answer %*d tokens at %lf tokens/s", &answer_per_s), 1);
+    assert_true(first_s > 0 && prompt_per_s > 0 && answer_per_s > 0);
+    assert_non_null(strstr(line, "What next:"));
+}
+
+TEST(quickstart_says_that_the_network_refuses)
+{
+    assert_int_equal(
+        run(OFFLINE "HEARTH_BUILD='%s' scripts/quickstart x", fresh_cache(), HEARTH_BINARY_DIR), 1);
+    const char *last = strstr(output, "fetch-model: the model could not be fetched (https_proxy: "
+                                      "http://127.0.0.1:9): connect this machine, or put");
+    assert_non_null(last);
+    assert_int_equal(count_lines(last), 1);
+}
+
+/* docs/example.c, as its first lines say, with nothing but what `cmake --install` gave. */
+TEST(the_example_builds_with_what_is_installed)
+{
+    char to[1024];
+    snprintf(to, sizeof to, "%s", test_temp_path("installed"));
+    if (run("'%s' --install '%s' --prefix '%s'", HEARTH_CMAKE, HEARTH_BINARY_DIR, to) != 0)
+        fail_msg("%s", output);
+    int status = run("export PKG_CONFIG_PATH=$(dirname \"$(find '%s' -name hearth.pc)\")\n"
+                     "'%s' docs/example.c $(pkg-config --static --cflags --libs hearth) "
+                     "-o '%s/example'",
+                     to, HEARTH_CC, to);
+    if (status != 0)
+        fail_msg("%s", output);
+    assert_string_equal(output, ""); /* no warning, either */
+    assert_int_equal(
+        run("'%s/example' '%s' 'Why is the sky blue?' 2>/dev/null", to, spawn_tiny_model()), 0);
+    assert_true(strlen(output) > 8);
 }
 
 TEST(test_refuses_unknown_options)

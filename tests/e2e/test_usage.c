@@ -153,6 +153,7 @@ TEST(values_are_checked)
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "1,2,");
     USAGE_ERROR("--ids wants numbers", "eval", "m.gguf", "--logits", "o", "--ids", "99999999999");
     USAGE_ERROR("--prompt wants numbers", "bench", "m.gguf", "-p", "-1");
+    USAGE_ERROR("nothing to measure", "bench", "m.gguf", "-p", "0,0", "-n", "0");
     USAGE_ERROR("--now wants a time", "template", "m", "--context", "c", "--now", "2026-02-29");
     USAGE_ERROR("--now wants a time", "template", "m", "--context", "c", "--now",
                 "2026-07-04T24:00:00");

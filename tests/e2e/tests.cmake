@@ -22,6 +22,10 @@ foreach(source ${e2e_sources})
     HEARTH_LIBEDIT=$<BOOL:${HEARTH_LIBEDIT}>)
   add_dependencies(e2e_${stem} hearth hearth_example)
 endforeach()
+if(NOT WIN32) # installs what is built, and builds docs/example.c with that
+  target_compile_definitions(e2e_scripts PRIVATE HEARTH_CMAKE="${CMAKE_COMMAND}" HEARTH_CC="${CMAKE_C_COMPILER}")
+  add_dependencies(e2e_scripts hearth_library completions)
+endif()
 
 if(WIN32)
   add_test(NAME e2e.libraries COMMAND ${CMAKE_COMMAND} -DOBJDUMP=${CMAKE_OBJDUMP} -DPROGRAM=$<TARGET_FILE:hearth>

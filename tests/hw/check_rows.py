@@ -3,14 +3,15 @@
 
 usage: check_rows.py HW PROGRAM [GPU …]
 
-HW is the launcher that tests/hw/build makes, PROGRAM is hearth. For each GPU (default: all) `hearth devices` must name it, and
-each pipeline of `hearth rows --stats --json` must have no spills, no scratch memory, at least 10 instructions, and the subgroup
-size that was demanded. Prints a line per GPU and per fault; exit 1 if there was any, 77 if there is no launcher (1 too, where
-HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
+HW is the launcher that tests/hw/build makes, PROGRAM is hearth. For each GPU (default: all) `hearth devices` must name it, as
+cards.py says, and each pipeline of `hearth rows --stats --json` must have no spills, no scratch memory, at least 10
+instructions, and the subgroup size that was demanded, or else one of those in cards.py. Prints a line per GPU and per fault;
+exit 1 if there was any, 77 if there is no launcher (1 too, where HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
 """
 import json
 import sys
 
+from cards import CARDS, meant
 from stand_ins import main, run
 
 # What costs memory traffic, by the names of Intel's, AMD's and NVK's compilers. NVK's SLM is shader local memory: scratch of a
@@ -20,7 +21,7 @@ SPILLS = ("Spills", "Fills", "Spilled SGPRs", "Spilled VGPRs", "Spills to memory
 INSTRUCTIONS = ("Instructions", "Instruction Count", "Instruction count", "Instruction Size")
 
 
-def faults_of(pipeline):
+def faults_of(pipeline, widths):
     stats = pipeline.get("stats") or {}
     if not stats:
         yield "no statistics"
@@ -38,18 +39,25 @@ def faults_of(pipeline):
     demanded, got = pipeline.get("subgroup_demanded", 0), pipeline.get("subgroup_size", 0)
     if not got:  # all three drivers say it, of every pipeline
         yield "the driver does not say how wide its subgroups are"
-    elif demanded not in (0, got):
-        yield f"subgroups of {got} instead of {demanded}"
+    elif got not in ((demanded,) if demanded else widths):
+        yield f"subgroups of {got} instead of {demanded or ' or '.join(map(str, widths))}"
 
 
 def check(hw, program, gpu):
+    card = CARDS.get(gpu)
+    if not card:
+        print(f"{gpu}: cards.py does not know it")
+        return 1
     devices = run(hw, gpu, program, "devices", "--json")
     try:
-        found = [d["name"] for d in json.loads(devices.stdout) if d["id"].startswith("vulkan")]
+        found = [d for d in json.loads(devices.stdout) if d["id"].startswith("vulkan")]
     except (ValueError, KeyError):
         found = []
-    if not found:
-        print(f"{gpu}: hearth devices names no Vulkan device: {devices.stderr.strip()[-200:]}")
+    if len(found) != 1 or not meant(card, found[0]):
+        names = [f"{d['name'].strip()} with {d['memory_bytes'] >> 30} GiB" for d in found]
+        wanted = card.name + (f" with {card.gib} GiB" if card.gib else "")
+        print(f"{gpu}: hearth devices names {' and '.join(names) or 'no Vulkan device'}, and not {wanted}: "
+              f"{devices.stderr.strip()[-200:]}")
         return 1
     rows = run(hw, gpu, program, "rows", "--stats", "--json", "--device", "vulkan:0")
     try:
@@ -59,11 +67,11 @@ def check(hw, program, gpu):
         return 1
     bad = 0
     for pipeline in pipelines:
-        for fault in faults_of(pipeline):
+        for fault in faults_of(pipeline, card.widths):
             bad += 1
             print(f"{gpu}: {pipeline['blob']} {pipeline.get('specialization')} "
                   f"subgroup {pipeline.get('subgroup_demanded', 0)}: {fault}")
-    print(f"{gpu}: {found[0]}: {len(pipelines)} pipelines, {bad} faults")
+    print(f"{gpu}: {found[0]['name'].strip()}: {len(pipelines)} pipelines, {bad} faults")
     return bad + (0 if pipelines else 1)
 
 

@@ -13,7 +13,7 @@ static void write_text(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-static char made[16][1024];
+static char made[24][1024];
 static size_t n_made;
 
 /* A group's folder below "groups", made with its parents. */
@@ -32,7 +32,8 @@ static void remove_groups(void)
 {
     for (; n_made > 0; n_made--) {
         char *path = made[n_made - 1];
-        while (strstr(path, "/groups") && (remove(path) == 0 || strstr(path, "/cpu."))) {
+        while (strstr(path, "/groups") &&
+               (remove(path) == 0 || strstr(path, "/cpu.") || strstr(path, "/memory."))) {
             char *slash = strrchr(path, '/');
             *slash = '\0';
         }
@@ -44,12 +45,22 @@ __attribute__((constructor)) static void start(void)
     test_around_each(NULL, remove_groups);
 }
 
-static int cpus(const char *list)
+static const char *listed(const char *list)
 {
-    char path[1024];
+    static char path[1024];
     snprintf(path, sizeof path, "%s", test_temp_path("list"));
     write_text(path, list);
-    return cgroup_cpus(path, test_temp_path("groups"));
+    return path;
+}
+
+static int cpus(const char *list)
+{
+    return cgroup_cpus(listed(list), test_temp_path("groups"));
+}
+
+static uint64_t memory_left(const char *list)
+{
+    return cgroup_memory_left(listed(list), test_temp_path("groups"));
 }
 
 TEST(version_2)
@@ -99,4 +110,37 @@ TEST(lists_that_are_none)
     assert_int_equal(cpus(""), 0);
     assert_int_equal(cpus("\n:\n::\nabc\n1:cpu\n"), 0);
     assert_int_equal(cgroup_cpus(test_temp_path("absent"), "/"), 0);
+    assert_true(memory_left("") == UINT64_MAX);
+    assert_true(memory_left("\n:\n::\nabc\n1:memory\n") == UINT64_MAX);
+    assert_true(cgroup_memory_left(test_temp_path("absent"), "/") == UINT64_MAX);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+TEST(memory_of_version_2)
+{
+    group("/two/box", "memory.max", "1000000\n");
+    group("/two/box", "memory.current", "700000\n");
+    assert_true(memory_left("0::/two/box\n") == 300000);
+    group("/two/box", "memory.stat",
+          "anon 400000\ninactive_file_more 9\ninactive_file 200000\nactive_file 100000\n");
+    assert_true(memory_left("0::/two/box\n") == 500000);
+    group("/two/box", "memory.stat", "inactive_file 800000\n"); /* counted a moment later */
+    assert_true(memory_left("0::/two/box\n") == 1000000);
+    group("/two/full", "memory.max", "5\n");
+    group("/two/full", "memory.current", "6\n");
+    assert_true(memory_left("0::/two/full\n") == 0);
+    group("/two/free", "memory.max", "max\n");
+    group("/two/free", "memory.current", "6\n");
+    assert_true(memory_left("0::/two/free\n") == UINT64_MAX);
+    assert_true(memory_left("0::/two/box/below/it\n") == 1000000);
+}
+
+TEST(memory_of_version_1)
+{
+    group("/memory/one", "memory.limit_in_bytes", "1000000\n");
+    group("/memory/one", "memory.usage_in_bytes", "600000\n");
+    group("/memory/one", "memory.stat", "cache 5\ntotal_inactive_file 100000\n");
+    assert_true(memory_left("5:cpu:/one\n4:memory:/one\n") == 500000);
+    assert_true(memory_left("5:cpu:/one\n") == UINT64_MAX);
 }

@@ -38,7 +38,7 @@ static struct hth_model *open_cpu(void)
 static void store(const struct tuned *tuned)
 {
     struct hth_model *model = open_cpu();
-    assert_int_equal(tuned_store(model, tuned), HTH_OK);
+    assert_int_equal(tuned_store(&model->tuned_file, tuned, test_log()), HTH_OK);
     hth_model_close(model);
     test_log_clear();
 }
@@ -101,13 +101,16 @@ TEST(memory_of_the_gpu_vulkan)
     struct hth_model *model = open_with(model_name, on_gpu);
     uint64_t all = hth_model_get_plan(model).gpu_bytes;
     assert_false(hth_model_get_plan(model).divided);
-    assert_int_equal(tuned_store(model, &(struct tuned){.vram_bytes = all * 3 / 4}), HTH_OK);
+    assert_int_equal(
+        tuned_store(&model->tuned_file, &(struct tuned){.vram_bytes = all * 3 / 4}, test_log()),
+        HTH_OK);
     hth_model_close(model);
     model = open_with(model_name, on_gpu);
     assert_true(hth_model_get_plan(model).divided);
     assert_true(hth_model_get_plan(model).gpu_bytes <= all * 3 / 4);
     /* who asks for a device gets it */
-    assert_int_equal(tuned_store(model, &(struct tuned){.no_gpu = true}), HTH_OK);
+    assert_int_equal(tuned_store(&model->tuned_file, &(struct tuned){.no_gpu = true}, test_log()),
+                     HTH_OK);
     hth_model_close(model);
     model = open_with(model_name, on_gpu);
     assert_true(hth_model_get_info(model).on_gpu);
@@ -119,24 +122,25 @@ TEST(memory_of_the_gpu_vulkan)
     hth_model_close(model);
 }
 
-static void find_file(struct strbuf *path)
+static struct tuned_file find_file(void)
 {
     struct hth_model *model = open_cpu();
-    assert_true(tuned_path(model, path));
+    struct tuned_file file = tuned_take_file(model);
     hth_model_close(model);
+    return file;
 }
 
 /* Cut anywhere, or with figures that hearth does not write: ignored with a line, never half used.
  */
 TEST(broken_files)
 {
-    struct strbuf path = {0}, text = {0};
+    struct strbuf text = {0};
     fresh_cache();
     store(&(struct tuned){.n_threads = 3, .n_batch = 96, .vram_bytes = 5 << 20});
-    find_file(&path);
-    assert_int_equal(file_read(path.ptr, 1 << 16, &text, test_log()), HTH_OK);
+    struct tuned_file file = find_file();
+    assert_int_equal(file_read(file.path.ptr, 1 << 16, &text, test_log()), HTH_OK);
     for (size_t n = 0; n + 1 < text.len; n += 1 + n / 9) {
-        test_put_bytes(path.ptr, text.ptr, n);
+        test_put_bytes(file.path.ptr, text.ptr, n);
         test_log_clear();
         expect(open_cpu(), os_cpu_count(), 512);
         assert_logged("is ignored, as ");
@@ -151,13 +155,13 @@ TEST(broken_files)
         assert_non_null(at);
         memset(at, ' ', strlen(wrong[i][0]));
         memcpy(at, wrong[i][1], strlen(wrong[i][1]));
-        test_put_bytes(path.ptr, bytes, text.len);
+        test_put_bytes(file.path.ptr, bytes, text.len);
         mem_free(bytes);
         test_log_clear();
         expect(open_cpu(), os_cpu_count(), 512);
         assert_logged("is ignored, as ");
     }
-    strbuf_free(&path);
+    tuned_file_free(&file);
     strbuf_free(&text);
 }
 
@@ -178,6 +182,7 @@ TEST(failing_allocations)
         long left = k;
         test_log_clear();
         model->opt.n_threads = 0;
+        tuned_file_free(&model->tuned_file);
         mem_set_hook(fail_one, &left);
         enum hth_status status = tuned_use(model);
         mem_set_hook(NULL, NULL);
@@ -187,4 +192,21 @@ TEST(failing_allocations)
         assert_true(hit || k > 3);
     }
     hth_model_close(model);
+}
+
+/* The file is found before there is a plan: one that leaves the device idle changes nothing. */
+TEST(one_file_for_all_plans_vulkan)
+{
+    fresh_cache();
+    struct hth_model *there =
+        open_with(model_name, (struct hth_model_options){.device = test_device()});
+    struct hth_model *not_there =
+        open_with(model_name, (struct hth_model_options){.device = test_device(), .vram_bytes = 1});
+    struct tuned_file cpu = find_file();
+    assert_true(hth_model_get_info(there).on_gpu && !hth_model_get_info(not_there).on_gpu);
+    assert_string_equal(there->tuned_file.path.ptr, not_there->tuned_file.path.ptr);
+    assert_string_not_equal(there->tuned_file.path.ptr, cpu.path.ptr);
+    tuned_file_free(&cpu);
+    hth_model_close(there);
+    hth_model_close(not_there);
 }

@@ -1,0 +1,23 @@
+# What other programs are linked with: one archive of all that is ours (and volk, which nobody else would bring), and hearth.pc,
+# which names the rest. It finds its folders from where it lies, so `cmake --install --prefix` may put it anywhere.
+set(parts hearth_engine hearth_text hearth_core hearth_volk)
+list(TRANSFORM parts REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+add_library(hearth_library STATIC ${objects})
+set_target_properties(hearth_library PROPERTIES OUTPUT_NAME hearth LINKER_LANGUAGE C)
+
+set(pc_libs -lm)
+if(NOT WIN32)
+  list(APPEND pc_libs -pthread)
+endif()
+foreach(library ${CMAKE_DL_LIBS})
+  list(APPEND pc_libs -l${library})
+endforeach()
+if(HEARTH_SANITIZE)
+  list(APPEND pc_libs -fsanitize=${HEARTH_SANITIZE})
+endif()
+list(JOIN pc_libs " " pc_libs)
+file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
+configure_file(${CMAKE_SOURCE_DIR}/cmake/hearth.pc.in ${CMAKE_BINARY_DIR}/gen/hearth.pc @ONLY)
+install(TARGETS hearth_library ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${CMAKE_BINARY_DIR}/gen/hearth.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
