@@ -282,6 +282,9 @@ void hth_session_cancel(struct hth_session *session);
 struct hth_session_info {
     int n_ctx, n_seqs, n_batch;
     uint64_t bytes; /* cache, activations and buffers */
+    /* Where a layer's experts are divided between the GPU and the CPU and change places: how often
+     * tokens have used one, the GPU had it, and one was brought there. */
+    uint64_t expert_uses, expert_hits, expert_uploads;
 };
 struct hth_session_info hth_session_get_info(const struct hth_session *session);
 

@@ -1,5 +1,5 @@
-// rope_kv.glsl: one workgroup turns (or just takes) one head of one token, and stores it: q to its
-// place, k and v into the cache.
+// rope_kv.glsl: one workgroup norms and turns (or just takes) one head of one token, and stores it: q to
+// its place, k and v into the cache.
 #include "common/prelude.glsl"
 #include "kv/rope_kv_args.h"
 
@@ -7,8 +7,26 @@ const uint GROUP = 32u;
 layout(local_size_x = 32) in;
 layout(push_constant, std430) uniform Args { rope_kv_args a; };
 
+#include "common/reduce.glsl"
+
 const uint MAX_DIM = 1024u;
 shared float head[MAX_DIM];
+
+// The head into shared memory, normed if `norm` is there.
+void take_head(uint source, uint from, uint dim, uint norm)
+{
+    uint lane = gl_LocalInvocationIndex;
+    float squares = 0.0;
+    for (uint d = lane; d < dim; d += GROUP) {
+        head[d] = LOAD_F32(source, from + d);
+        squares += head[d] * head[d];
+    }
+    if (norm == REF_NONE)
+        return;
+    float scale = inversesqrt(group_add(squares) / float(dim) + a.eps);
+    for (uint d = lane; d < dim; d += GROUP)
+        head[d] *= scale * LOAD_F32(norm, d);
+}
 
 void store_kv(uint place, uint row, uint dim)
 {
@@ -53,16 +71,16 @@ void main()
                        : token * a.k_stride + kv_head * dim;
     uint position = BATCH_AT(a.batch, BATCH_POS, token), n_rot = is_v ? 0u : a.n_rot;
 
+    take_head(source, from, dim, is_q ? a.q_norm : is_v ? REF_NONE : a.k_norm);
+    barrier();
     for (uint i = lane; i < n_rot >> 1; i += GROUP) {
         uint i0 = a.neox != 0u ? i : 2u * i, i1 = a.neox != 0u ? i + (n_rot >> 1) : i0 + 1u;
         uint at = a.rope_at + 2u * (token * (n_rot >> 1) + i);
         vec2 cs = vec2(LOAD_F32(a.batch, at), LOAD_F32(a.batch, at + 1u));
-        float x0 = LOAD_F32(source, from + i0), x1 = LOAD_F32(source, from + i1);
+        float x0 = head[i0], x1 = head[i1]; // nobody else's pair
         head[i0] = x0 * cs.x - x1 * cs.y;
         head[i1] = x0 * cs.y + x1 * cs.x;
     }
-    for (uint d = n_rot + lane; d < dim; d += GROUP)
-        head[d] = LOAD_F32(source, from + d);
     barrier();
 
     if (is_q) {

@@ -17,6 +17,8 @@ struct rope_kv_args {
     u32 k_offset, v_offset; /* in a page, in units of 256 bytes */
     u32 n_rot;      /* 0: nothing turns */
     u32 neox;       /* 1: halves; 0: adjacent pairs */
+    ref_t q_norm, k_norm; /* [dim_q]: heads are normed first; or REF_NONE */
+    f32 eps;
     u32 rope_at; /* word offset in the batch of pairs (cos, sin), [token][n_rot / 2] */
 };
 

@@ -6,7 +6,6 @@
 #include "common/prelude.glsl"
 #include "quant/unit.glsl"
 #include "matmul/matmul_args.h"
-#include "moe/moe_args.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint GROUP = 128u; // BM / 4 × BN / TN invocations
@@ -38,49 +37,15 @@ shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
 #endif
 #endif
 
-// Where this workgroup's columns come from.
-struct Columns {
-    uint first, count; // in the list of slots (by expert) or of columns
-    uint w;            // place of the weight
-    uint bias_first;   // biases of experts lie one after the other
-};
-
-// Column j of the tile: its slot (row of y).
-uint slot_of(Columns columns, uint j)
-{
-    uint at = columns.first + min(j, columns.count - 1u);
-    return a.groups == REF_NONE ? at : LOAD_U32(a.groups, LOAD_U32(a.groups, 1u) + at);
-}
-
-uint x_row_of(uint slot)
-{
-    return a.x_per_slot != 0u ? slot : slot / a.n_used;
-}
-
+#include "matmul/tile_columns.glsl"
 #include "matmul/tile_steps.glsl"
 
 void main()
 {
     uint tid = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     Columns columns;
-    columns.w = a.w;
-    columns.bias_first = 0u;
-    if (a.groups != REF_NONE) {
-        if (gl_WorkGroupID.y >= LOAD_U32(a.groups, 0u))
-            return;
-        uint tile = GROUPS_TILES + 3u * gl_WorkGroupID.y;
-        uint expert = LOAD_U32(a.groups, tile);
-        columns.w = LOAD_U32(a.table, expert);
-        columns.bias_first = expert * a.n;
-        columns.first = LOAD_U32(a.groups, tile + 1u);
-        columns.count = LOAD_U32(a.groups, tile + 2u);
-    } else {
-        uint there = BATCH(a.batch, a.rows_field) * a.n_used;
-        columns.first = gl_WorkGroupID.y * BN;
-        if (columns.first >= there)
-            return;
-        columns.count = min(there - columns.first, BN);
-    }
+    if (!find_columns(gl_WorkGroupID.y, columns))
+        return;
     uint row = gl_WorkGroupID.x * BM;
     uint tm = tid % LANES_M;
     uint tn = UNIFORM_COLUMNS ? gl_SubgroupID * gl_SubgroupSize / LANES_M : tid / LANES_M;

@@ -1,5 +1,6 @@
 /*
- * matvec_args.h — arguments of W·x for few columns: up to three weights that share x, or gate and up.
+ * matvec_args.h — arguments of W·x for few columns: up to three weights that share x, or gate and up;
+ * of x / rms(x) × norm where there is a norm; of experts each, or summed up.
  */
 #ifndef SHADERS_MATVEC_ARGS_H
 #define SHADERS_MATVEC_ARGS_H
@@ -23,6 +24,9 @@ struct matvec_args {
     u32 n[3];         /* rows of W handled here; 0: no such part */
     u32 y_stride[3];  /* elements between columns of y */
     u32 y_first[3];   /* row of y that the first row of W makes */
+    ref_t norm;       /* NORM: [k] */
+    f32 eps;
+    ref_t shares;     /* SUM: how much of each expert, [n_used, T] */
 };
 
 #endif

@@ -277,17 +277,21 @@ void answer_summary(const struct answer *answer)
     struct hth_model_info info = hth_model_get_info(answer->model);
     struct hth_turn turn = turn_of(answer);
     struct hth_expected plan = hth_model_expect(answer->model, &turn);
-    char first[64] = "no word came", prompt[64], steps[64];
+    struct hth_session_info session = hth_session_get_info(answer->session);
+    char first[64] = "no word came", prompt[64], steps[64], experts[64] = "";
     if (answer->first_word_ns)
         snprintf(first, sizeof first, "first word %.2f s",
                  (double)(answer->first_word_ns - program_started_ns) / 1e9);
+    if (session.expert_uses)
+        snprintf(experts, sizeof experts, ", %.1f %% of experts found on the GPU",
+                 100 * (double)session.expert_hits / (double)session.expert_uses);
     talk_line(
-        "%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s%s%s",
+        "%s: %s, prompt %d tokens at %.1f tokens/s%s, answer %d tokens at %.1f tokens/s%s%s%s%s",
         info.device, first, answer->n_prompt, per_second(answer->n_prompt, answer->prompt_ns),
         expected(plan.prompt_tokens_per_s, plan.estimated, prompt), answer->n_answer,
         per_second(answer->n_steps, answer->steps_ns),
-        expected(plan.answer_tokens_per_s, plan.estimated, steps), answer->seed ? ", seed " : "",
-        answer->seed ? answer->seed : "");
+        expected(plan.answer_tokens_per_s, plan.estimated, steps), experts,
+        answer->seed ? ", seed " : "", answer->seed ? answer->seed : "");
 }
 
 int answer_learn(const struct answer *answer)

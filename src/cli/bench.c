@@ -99,7 +99,8 @@ struct result {
     double tokens_per_s, gb_per_s;
     double expected; /* tokens/s; 0: nothing was */
     bool estimated;
-    double roof_share; /* 0: there is no roof to compare with */
+    double expert_hits; /* share of uses so far that the GPU had; negative: none change places */
+    double roof_share;  /* 0: there is no roof to compare with */
     const char *roof_bound;
     const struct step_info *info;
 };
@@ -114,6 +115,8 @@ static void report_text(const struct result *result)
                expected, result->gb_per_s);
     if (result->roof_bound)
         out_printf(" %8.1f %% of the roof (%s)", 100 * result->roof_share, result->roof_bound);
+    if (result->expert_hits >= 0)
+        out_printf(", %.1f %% of experts found on the GPU", 100 * result->expert_hits);
     out_printf("\n");
     out_flush();
 }
@@ -138,6 +141,8 @@ static void report(struct bench *bench, const struct result *result)
         json_set(value, "expected_tokens_per_s", json_number(result->expected));
         json_set(value, "estimated", json_boolean(result->estimated));
     }
+    if (result->expert_hits >= 0)
+        json_set(value, "expert_hits", json_number(result->expert_hits));
     if (result->roof_bound) {
         json_set(value, "roof_share", json_number(result->roof_share));
         json_set(value, "roof_bound", json_string(result->roof_bound));
@@ -172,6 +177,12 @@ static double median_s(uint64_t *times, size_t n)
     return ns / 1e9;
 }
 
+static double expert_hits(const struct bench *bench)
+{
+    struct hth_session_info info = hth_session_get_info(bench->session);
+    return info.expert_uses ? (double)info.expert_hits / (double)info.expert_uses : -1;
+}
+
 static enum hth_status measure(struct bench *bench, bool prompt, int n)
 {
     char name[32];
@@ -195,6 +206,7 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
         struct result result = {.name = name,
                                 .tokens_per_s = n / seconds,
                                 .gb_per_s = (double)info.weight_bytes / seconds / 1e9,
+                                .expert_hits = expert_hits(bench),
                                 .info = &info};
         compare_with_roof(bench, seconds, &result);
         status = compare(bench, prompt, n, seconds, &result);

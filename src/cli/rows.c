@@ -8,6 +8,7 @@
 /* clang-format off */
 static const struct option options[] = {
     {.name = "stats", .type = OPTION_FLAG, .help = "with what the driver's compiler says of each"},
+    {.name = "steps", .type = OPTION_FLAG, .help = "the dispatches of a step of one token instead, in order"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
     {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
      .help = "of the cache of keys and values: f16, f32 or q8_0"},
@@ -58,6 +59,19 @@ static void print_item(void *user, const struct row_item *item)
     out_printf("\n");
 }
 
+static void add_step(void *user, const struct row_step *step)
+{
+    json_push(user, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b}", "arch", step->arch, "label",
+                              step->label, "row", step->row, "layer", step->layer, "moe", step->moe,
+                              "barrier", step->barrier));
+}
+
+static void print_step(void *user, const struct row_step *step)
+{
+    (void)user;
+    out_printf("%s %-24s %s\n", step->barrier ? "|" : " ", step->label, step->row);
+}
+
 static int run(const struct args *args)
 {
     struct rows_options wanted = {
@@ -67,10 +81,14 @@ static int run(const struct args *args)
         .float_only = args_flag(args, "float"),
         .stats = args_flag(args, "stats"),
     };
+    bool steps = args_flag(args, "steps");
     if (!args_flag(args, "json"))
-        return exit_of(rows_list(&wanted, print_item, NULL));
+        return exit_of(steps ? rows_steps(&wanted, 1, print_step, NULL)
+                             : rows_list(&wanted, print_item, NULL));
     json_t *list = json_array();
-    int code = exit_of(rows_list(&wanted, add_json, list)), printed = json_print(list);
+    int code = exit_of(steps ? rows_steps(&wanted, 1, add_step, list)
+                             : rows_list(&wanted, add_json, list));
+    int printed = json_print(list);
     return code ? code : printed;
 }
 
@@ -79,7 +97,8 @@ static void more_help(void)
     out_printf(
         "Compiles for 1 to 16, 32 and 512 tokens what the device's rows are chosen to be; nothing\n"
         "is loaded, nothing runs. Without MODEL: of every architecture and format. Each line is\n"
-        "a pipeline: row, shader, specialization; a driver may make several programs of one.\n");
+        "a pipeline: row, shader, specialization; a driver may make several programs of one.\n"
+        "With --steps each line is a dispatch: | if it waits for those before it, op, row.\n");
 }
 
 static const struct option_group *const groups[] = {
@@ -92,7 +111,7 @@ static const struct option_group *const groups[] = {
 const struct command command_rows = {
     .name = "rows",
     .summary = "lists the kernels that a model would run with here",
-    .usage = "[MODEL] [--stats] [--json]",
+    .usage = "[MODEL] [--stats | --steps] [--json]",
     .groups = groups,
     .max_words = 1,
     .run = run,

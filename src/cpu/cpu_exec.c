@@ -155,7 +155,7 @@ static bool has_row(void *user, const struct op *op)
 
 enum hth_status cpu_fuse(struct graph *graph)
 {
-    return fuse_graph(graph, FUSE_ALL, has_row, NULL);
+    return fuse_graph(graph, FUSE_MATMUL_GLU | FUSE_MATMUL_QKV, has_row, NULL);
 }
 
 enum hth_status cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
@@ -248,14 +248,27 @@ static enum hth_status run_copy(struct cpu_exec *exec, struct cpu_step *step,
     return status;
 }
 
+/* Says what a layer's experts are when the first of its products comes. */
+static void say_routed(const struct cpu_step *step, const struct cpu_hops *hops, int *layer)
+{
+    const struct op *op = step->call.op;
+    bool by_expert = (op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU) && op->in[4];
+    if (!by_expert || !hops || !hops->routed || op->layer == *layer)
+        return;
+    *layer = op->layer;
+    hops->routed(hops->user, op->layer, step->call.in[4].data, step->call.batch->n_tokens);
+}
+
 enum hth_status cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
                              void *const *kv_pages, const struct cpu_hops *hops)
 {
+    int routed = -1;
     enum hth_status status = check_batch(exec, batch);
     for (size_t i = 0; i < exec->graph->n_ops && status == HTH_OK; i++) {
         struct cpu_step *step = &exec->steps[i];
         step->call.batch = batch;
         step->call.kv_pages = kv_pages;
+        say_routed(step, hops, &routed);
         if (step->call.op->kind == OP_COPY)
             status = run_copy(exec, step, hops);
         else

@@ -36,6 +36,9 @@ struct cpu_hops {
     void *memory;
     enum hth_status (*before_read)(void *user, int hop);
     enum hth_status (*after_write)(void *user, int hop);
+    /* Told which experts a layer uses, ids[n_tokens × used by each], before some of them are
+     * computed here; may be NULL. */
+    void (*routed)(void *user, int layer, const int32_t *ids, int n_tokens);
     void *user;
 };
 

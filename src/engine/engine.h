@@ -16,6 +16,7 @@
 #include "gpu/exec.h"
 #include "hearth/hearth.h"
 #include "kv/kv.h"
+#include "engine/experts.h"
 #include "engine/keeping.h"
 #include "engine/placing.h"
 #include "engine/prove.h"
@@ -54,6 +55,7 @@ struct hth_model {
     struct proof proof;              /* which kernels are right on the GPU */
     struct placing placing;
     struct place place;
+    struct experts *experts; /* NULL: none change places */
     struct tuned_file tuned_file;
     struct keeping keeping;
     struct hth_session *sessions; /* that are open; under `device` */
@@ -128,7 +130,8 @@ struct hth_session {
     int32_t *page_ids;     /* [n pages × KV_PAGE]: which token a position is */
     enum contents contents;
     struct saved_pages saved;
-    atomic_ullong bytes;     /* that it holds */
+    atomic_ullong bytes; /* that it holds */
+    atomic_ullong expert_uses, expert_hits, expert_uploads;
     struct kv_geom *kv_geom; /* [n_layer] */
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;

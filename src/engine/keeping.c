@@ -122,22 +122,42 @@ static enum hth_status open_interleaved(struct hth_model *model)
 {
     uint64_t bytes = 0, room = os_memory_available_bytes();
     for (size_t i = 0; i < model->model->n_weights; i++)
-        bytes += split_host_bytes(&model->placing.split, model->model->weights[i]);
+        bytes += placing_host_bytes(&model->placing, model->model->weights[i]);
     if (model->opt.ram_bytes && model->opt.ram_bytes < room)
         room = model->opt.ram_bytes;
     if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
         return HTH_OK;
-    /* what is streamed is read there again with every prompt */
-    bool stays = model->synth.ptr || model->placing.split.stream_from > 0;
+    /* what is streamed is read there again with every prompt, and experts when they change places
+     */
+    bool stays = model->synth.ptr || model->placing.split.stream_from > 0 ||
+                 placing_any_caches(&model->placing);
     struct interleaved_options options = {.most_bytes = room - room / 8,
                                           .let_go = stays ? NULL : os_map_drop};
     return interleaved_create(&model->interleaved, model->model->n_weights, &options,
                               &model->keeping.log);
 }
 
+/* Experts that are divided change places, as uses change. */
+static enum hth_status open_experts(struct hth_model *model)
+{
+    struct placing *placing = &model->placing;
+    struct experts_options options = {.model = model->model,
+                                      .split = &placing->split,
+                                      .place = &model->place,
+                                      .cached = placing_caches,
+                                      .user = placing,
+                                      .interleaved = model->interleaved,
+                                      .pool = model->pool,
+                                      .price = placing_expert_price(placing),
+                                      .most_bytes = placing_expert_bytes(placing)};
+    return experts_open(&model->experts, &options, &model->keeping.log);
+}
+
 /* The weights of both sides. */
 static void free_weights(struct hth_model *model)
 {
+    experts_close(model->experts);
+    model->experts = NULL;
     place_free(&model->place);
     interleaved_destroy(model->interleaved);
     model->interleaved = NULL;
@@ -153,8 +173,10 @@ static enum hth_status place_once(struct hth_model *model)
     if (status)
         return status;
     forget(model); /* measuring does without what it cannot have */
-    if (model->placing.split.used[SPLIT_GPU])
-        return load(model);
+    if (model->placing.split.used[SPLIT_GPU]) {
+        status = load(model);
+        return status ? status : open_experts(model);
+    }
     if (!model->keeping.opened) { /* else memory may come back */
         vk_close(model->vk);
         model->vk = NULL;
@@ -298,8 +320,10 @@ static uint64_t bytes_left_out(const struct placing *placing, uint64_t *least)
     for (int i = 0; i < placing->units.n_units && placing->plan.items; i++) {
         const struct unit *unit = &placing->units.items[i];
         const struct plan_unit *item = &placing->plan.items[i];
-        uint64_t bytes = unit->bytes * (uint64_t)unit->n;
-        if (item->choice.device > 0 || !(unit->allowed >> 1))
+        int there = unit->kind == UNIT_EXPERTS ? item->choice.resident : unit->n;
+        int left = item->choice.device > 0 ? unit->n - there : unit->n;
+        uint64_t bytes = unit->bytes * (uint64_t)left;
+        if (left == 0 || !(unit->allowed >> 1))
             continue;
         all += bytes;
         if ((takes_all || item->gain_s > 0) && bytes < *least)

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "engine/plan_part.h"
+#include "plan/slots.h"
 
 /* --- exact bytes ------------------------------------------------------------------------------ */
 
@@ -128,6 +129,50 @@ static bool weight_is_streamed(void *user, const struct weight *weight)
     int unit = p->units.unit_of_weight[weight->index];
     return unit >= 0 && p->hand.weight_at[weight->index] < 0 &&
            p->plan.items[unit].choice.mode == PREFILL_STREAM;
+}
+
+bool placing_caches(const void *placing, int layer)
+{
+    const struct placing *p = placing;
+    if (p->whole || !p->plan.items || p->plan.turn.no_cache)
+        return false;
+    for (int i = p->units.layer_first[layer]; i < p->units.layer_first[layer + 1]; i++) {
+        const struct unit *unit = &p->units.items[i];
+        struct choice choice = p->plan.items[i].choice;
+        if (unit->kind == UNIT_EXPERTS && choice.device > 0 && choice.resident > 0 &&
+            choice.resident < unit->n)
+            return true;
+    }
+    return false;
+}
+
+bool placing_any_caches(const struct placing *p)
+{
+    bool any = false;
+    for (int i = 0; i < p->model->hp.n_layer; i++)
+        any |= placing_caches(p, i);
+    return any;
+}
+
+uint64_t placing_host_bytes(const struct placing *p, const struct weight *weight)
+{
+    int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+    bool all = layer >= 0 && layer < p->model->hp.n_layer && placing_caches(p, layer);
+    return all ? weight->size_bytes : split_host_bytes(&p->split, weight);
+}
+
+double placing_expert_price(const struct placing *p)
+{
+    const struct machine_device *devices = p->machine.devices;
+    return slots_price(devices[0].rate[RATE_READ], devices[1].rate[RATE_COPY]);
+}
+
+uint64_t placing_expert_bytes(const struct placing *p)
+{
+    const double part = 1.0 / 8, least = 1 << 20; /* of a token's time */
+    double rate = p->machine.devices[1].rate[RATE_COPY], tokens_per_s = p->plan.answer_tokens_per_s;
+    double bytes = tokens_per_s > 0 ? part * rate / tokens_per_s : 0;
+    return (uint64_t)(bytes > least ? bytes : least);
 }
 
 static enum hth_status split_by_plan(struct placing *p)

@@ -60,6 +60,17 @@ HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk 
 /* Do options leave the CPU as it is when it is measured? */
 bool placing_as_measured(const struct placing *placing);
 
+/* Do the experts of a layer that are on the device change (experts.h)? The host then keeps all. */
+bool placing_caches(const void *placing, int layer);
+bool placing_any_caches(const struct placing *placing);
+
+/* Bytes of a weight that the host keeps. */
+uint64_t placing_host_bytes(const struct placing *placing, const struct weight *weight);
+
+/* What an upload costs, in uses of an expert by the CPU; bytes to upload with a token. */
+double placing_expert_price(const struct placing *placing);
+uint64_t placing_expert_bytes(const struct placing *placing);
+
 /* The weights that are streamed through a session. */
 struct gpu_stream placing_stream(const struct placing *placing);
 

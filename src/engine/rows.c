@@ -19,6 +19,7 @@ struct lister {
     const struct rows_options *options;
     struct log log;
     row_item_fn *fn;
+    row_step_fn *step_fn; /* instead of fn */
     void *user;
     struct vk *vk; /* NULL: the CPU */
     struct seen *seen;
@@ -102,6 +103,19 @@ static enum hth_status list_step(struct lister *l, const struct step *step)
     return status;
 }
 
+static void tell_step(const struct lister *l, const struct model *model, const struct step *step)
+{
+    int layer = -1;
+    if (sscanf(step->label, "blk.%d.", &layer) != 1)
+        layer = -1;
+    l->step_fn(l->user, &(struct row_step){.arch = model->arch->name,
+                                           .label = step->label,
+                                           .row = step->name,
+                                           .layer = layer,
+                                           .moe = model->hp.n_expert > 0,
+                                           .barrier = step->access.barrier});
+}
+
 /* Every weight stands at the beginning of chunk 0: enough to compile for. */
 static enum hth_status pretend_place(struct place *place, const struct model *model,
                                      const struct log *log)
@@ -122,7 +136,8 @@ static enum hth_status pretend_place(struct place *place, const struct model *mo
     return place->weights ? HTH_OK : log_fail_memory(log, "the list of weights", 0);
 }
 
-static enum hth_status list_steps(struct lister *l, struct graph *graph, const struct place *place)
+static enum hth_status list_steps(struct lister *l, const struct model *model, struct graph *graph,
+                                  const struct place *place)
 {
     struct row_env env = {.caps = vk_get_caps(l->vk),
                           .float_only = l->options->float_only,
@@ -136,7 +151,11 @@ static enum hth_status list_steps(struct lister *l, struct graph *graph, const s
     if (status)
         return status;
     for (size_t i = 0; i < program.n_steps; i++) {
-        enum hth_status step = list_step(l, &program.steps[i]);
+        enum hth_status step = HTH_OK;
+        if (l->step_fn)
+            tell_step(l, model, &program.steps[i]);
+        else
+            step = list_step(l, &program.steps[i]);
         status = status ? status : step;
     }
     program_free(&program);
@@ -149,7 +168,7 @@ static enum hth_status list_program(void *user, const struct model *model, struc
     struct place place;
     enum hth_status status = pretend_place(&place, model, &l->log);
     if (status == HTH_OK)
-        status = list_steps(l, graph, &place);
+        status = list_steps(l, model, graph, &place);
     arena_free(&place.arena);
     return status;
 }
@@ -176,22 +195,37 @@ static enum hth_status list_cpu(void *user, const struct model *model, struct gr
     return HTH_OK;
 }
 
-enum hth_status rows_list(const struct rows_options *options, row_item_fn *fn, void *user)
+/* For all buckets, or for one of so many tokens. */
+static enum hth_status walk(struct lister *l, const int *n_tokens)
 {
-    const struct hth_model_options *device = &options->device;
-    struct lister l = {.options = options,
-                       .log = {device->log, device->log_user, device->log_level},
-                       .fn = fn,
-                       .user = user};
-    enum hth_status status = device_open(&l.vk, device, options->stats, &l.log);
-    struct rows_walk walk = {.options = options, .log = &l.log, .gpu = l.vk != NULL};
-    walk.fn = l.vk ? list_program : list_cpu;
-    walk.user = &l;
+    const struct hth_model_options *device = &l->options->device;
+    l->log = (struct log){device->log, device->log_user, device->log_level};
+    enum hth_status status = device_open(&l->vk, device, l->options->stats, &l->log);
+    struct rows_walk walk = {.options = l->options, .log = &l->log, .gpu = l->vk != NULL};
+    walk.buckets = n_tokens;
+    walk.n_buckets = n_tokens ? 1 : 0;
+    walk.one_format = l->step_fn != NULL;
+    walk.fn = l->vk ? list_program : list_cpu;
+    walk.user = l;
+    if (status == HTH_OK && l->step_fn && !l->vk)
+        status = log_fail(&l->log, HTH_ERROR_UNSUPPORTED,
+                          "dispatches are a GPU's: use --device vulkan:N");
     if (status == HTH_OK)
         status = rows_walk(&walk);
-    mem_free(l.seen);
-    vk_close(l.vk);
+    mem_free(l->seen);
+    vk_close(l->vk);
     return status ? status : walk.worst;
+}
+
+enum hth_status rows_list(const struct rows_options *options, row_item_fn *fn, void *user)
+{
+    return walk(&(struct lister){.options = options, .fn = fn, .user = user}, NULL);
+}
+
+enum hth_status rows_steps(const struct rows_options *options, int n_tokens, row_step_fn *fn,
+                           void *user)
+{
+    return walk(&(struct lister){.options = options, .step_fn = fn, .user = user}, &n_tokens);
 }
 
 /* --- a batch ---------------------------------------------------------------------------------- */

@@ -57,6 +57,23 @@ struct rows_options {
  * that cannot be compiled, in both cases after all others were listed. */
 HTH_CHECKED rows_list(const struct rows_options *options, row_item_fn *fn, void *user);
 
+/* One dispatch of a program. */
+struct row_step {
+    const char *arch;  /* of the model */
+    const char *label; /* of the op: "blk.3.attn_q" */
+    const char *row;   /* or a helper dispatch beside it */
+    int layer;         /* -1: before the first or after the last */
+    bool moe;          /* does the model have experts? */
+    bool barrier;      /* does it wait for those before it? */
+};
+
+typedef void row_step_fn(void *user, const struct row_step *step);
+
+/* Compiles for one batch of `n_tokens` and calls fn for each dispatch, in order; model after model
+ * (of made ones in one format). Needs a Vulkan device; otherwise as rows_list. */
+HTH_CHECKED rows_steps(const struct rows_options *options, int n_tokens, row_step_fn *fn,
+                       void *user);
+
 enum { MAX_STEP_ROWS = 96 };
 
 /* What one batch of a session takes. */

@@ -104,8 +104,8 @@ static enum hth_status walk_all(struct rows_walk *w)
     for (size_t a = 0; arch_list[a]; a++)
         for (int moe = 0; moe < 2; moe++)
             for (size_t h = 0; h < ARRAY_LEN(head_dims) && rows_arch_has(arch_list[a], moe); h++) {
-                enum hth_status status =
-                    walk_made(w, arch_list[a], moe, head_dims[h], !formats_done[moe]);
+                enum hth_status status = walk_made(w, arch_list[a], moe, head_dims[h],
+                                                   !formats_done[moe] && !w->one_format);
                 if (status)
                     return status;
                 formats_done[moe] = true;

@@ -360,7 +360,8 @@ void hth_session_close(struct hth_session *session)
 static enum hth_status wait_for_gpu(void *user, int hop)
 {
     const struct hth_session *session = user;
-    return gpu_exec_wait_hop(session->gpu, hop);
+    enum hth_status status = experts_send(session->model->experts);
+    return status ? status : gpu_exec_wait_hop(session->gpu, hop);
 }
 
 static enum hth_status tell_gpu(void *user, int hop)
@@ -369,24 +370,52 @@ static enum hth_status tell_gpu(void *user, int hop)
     return gpu_exec_advance(session->gpu, hop);
 }
 
+static void tell_experts(void *user, int layer, const int32_t *ids, int n_tokens)
+{
+    const struct hth_session *session = user;
+    experts_routed(session->model->experts, layer, ids, n_tokens);
+}
+
+static void count_experts(struct hth_session *session, const struct slots_count *before)
+{
+    struct slots_count now = experts_count(session->model->experts);
+    atomic_fetch_add(&session->expert_uses, now.uses - before->uses);
+    atomic_fetch_add(&session->expert_hits, now.hits - before->hits);
+    atomic_fetch_add(&session->expert_uploads, now.uploads - before->uploads);
+}
+
+/* Are there weights that pass through the device for this batch? */
+static bool streams(const struct hth_session *session, const struct batch *batch)
+{
+    int from = session->model->placing.split.stream_from;
+    return from > 0 && gpu_bucket(batch->n_tokens) >= from;
+}
+
 /* Both devices at once: the GPU gets what it can do as soon as it can, this thread does the CPU's
  * part and waits only for what that reads. */
 static enum hth_status run_split(struct hth_session *session, const struct batch *batch,
                                  const float **logits)
 {
     struct cpu_bucket *bucket;
+    struct experts *experts = session->model->experts;
+    struct slots_count before = experts_count(experts);
     enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
+    if (status == HTH_OK)
+        status = experts_begin(experts, streams(session, batch));
     if (status == HTH_OK)
         status = gpu_exec_start(session->gpu, batch);
     if (status)
-        return status;
+        return experts_end(experts, batch->n_tokens, status);
     const struct cpu_hops hops = {.memory = gpu_exec_hops(session->gpu),
                                   .before_read = wait_for_gpu,
                                   .after_write = tell_gpu,
+                                  .routed = tell_experts,
                                   .user = session};
     status = gpu_exec_advance(session->gpu, -1);
     if (status == HTH_OK)
         status = cpu_exec_run(bucket->exec, batch, session->cpu_pages, &hops);
+    status = experts_end(experts, batch->n_tokens, status);
+    count_experts(session, &before);
     enum hth_status end = gpu_exec_finish(session->gpu, batch, logits);
     if (!*logits)
         *logits = cpu_exec_logits(bucket->exec);
@@ -654,8 +683,13 @@ void hth_session_cancel(struct hth_session *session)
 
 struct hth_session_info hth_session_get_info(const struct hth_session *session)
 {
-    return (struct hth_session_info){session->opt.n_ctx, session->opt.n_seqs, session->opt.n_batch,
-                                     atomic_load(&session->bytes)};
+    return (struct hth_session_info){.n_ctx = session->opt.n_ctx,
+                                     .n_seqs = session->opt.n_seqs,
+                                     .n_batch = session->opt.n_batch,
+                                     .bytes = atomic_load(&session->bytes),
+                                     .expert_uses = atomic_load(&session->expert_uses),
+                                     .expert_hits = atomic_load(&session->expert_hits),
+                                     .expert_uploads = atomic_load(&session->expert_uploads)};
 }
 
 /* With the device held. */

@@ -26,6 +26,13 @@ bool split_is_experts(const struct weight *weight)
     return weight->ne[2] > 1 || weight->experts;
 }
 
+static const void *expert_data(const struct weight *weight, int64_t expert)
+{
+    uint64_t bytes = weight->size_bytes / (uint64_t)weight->ne[2];
+    return weight->experts ? weight->experts[expert]
+                           : (const char *)weight->data + (uint64_t)expert * bytes;
+}
+
 /* A weight without the experts that are on the GPU. */
 static enum hth_status keep_some(struct split *split, const struct model *model,
                                  const struct weight *weight, const bool *gpu)
@@ -38,9 +45,7 @@ static enum hth_status keep_some(struct split *split, const struct model *model,
     *copy = *weight;
     copy->experts = experts;
     for (size_t e = 0; e < n; e++)
-        experts[e] = gpu[e]            ? NULL
-                     : weight->experts ? weight->experts[e]
-                                       : (const char *)weight->data + e * (weight->size_bytes / n);
+        experts[e] = gpu[e] ? NULL : expert_data(weight, (int64_t)e);
     split->on_host[weight->index] = copy;
     return HTH_OK;
 }
@@ -137,6 +142,13 @@ bool split_on_gpu(const struct split *split, const struct weight *weight, int64_
     if (rest)
         return rest->experts[expert] == NULL;
     return split_is_vector(weight) || (split->of_weight[weight->index] >> SPLIT_GPU & 1);
+}
+
+void split_move_expert(struct split *split, const struct weight *weight, int64_t expert,
+                       bool to_gpu)
+{
+    const void **experts = (const void **)(uintptr_t)split->on_host[weight->index]->experts;
+    experts[expert] = to_gpu ? NULL : expert_data(weight, expert);
 }
 
 bool split_streams(const struct split *split, const struct weight *weight, int64_t expert)

@@ -54,6 +54,11 @@ bool split_on_gpu(const struct split *split, const struct weight *weight, int64_
 /* Does this expert of the weight (or the weight) come to the GPU for batches? */
 bool split_streams(const struct split *split, const struct weight *weight, int64_t expert);
 
+/* The experts of a layer that is divided change: from now on this one is the GPU's, or the host's.
+ * Graphs that were made before know it, too. */
+void split_move_expert(struct split *split, const struct weight *weight, int64_t expert,
+                       bool to_gpu);
+
 /* Bytes of a weight that stay with the host. */
 uint64_t split_host_bytes(const struct split *split, const struct weight *weight);
 

@@ -270,7 +270,7 @@ static enum hth_status add_load(struct compile *c, const struct placed *placed, 
 static enum hth_status compile_ops(struct compile *c, bool measuring)
 {
     c->measuring = measuring;
-    c->quantized = c->grouped = NULL;
+    c->quantized = c->halved = c->grouped = NULL;
     for (size_t i = 0; i < c->graph->n_ops; i++) {
         c->op = c->graph->ops[i];
         struct row_choice choice;

@@ -68,7 +68,7 @@ struct program {
 };
 
 /* Contents made by helper dispatches that several ops share. */
-enum side { SIDE_QUANTIZED, SIDE_GROUPS, SIDE_COUNT };
+enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_COUNT };
 
 /* A row in a shape of its own. */
 struct row_pick {
@@ -94,7 +94,7 @@ struct compile {
     /* side buffers behind the activations, and whose contents they hold now */
     bool measuring; /* the first pass: nothing is added */
     uint64_t side_at[SIDE_COUNT], side_bytes[SIDE_COUNT];
-    const struct tensor *quantized, *grouped;
+    const struct tensor *quantized, *halved, *grouped;
     uint32_t grouped_tile;
 };
 

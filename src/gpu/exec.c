@@ -458,6 +458,8 @@ enum hth_status gpu_exec_start(struct gpu_exec *exec, const struct batch *batch)
                vk_chunk_data(exec->opt.vk, exec->batch_upload));
     for (size_t i = 0; i < bucket->n_segments; i++)
         bucket->segments[i].ticket = bucket->segments[i].uploads = 0;
+    if (bucket->program.n_loads)
+        place_follow(&exec->ring, exec->opt.place);
     exec->running = bucket;
     exec->next = exec->next_load = 0;
     exec->uploads = vk_uploads(exec->opt.vk);

@@ -159,9 +159,69 @@ static enum hth_status upload_weight(const struct place *place, const struct pla
     }
     if (!weight_experts(weight))
         return HTH_OK;
+    return place_send_table(place, placed);
+}
+
+/* --- experts that take turns ------------------------------------------------------------------ */
+
+struct placed_part place_take_out(struct placed *placed, int64_t expert)
+{
+    struct placed_part part = placed->parts[expert];
+    placed->parts[expert] = (struct placed_part){0};
+    placed->table[expert] = REF_NONE;
+    return part;
+}
+
+void place_put_in(struct placed *placed, int64_t expert, const struct placed_part *part)
+{
+    placed->parts[expert] = *part;
+    placed->table[expert] = vk_ref(part->chunk, part->offset);
+}
+
+enum hth_status place_send_table(const struct place *place, const struct placed *placed)
+{
     return vk_upload(place->vk, placed->table_chunk, placed->table_offset, placed->table,
                      4 * (uint64_t)placed->n_parts);
 }
+
+enum hth_status place_send_part(const struct place *place, const struct placed *placed,
+                                int64_t expert, const struct placed_part *part, uint64_t at,
+                                uint64_t n)
+{
+    const char *data = part_data(placed->weight, (int)expert, 0);
+    return vk_upload(place->vk, part->chunk, part->offset + at, data + at, n);
+}
+
+/* The places of one weight's experts. */
+static void follow(struct placed *passing, const struct placed *there)
+{
+    int free_one = 0;
+    for (int e = 0; e < passing->n_parts; e++) {
+        bool stays = there->parts[e].size_bytes > 0;
+        if (!stays && passing->parts[e].size_bytes == 0) {
+            while (passing->parts[free_one].size_bytes == 0 ||
+                   there->parts[free_one].size_bytes == 0)
+                free_one++; /* there is one for each that left the others */
+            passing->parts[e] = passing->parts[free_one];
+            passing->parts[free_one] = (struct placed_part){0};
+        }
+    }
+    for (int e = 0; e < passing->n_parts; e++) {
+        const struct placed_part *part =
+            there->parts[e].size_bytes ? &there->parts[e] : &passing->parts[e];
+        passing->table[e] = vk_ref(part->chunk, part->offset);
+    }
+}
+
+void place_follow(struct place *ring, const struct place *resident)
+{
+    for (size_t i = 0; i < ring->n_weights; i++)
+        if (ring->weights[i].weight && weight_experts(ring->weights[i].weight) &&
+            resident->weights[i].weight)
+            follow(&ring->weights[i], &resident->weights[i]);
+}
+
+/* --- a ring ----------------------------------------------------------------------------------- */
 
 enum hth_status place_bring(const struct place *ring, const struct placed *placed)
 {

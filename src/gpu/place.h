@@ -24,7 +24,7 @@ struct placed {
     int n_parts;
     uint32_t table_chunk; /* experts: u32 place of each */
     uint64_t table_offset;
-    const uint32_t *table; /* its contents */
+    uint32_t *table; /* its contents */
 };
 
 struct place {
@@ -71,6 +71,25 @@ HTH_MUST_CHECK place_bring(const struct place *ring, const struct placed *placed
 
 /* Do two weights of a ring share a byte? */
 bool place_overlap(const struct placed *a, const struct placed *b);
+
+/* Experts take turns at a place: `expert` of a weight has it no more; it is returned. */
+struct placed_part place_take_out(struct placed *placed, int64_t expert);
+
+/* From now on `expert`, which has no place, is at that one. */
+void place_put_in(struct placed *placed, int64_t expert, const struct placed_part *part);
+
+/* Uploads what shaders find experts by, after such changes. Errors: the device's. */
+HTH_MUST_CHECK place_send_table(const struct place *place, const struct placed *placed);
+
+/* Uploads `n` bytes of an expert, from byte `at` on, to a place that nobody has. Errors: the
+ * device's. */
+HTH_MUST_CHECK place_send_part(const struct place *place, const struct placed *placed,
+                               int64_t expert, const struct placed_part *part, uint64_t at,
+                               uint64_t n);
+
+/* Gives the places of a ring to the experts that its resident ones are not, after these changed:
+ * as many as there were when it was made. */
+void place_follow(struct place *ring, const struct place *resident);
 
 /* Only lays out: what place_weights would allocate on a device goes to resident_bytes, and places
  * stand as they would, but in chunks that are not there. Errors: as above but the device's. */

@@ -1,4 +1,4 @@
-/* Rows of rope and of writing the cache: apart, and in one dispatch. */
+/* Rows of rope and of writing the cache: apart, and in one dispatch, with norms of the heads. */
 #include "gpu/compile.h"
 
 #include "kv/rope_kv_args.h"
@@ -7,7 +7,9 @@ enum { MAX_DIM = 1024 }; /* of a head, in shared memory */
 
 struct parts {
     const struct tensor *q, *k, *v, *q_out, *kv, *factors;
-    const struct rope_params *rope; /* NULL: nothing turns */
+    const struct rope_params *rope;       /* NULL: nothing turns */
+    const struct tensor *q_norm, *k_norm; /* of heads; NULL: none */
+    float eps;
 };
 
 static struct parts parts_of(const struct op *op)
@@ -23,7 +25,10 @@ static struct parts parts_of(const struct op *op)
                           .factors = op->in[3],
                           .q_out = op->out[0],
                           .kv = op->out[1],
-                          .rope = &op->p.rope};
+                          .rope = &op->p.rope,
+                          .q_norm = op->in[4],
+                          .k_norm = op->in[5],
+                          .eps = op->in[4] ? op->parts[0]->p.rms_norm.eps : 0};
 }
 
 /* The cache's type that a row's shader is for; a rope alone runs in any. */
@@ -77,6 +82,9 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
         .v_offset = p.kv ? p.kv->kv.v_offset / VK_REF_ALIGN : 0,
         .n_rot = p.rope ? (uint32_t)p.rope->n_rot : 0,
         .neox = p.rope && p.rope->kind == ROPE_NEOX,
+        .q_norm = compile_vector(c, p.q_norm),
+        .k_norm = compile_vector(c, p.k_norm),
+        .eps = p.eps,
         .rope_at = p.rope ? compile_rope(c, p.rope, p.factors, &status) : 0,
     };
     if (status)

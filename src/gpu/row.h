@@ -52,6 +52,7 @@ struct row {
     enum weight_layout layout; /* of the weights it reads; LAYOUT_FILE unless said */
     bool integer;              /* takes integer activations */
     bool half;                 /* multiplies in fp16 */
+    bool matrices; /* and on cooperative matrices, of activations that are scaled to fit */
     /* NULL: always. The blob's existence and capabilities are checked besides. */
     bool (*fits)(const struct row_env *env, const struct op *op);
     /* Is it the right one by default, where it fits? NULL: always. Forced rows are not asked. */
@@ -63,7 +64,7 @@ struct row {
                             const struct row_choice *choice);
 };
 
-enum { ROW_MAX_KINDS = 4 };
+enum { ROW_MAX_KINDS = 5 };
 
 /* Up to so many tokens are few, which rows of their own may take (matvecs do); more are many. */
 enum { ROW_FEW_TOKENS = 16 };

@@ -59,15 +59,24 @@ static void cut_products(struct cutter *cutter, const struct op *op)
 {
     cut_product(cutter, op);
     for (int p = 0; p < op->n_parts; p++)
-        cut_product(cutter, op->parts[p]);
+        cut_products(cutter, op->parts[p]);
+    if (op->kind != OP_MATMUL_GLU && op->kind != OP_MATMUL_SUM)
+        return;
+    int64_t rows = selftest_rows(op->in[0]->ne[1]);
+    cut_row(cutter, op->out[0], rows);
     if (op->kind == OP_MATMUL_GLU)
-        cut_row(cutter, op->out[0], selftest_rows(op->in[0]->ne[1]));
+        return;
+    cut_row(cutter, op->in[3], rows);
+    cut_row(cutter, op->parts[1]->out[0], rows);
 }
 
 static int64_t experts_of(const struct op *op)
 {
-    bool by_expert = (op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU) && op->in[4];
-    if (!by_expert)
+    if (op->kind == OP_NORM_MATMUL)
+        return experts_of(op->parts[1]);
+    bool by_expert =
+        op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU || op->kind == OP_MATMUL_SUM;
+    if (!by_expert || !op->in[4])
         return 0;
     int64_t n = op->in[0]->ne[2], used = op->in[4]->ne[0];
     int64_t most = used > CASE_EXPERTS ? used : CASE_EXPERTS;
@@ -145,13 +154,22 @@ static struct tensor *copy_tensor(struct cutter *cutter, const struct tensor *te
     return copy;
 }
 
+/* With its parts, and theirs. */
 static struct op copy_op(struct cutter *cutter, const struct op *op)
 {
     struct op copy = *op;
+    struct graph *graph = &cutter->c->graph;
     for (int i = 0; i < OP_MAX_IN; i++)
         copy.in[i] = copy_tensor(cutter, op->in[i]);
     for (int i = 0; i < OP_MAX_OUT; i++)
         copy.out[i] = copy_tensor(cutter, op->out[i]);
+    for (int p = 0; p < op->n_parts; p++) {
+        copy.parts[p] = arena_alloc(&graph->arena, sizeof *copy.parts[p]);
+        if (copy.parts[p])
+            *copy.parts[p] = copy_op(cutter, op->parts[p]);
+        else
+            graph_fail(graph, HTH_ERROR_MEMORY, "out of memory for a self-test");
+    }
     return copy;
 }
 
@@ -180,13 +198,8 @@ static enum hth_status cut_op(struct selftest_case *c, const struct op *op, cons
     struct cutter cutter = {.c = c, .log = log, .n_expert = experts_of(op)};
     cut_products(&cutter, op);
     struct op copy = copy_op(&cutter, op);
-    for (int p = 0; p < op->n_parts; p++) {
-        copy.parts[p] = arena_alloc(&c->graph.arena, sizeof *copy.parts[p]);
-        if (!copy.parts[p])
-            return log_fail_memory(log, "a self-test", sizeof *copy.parts[p]);
-        *copy.parts[p] = copy_op(&cutter, op->parts[p]);
-    }
-    c->op = graph_append(&c->graph, &copy);
+    if (c->graph.status == HTH_OK)
+        c->op = graph_append(&c->graph, &copy);
     return c->graph.status;
 }
 

@@ -231,6 +231,124 @@ static bool fuse_matmul_qkv(struct fuser *fuser, struct op *first)
            (n >= 2 && fuse_parts_qkv(fuser, parts, 2));
 }
 
+/* The op that reads a tensor and has this kind, or NULL. */
+static struct op *reader(const struct graph *graph, const struct tensor *tensor, enum op_kind kind)
+{
+    for (size_t i = 0; i < graph->n_ops; i++)
+        if (graph->ops[i]->kind == kind && reads(graph->ops[i], tensor))
+            return graph->ops[i];
+    return NULL;
+}
+
+/* Of the two operands of an addition the other one. */
+static struct tensor *other_operand(const struct op *add, const struct tensor *operand)
+{
+    return add->in[add->in[0] == operand];
+}
+
+/* Experts and their sum, with the residual if that is added next. */
+static bool fuse_matmul_sum(struct fuser *fuser, struct op *sum)
+{
+    if (sum->kind != OP_EXPERT_SUM)
+        return false;
+    struct op *product = maker(fuser->graph, sum->in[0]);
+    if (!product || product->kind != OP_MATMUL || !product->in[4])
+        return false;
+    struct op *add = reader(fuser->graph, sum->out[0], OP_ADD);
+    struct op fused = begin_fused(OP_MATMUL_SUM, (struct op *[]){product, sum, add}, add ? 3 : 2);
+    for (int i = 0; i < 5; i++)
+        fused.in[i] = product->in[i];
+    fused.in[5] = sum->in[1];
+    fused.p.matmul = product->p.matmul;
+    if (add) {
+        fused.in[3] = other_operand(add, sum->out[0]);
+        fused.out[0] = add->out[0];
+        fused.label = add->label;
+        if (fuse(fuser, &fused))
+            return true;
+        fused.n_parts = 2;
+        fused.parts[2] = NULL;
+        fused.in[3] = NULL;
+    }
+    fused.out[0] = sum->out[0];
+    fused.label = sum->label;
+    return fuse(fuser, &fused);
+}
+
+static bool fuse_matmul_add(struct fuser *fuser, struct op *add)
+{
+    if (add->kind != OP_ADD)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        struct op *product = maker(fuser->graph, add->in[i]);
+        if (!product || !is_plain_matmul(product))
+            continue;
+        struct op fused = begin_fused(OP_MATMUL, (struct op *[]){product, add}, 2);
+        for (int k = 0; k < 3; k++)
+            fused.in[k] = product->in[k];
+        fused.in[3] = other_operand(add, product->out[0]);
+        fused.out[0] = add->out[0];
+        fused.label = add->label;
+        if (fuse(fuser, &fused))
+            return true;
+    }
+    return false;
+}
+
+/* A matmul, plain or fused, that takes what a norm gives, as one that norms by itself. */
+static bool norm_reader(const struct fuser *fuser, struct op *norm, struct op *product,
+                        struct op *fused)
+{
+    int x = op_product_x(product->kind);
+    if (x < 0 || product->in[x] != norm->out[0] || product->in[OP_NORM_W])
+        return false;
+    *fused = *product;
+    fused->kind = OP_NORM_MATMUL;
+    fused->in[x] = norm->in[0];
+    fused->in[OP_NORM_W] = norm->in[1];
+    for (int i = 0; i < OP_MAX_PARTS; i++)
+        fused->parts[i] = i == 0 ? norm : i == 1 ? product : NULL;
+    fused->n_parts = 2;
+    return !reads(fused, norm->out[0]) && !op_def_of(OP_NORM_MATMUL)->check(fused) &&
+           (!fuser->fits || fuser->fits(fuser->user, fused));
+}
+
+enum { MAX_READERS = 4 };
+
+/* A norm that only matmuls read becomes part of each of them; of all or of none. */
+static bool fuse_norm_matmul(struct fuser *fuser, struct op *norm)
+{
+    struct graph *graph = fuser->graph;
+    struct op *copies;
+    size_t at[MAX_READERS], kept = 0;
+    int n = 0;
+    if (norm->kind != OP_RMS_NORM || !norm->in[1] || same_bytes(graph->logits, norm->out[0]))
+        return false;
+    struct op fused[MAX_READERS];
+    for (size_t i = 0; i < graph->n_ops; i++) {
+        if (!reads(graph->ops[i], norm->out[0]))
+            continue;
+        if (n == MAX_READERS || !norm_reader(fuser, norm, graph->ops[i], &fused[n]))
+            return false;
+        at[n++] = i;
+    }
+    copies = n ? arena_alloc(&graph->arena, (size_t)n * sizeof *copies) : NULL;
+    if (n && !copies)
+        graph_fail(graph, HTH_ERROR_MEMORY, "out of memory: fusing ops needs %zu bytes",
+                   (size_t)n * sizeof *copies);
+    if (!copies)
+        return false;
+    for (int i = 0; i < n; i++) {
+        copies[i] = fused[i];
+        graph->ops[at[i]] = &copies[i];
+    }
+    for (size_t i = 0; i < graph->n_ops; i++)
+        if (graph->ops[i] != norm)
+            graph->ops[kept++] = graph->ops[i];
+    graph->n_ops = kept;
+    return true;
+}
+
 static bool same_rope(const struct op *a, const struct op *b)
 {
     const struct rope_params *p = &a->p.rope, *q = &b->p.rope;
@@ -239,6 +357,25 @@ static bool same_rope(const struct op *a, const struct op *b)
            p->ext_factor == q->ext_factor && p->attn_factor == q->attn_factor &&
            p->beta_fast == q->beta_fast && p->beta_slow == q->beta_slow &&
            p->n_ctx_orig == q->n_ctx_orig;
+}
+
+/* The same with the norms of the heads before it. */
+static bool fuse_normed_rope_kv(struct fuser *fuser, const struct op *rope_kv)
+{
+    struct op *q = maker(fuser->graph, rope_kv->in[0]), *k = maker(fuser->graph, rope_kv->in[1]);
+    if (!q || !k || q->kind != OP_RMS_NORM || k->kind != OP_RMS_NORM || !q->in[1] || !k->in[1])
+        return false;
+    struct op fused = *rope_kv;
+    fused.in[0] = q->in[0];
+    fused.in[1] = k->in[0];
+    fused.in[4] = q->in[1];
+    fused.in[5] = k->in[1];
+    fused.parts[0] = q;
+    fused.parts[1] = k;
+    for (int i = 0; i < rope_kv->n_parts; i++)
+        fused.parts[2 + i] = rope_kv->parts[i];
+    fused.n_parts = 2 + rope_kv->n_parts;
+    return fuse(fuser, &fused);
 }
 
 static bool fuse_rope_kv(struct fuser *fuser, struct op *write)
@@ -259,20 +396,21 @@ static bool fuse_rope_kv(struct fuser *fuser, struct op *write)
         fused.out[1] = write->out[0];
         fused.p.rope = q->p.rope;
         fused.label = q->label;
-        if (fuse(fuser, &fused))
+        if (fuse_normed_rope_kv(fuser, &fused) || fuse(fuser, &fused))
             return true;
     }
     return false;
 }
 
-/* In this order: gate and up are two matmuls of one input, too. */
+/* In this order: gate and up are two matmuls of one input, too; and a residual that no matmul takes
+ * goes with the norm after it. */
 static const struct rule {
     enum fuse_flags flag;
     bool (*apply)(struct fuser *fuser, struct op *op);
 } rules[] = {
-    {FUSE_MATMUL_GLU, fuse_matmul_glu},
-    {FUSE_MATMUL_QKV, fuse_matmul_qkv},
-    {FUSE_ADD_RMS_NORM, fuse_add_rms_norm},
+    {FUSE_MATMUL_GLU, fuse_matmul_glu},   {FUSE_MATMUL_QKV, fuse_matmul_qkv},
+    {FUSE_MATMUL_SUM, fuse_matmul_sum},   {FUSE_MATMUL_ADD, fuse_matmul_add},
+    {FUSE_NORM_MATMUL, fuse_norm_matmul}, {FUSE_ADD_RMS_NORM, fuse_add_rms_norm},
     {FUSE_ROPE_KV, fuse_rope_kv},
 };
 

@@ -14,7 +14,10 @@ enum fuse_flags {
     FUSE_MATMUL_GLU = 2,
     FUSE_MATMUL_QKV = 4,
     FUSE_ROPE_KV = 8,
-    FUSE_ALL = 15,
+    FUSE_MATMUL_SUM = 16,
+    FUSE_MATMUL_ADD = 32, /* a residual into the matmul before it */
+    FUSE_NORM_MATMUL = 64,
+    FUSE_ALL = 127,
 };
 
 /* Rewrites `graph` in place; `flags` says what this device has kernels for, `fits` (may be NULL) is

@@ -3,14 +3,17 @@
 /* Fused ops: what their parts are says what they mean (op_reference runs them), so that here is
  * only what cannot be derived: which parts, in which order, and where their tensors stand. */
 
+static const char not_its_parts[] = "a fused op has not the parts that make it up";
+static const char not_their_tensors[] = "its tensors are not those of its parts";
+
 /* Do the parts have these kinds, and is each well-formed? */
 static const char *check_parts(const struct op *op, const enum op_kind *kinds, int n_parts)
 {
     if (op->n_parts != n_parts)
-        return "a fused op has not the parts that make it up";
+        return not_its_parts;
     for (int i = 0; i < n_parts; i++) {
         if (!op->parts[i] || op->parts[i]->kind != kinds[i])
-            return "a fused op has not the parts that make it up";
+            return not_its_parts;
         const char *wrong = op_def_of(kinds[i])->check(op->parts[i]);
         if (wrong)
             return wrong;
@@ -27,7 +30,7 @@ static const char *check_add_rms_norm(const struct op *op)
     bool right = op->in[0] == add->in[0] && op->in[1] == add->in[1] && op->in[2] == norm->in[1] &&
                  op->out[0] == add->out[0] && op->out[1] == norm->out[0] &&
                  norm->in[0] == add->out[0] && tensor_same_shape(add->in[0], add->in[1]);
-    return right ? NULL : "its tensors are not those of its parts";
+    return right ? NULL : not_their_tensors;
 }
 
 static const char *check_matmul_glu(const struct op *op)
@@ -42,13 +45,13 @@ static const char *check_matmul_glu(const struct op *op)
     right = right && up->in[1] == gate->in[1] && up->in[4] == gate->in[4] && !gate->in[3] &&
             !up->in[3] && glu->in[0] == gate->out[0] && glu->in[1] == up->out[0] &&
             tensor_same_shape(gate->in[0], up->in[0]);
-    return right ? NULL : "its tensors are not those of its parts";
+    return right ? NULL : not_their_tensors;
 }
 
 static const char *check_matmul_qkv(const struct op *op)
 {
     if (op->n_parts < 2 || op->n_parts > 3)
-        return "a fused op has not the parts that make it up";
+        return not_its_parts;
     const char *wrong =
         check_parts(op, (const enum op_kind[]){OP_MATMUL, OP_MATMUL, OP_MATMUL}, op->n_parts);
     for (int i = 0; i < op->n_parts && !wrong; i++) {
@@ -56,21 +59,80 @@ static const char *check_matmul_qkv(const struct op *op)
         if (part->in[1] != op->in[0] || part->in[0] != op->in[1 + 2 * i] ||
             part->in[2] != op->in[2 + 2 * i] || part->in[3] || part->in[4] ||
             part->out[0] != op->out[i])
-            wrong = "its tensors are not those of its parts";
+            wrong = not_their_tensors;
     }
     return wrong;
 }
 
+/* With norms of the heads they come first: of q, of k. */
 static const char *check_rope_kv(const struct op *op)
 {
-    const char *wrong = check_parts(op, (const enum op_kind[]){OP_ROPE, OP_ROPE, OP_KV_WRITE}, 3);
+    static const enum op_kind kinds[] = {OP_RMS_NORM, OP_RMS_NORM, OP_ROPE, OP_ROPE, OP_KV_WRITE};
+    int norms = op->in[4] || op->in[5] ? 2 : 0;
+    const char *wrong = check_parts(op, kinds + 2 - norms, 3 + norms);
     if (wrong)
         return wrong;
-    const struct op *q = op->parts[0], *k = op->parts[1], *write = op->parts[2];
-    bool right = op->in[0] == q->in[0] && op->in[1] == k->in[0] && op->in[2] == write->in[1] &&
+    const struct op *q = op->parts[norms], *k = op->parts[norms + 1], *write = op->parts[norms + 2];
+    const struct tensor *q_in = q->in[0], *k_in = k->in[0];
+    if (norms) {
+        const struct op *nq = op->parts[0], *nk = op->parts[1];
+        if (q_in != nq->out[0] || k_in != nk->out[0] || op->in[4] != nq->in[1] ||
+            op->in[5] != nk->in[1] || nq->p.rms_norm.eps != nk->p.rms_norm.eps)
+            return not_their_tensors;
+        q_in = nq->in[0], k_in = nk->in[0];
+    }
+    bool right = op->in[0] == q_in && op->in[1] == k_in && op->in[2] == write->in[1] &&
                  op->in[3] == q->in[1] && k->in[1] == q->in[1] && op->out[0] == q->out[0] &&
                  op->out[1] == write->out[0] && write->in[0] == k->out[0];
-    return right ? NULL : "its tensors are not those of its parts";
+    return right ? NULL : not_their_tensors;
+}
+
+static const char *check_matmul_sum(const struct op *op)
+{
+    static const enum op_kind kinds[] = {OP_MATMUL, OP_EXPERT_SUM, OP_ADD};
+    const char *wrong = check_parts(op, kinds, op->in[3] ? 3 : 2);
+    if (wrong)
+        return wrong;
+    const struct op *product = op->parts[0], *sum = op->parts[1],
+                    *last = op->parts[op->n_parts - 1];
+    bool right = op->in[0] == product->in[0] && op->in[1] == product->in[1] &&
+                 op->in[2] == product->in[2] && op->in[4] == product->in[4] && op->in[4] &&
+                 !product->in[3] && op->in[5] == sum->in[1] && sum->in[0] == product->out[0] &&
+                 op->out[0] == last->out[0];
+    if (right && op->in[3]) {
+        int at = last->in[0] == sum->out[0]; /* the operand that is the residual */
+        right = last->in[1 - at] == sum->out[0] && last->in[at] == op->in[3] &&
+                tensor_same_shape(op->in[3], op->out[0]);
+    }
+    return right ? NULL : not_their_tensors;
+}
+
+int op_product_x(enum op_kind kind)
+{
+    switch (kind) {
+    case OP_MATMUL:
+    case OP_MATMUL_GLU: return 1;
+    case OP_MATMUL_QKV: return 0;
+    default: return -1;
+    }
+}
+
+static const char *check_norm_matmul(const struct op *op)
+{
+    if (op->n_parts != 2 || op_product_x(op->parts[1]->kind) < 0)
+        return not_its_parts;
+    const struct op *norm = op->parts[0], *product = op->parts[1];
+    const char *wrong = check_parts(op, (const enum op_kind[]){OP_RMS_NORM, product->kind}, 2);
+    if (wrong)
+        return wrong;
+    int x = op_product_x(product->kind);
+    bool right = op->in[x] == norm->in[0] && product->in[x] == norm->out[0] && norm->in[1] &&
+                 op->in[OP_NORM_W] == norm->in[1];
+    for (int i = 0; i < OP_NORM_W; i++)
+        right = right && (i == x || op->in[i] == product->in[i]);
+    for (int i = 0; i < OP_MAX_OUT; i++)
+        right = right && op->out[i] == product->out[i];
+    return right ? NULL : not_their_tensors;
 }
 
 static enum hth_status reference(const struct op_call *call)
@@ -135,4 +197,27 @@ const struct op_def op_def_rope_kv = {
     .tolerance_f32 = 1e-5,
     .tolerance_f16 = 1e-5,
     .tolerance_int = 1e-5,
+};
+
+const struct op_def op_def_matmul_sum = {
+    .kind = OP_MATMUL_SUM,
+    .name = "matmul_sum",
+    .check = check_matmul_sum,
+    .reference = reference,
+    .cost = cost,
+    .tolerance_f32 = 1e-10,
+    .tolerance_f16 = 4e-6,
+    .tolerance_int = 4e-4,
+};
+
+/* As its loosest: gate and up. */
+const struct op_def op_def_norm_matmul = {
+    .kind = OP_NORM_MATMUL,
+    .name = "norm_matmul",
+    .check = check_norm_matmul,
+    .reference = reference,
+    .cost = cost,
+    .tolerance_f32 = 4e-10,
+    .tolerance_f16 = 8e-6,
+    .tolerance_int = 2e-3,
 };

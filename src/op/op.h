@@ -39,11 +39,14 @@ enum op_kind {
     OP_ADD_RMS_NORM, /* fused: residual + x, and its norm */
     OP_MATMUL_GLU,   /* fused: gate, up and GLU */
     OP_MATMUL_QKV,   /* fused: up to three matmuls of one input */
-    OP_ROPE_KV,      /* fused: rope of q and k, KV write */
+    OP_ROPE_KV,      /* fused: rope of q and k (after a norm of each head), KV write */
+    OP_MATMUL_SUM,   /* fused: matmul by expert, their sum (+ residual) */
+    OP_NORM_MATMUL,  /* fused: a norm, and one of the matmuls above of what it gives */
     OP_KIND_COUNT,
 };
 
 enum { OP_MAX_IN = 8, OP_MAX_OUT = 4, OP_MAX_PARTS = 6, OP_MAX_DIMS = 4 };
+enum { OP_NORM_W = OP_MAX_IN - 1 }; /* of norm_matmul: where the norm's weight stands in `in` */
 
 /* How a weight's bytes lie. Every format has a row for LAYOUT_FILE on every device, so nothing
  * needs repacking to run. */
@@ -239,6 +242,9 @@ void graph_fail(struct graph *graph, enum hth_status status, const char *fmt, ..
 /* One line per op: label, kind, inputs with shapes, outputs; the same graph gives the same text. */
 void graph_print(const struct graph *graph, struct strbuf *out);
 
+/* Where a kind of matmul, plain or fused, has its x in `in`; -1: it is none, or it sums up. */
+int op_product_x(enum op_kind kind);
+
 /* The tensor whose bytes these are (follows view_of), and the offset in elements. */
 struct tensor *tensor_base(const struct tensor *tensor, int64_t *offset);
 int64_t tensor_elems(const struct tensor *tensor);
@@ -268,7 +274,12 @@ int64_t tensor_rows(const struct tensor *tensor); /* ne[1] × ne[2] × ne[3] */
  *                 bias_u or -
  *   matmul_qkv    x, W0, b0 or -, W1, b1 or -, W2 or -,       y0, y1, y2 or -
  *                 b2 or -
- *   rope_kv       q, k, v, factors or -                       q turned, kv; p.rope
+ *   rope_kv       q, k, v, factors or -, w_q or -, w_k or -   q turned, kv; p.rope, norms of heads
+ *                                                             if there are w_q and w_k
+ *   matmul_sum    W, x, bias or -, residual or -, ids,        y; by expert
+ *                 weights
+ *   norm_matmul   those of the matmul it ends with, whose x   those of the matmul
+ *                 is not normed yet; in[7]: w of the norm
  */
 
 /* table [n, rows] → [n, T]; INDEX_OUTPUTS: x [n, T] → [n, n_outputs]. */

@@ -297,6 +297,17 @@ static enum hth_status find(struct search *search, const struct turn *turn, int 
     return status;
 }
 
+/* The same for what runs. Experts change places where a GPU has a memory of its own and the host's
+ * has room for all of them; elsewhere those that are on a GPU stay there. */
+static enum hth_status find_as_run(struct search *search, struct turn *turn, int fixed)
+{
+    enum hth_status status = find(search, turn, fixed);
+    if (status || !turn->as_run || turn->no_cache || search->best_file_part == 0)
+        return status;
+    turn->no_cache = true;
+    return find(search, turn, fixed);
+}
+
 /* --- the result ------------------------------------------------------------------------------- */
 
 static double rate_of(double tokens, double seconds)
@@ -704,12 +715,16 @@ static struct search *begin_search(struct plan *plan, const struct machine *mach
 }
 
 /* A turn may be longer than the context: then it fills it; else the context is half full. */
-static struct turn turn_of(const struct units *units, const struct plan_options *options)
+static struct turn turn_of(const struct machine *machine, const struct units *units,
+                           const struct plan_options *options)
 {
+    bool apart = false;
+    for (int d = 1; d < machine->n_devices; d++)
+        apart |= machine->devices[d].kind == MACHINE_DISCRETE;
     struct turn turn = {.n_in = options->n_in ? options->n_in : DEFAULT_IN,
                         .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
                         .skew = options->skew,
-                        .no_cache = options->as_run,
+                        .no_cache = options->as_run && !apart,
                         .as_run = options->as_run};
     if (turn.n_in + turn.n_out > units->n_ctx) {
         turn.n_out = turn.n_out < units->n_ctx / 2 ? turn.n_out : units->n_ctx / 2;
@@ -728,10 +743,10 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
     struct search *search = begin_search(plan, machine, units, log);
     if (!search)
         return HTH_ERROR_MEMORY;
-    struct turn turn = turn_of(units, options);
+    struct turn turn = turn_of(machine, units, options);
     enum hth_status status = check_context(&search->machine, units, log);
     if (status == HTH_OK)
-        status = find(search, &turn, options->n_batch);
+        status = find_as_run(search, &turn, options->n_batch);
     if (status == HTH_OK && isinf(search->best_s))
         status = fail_bound(units, machine, log);
     if (status == HTH_OK) {
@@ -751,7 +766,7 @@ enum hth_status plan_judge(struct plan *plan, const struct machine *machine,
     struct search *search = begin_search(plan, machine, units, log);
     if (!search)
         return HTH_ERROR_MEMORY;
-    search->best_turn = turn_of(units, options);
+    search->best_turn = turn_of(machine, units, options);
     set_batch(&search->best_turn, options->n_batch);
     for (int i = 0; i < units->n_units; i++)
         search->best[i] = choices[i];

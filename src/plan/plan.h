@@ -19,7 +19,7 @@ struct plan_options {
     int n_in, n_out; /* tokens of prompt and answer of a turn; 0: 1000 and 300 */
     int n_batch;     /* tokens of a batch at most; 0: chosen */
     double skew;     /* of the use of experts; see struct turn */
-    bool as_run;     /* only what models run with by now: see struct turn; no cache of experts */
+    bool as_run;     /* only what models run with by now: see struct turn */
 };
 
 struct plan_unit {

@@ -198,6 +198,12 @@ void vk_upload_after(struct vk *vk, uint64_t ticket)
         vk->transfer.after = ticket;
 }
 
+enum hth_status vk_send_uploads(struct vk *vk)
+{
+    enum hth_status status = vk_alive(vk);
+    return status ? status : vk_transfer_flush(vk);
+}
+
 /* What is staged and not yet sent off will be the next flush. */
 uint64_t vk_uploads(const struct vk *vk)
 {

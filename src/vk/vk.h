@@ -175,6 +175,8 @@ HTH_MUST_CHECK vk_upload(struct vk *vk, uint32_t chunk, uint64_t offset, const v
 /* Uploads from here on touch the chunk only when submit `ticket` has passed. The device waits, not
  * the host, but where the host writes device memory itself. */
 void vk_upload_after(struct vk *vk, uint64_t ticket);
+/* Sends off what is gathered, so that it is copied while others compute. */
+HTH_MUST_CHECK vk_send_uploads(struct vk *vk);
 /* All uploads begun so far, for vk_submit_after. */
 uint64_t vk_uploads(const struct vk *vk);
 /* Time and bytes that the host has spent on copying into staging memory since the device was

@@ -8,6 +8,7 @@
 static const double READ_RAMP_GPU = 512 << 10, READ_RAMP_CPU = 64 << 10, COPY_RAMP = 512 << 10;
 static const double CONTENTION = 0.12; /* of the CPU while a copy runs, and of the copy */
 static const double WARM_AFTER_S = 20, WARM = 0.96;
+enum { MOST_COMING = 64 };
 static const double MODEST_GAIN = 0.97; /* CPU and GPU at once on one memory */
 
 static double rate(const struct virtual_machine *vm, int device, enum machine_rate which)
@@ -87,7 +88,8 @@ static double hop_s(struct virtual_machine *vm, int from, int to, double bytes)
 
 void virtual_start(struct virtual_machine *vm, const struct machine *truth, uint64_t seed)
 {
-    *vm = (struct virtual_machine){.truth = *truth, .rng = rng_seed(seed)};
+    *vm = (struct virtual_machine){
+        .truth = *truth, .rng = rng_seed(seed), .routes = rng_seed(seed + 1)};
 }
 
 /* --- probes ----------------------------------------------------------------------------------- */
@@ -149,99 +151,109 @@ void virtual_learn(struct virtual_machine *vm, struct machine *learned)
 
 /* --- experts ---------------------------------------------------------------------------------- */
 
-/* Of one layer: who is used how often, and whom the GPU holds. */
-struct routing {
-    int n, n_used, resident;
-    double cumulative[COST_MAX_EXPERTS]; /* of popularity, by rank */
-    int expert_of_rank[COST_MAX_EXPERTS];
-    double used[COST_MAX_EXPERTS]; /* counts that fade */
-    bool here[COST_MAX_EXPERTS];
-    int chosen[COST_MAX_EXPERTS];
-};
-
-static void init_routing(struct virtual_machine *vm, struct routing *r, const struct unit *unit,
-                         int resident, double skew)
-{
-    double sum = 0;
-    *r = (struct routing){.n = unit->n, .n_used = unit->n_used, .resident = resident};
-    for (int i = 0; i < r->n; i++) {
-        sum += pow(i + 1, -skew);
-        r->cumulative[i] = sum;
-        r->expert_of_rank[i] = i;
-        r->here[i] = i < resident;
-    }
-    for (int i = r->n - 1; i > 0; i--) { /* nobody knows before who is popular */
-        int k = (int)rng_below(&vm->rng, (uint32_t)i + 1), swap = r->expert_of_rank[i];
-        r->expert_of_rank[i] = r->expert_of_rank[k];
-        r->expert_of_rank[k] = swap;
-    }
-}
-
-static void route(struct virtual_machine *vm, struct routing *r)
-{
-    for (int k = 0; k < r->n_used;) {
-        double at = (double)rng_float(&vm->rng) * r->cumulative[r->n - 1];
-        int low = 0, high = r->n - 1;
-        while (low < high) {
-            int middle = (low + high) / 2;
-            if (r->cumulative[middle] > at)
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        bool twice = false;
-        for (int i = 0; i < k; i++)
-            twice |= r->chosen[i] == r->expert_of_rank[low];
-        if (!twice)
-            r->chosen[k++] = r->expert_of_rank[low];
-    }
-}
-
-/* Counts a token's choices and lets one that was missing take the place of the least used, if it
- * is used clearly more. True: an upload. */
-static bool keep_in_use(struct routing *r)
-{
-    int least = -1, most = -1;
-    for (int i = 0; i < r->n; i++)
-        r->used[i] *= 0.998;
-    for (int k = 0; k < r->n_used; k++)
-        r->used[r->chosen[k]] += 1;
-    if (r->resident == 0 || r->resident == r->n)
-        return false;
-    for (int i = 0; i < r->n; i++) {
-        if (r->here[i] && (least < 0 || r->used[i] < r->used[least]))
-            least = i;
-        if (!r->here[i] && (most < 0 || r->used[i] > r->used[most]))
-            most = i;
-    }
-    if (r->used[most] < 1.3 * r->used[least] + 0.5)
-        return false;
-    r->here[most] = true;
-    r->here[least] = false;
-    return true;
-}
-
-/* --- answers ---------------------------------------------------------------------------------- */
-
+/* Those of one layer that the GPU holds are the policy's choice (plan/slots.h), or stay. */
 struct runner {
     struct virtual_machine *vm;
     const struct virtual_job *job;
     struct routing *routings; /* [n_layers] */
-    double token_bytes;       /* of activations */
-    double n_hits, n_chosen, upload_s;
+    struct slots *slots;
+    struct slots_swap coming[MOST_COMING]; /* under way since the last token */
+    int n_coming;
+    double token_bytes; /* of activations */
+    double n_hits, n_chosen;
+    double upload_s, token_s; /* copies under way; the last token */
 };
+
+static const struct unit *experts_of(const struct units *units, int layer)
+{
+    for (int i = 0; i < units->n_units; i++)
+        if (units->items[i].kind == UNIT_EXPERTS && units->items[i].layer == layer)
+            return &units->items[i];
+    return NULL;
+}
+
+/* What came is there, and what is worth it goes on its way: with a token, copies for an eighth of
+ * its time. */
+static void turn_over(struct runner *run)
+{
+    const struct virtual_job *job = run->job;
+    double begun_s = 0;
+    slots_step(run->slots, 1);
+    for (int i = 0; i < run->n_coming; i++)
+        slots_arrive(run->slots, &run->coming[i]);
+    run->n_coming = 0;
+    while (!job->fixed && run->n_coming < MOST_COMING &&
+           (run->n_coming == 0 || begun_s < run->token_s / 8) &&
+           slots_choose(run->slots, &run->coming[run->n_coming])) {
+        const struct slots_swap *swap = &run->coming[run->n_coming++];
+        const struct unit *unit = experts_of(job->units, swap->layer);
+        int device = job->choices[unit - job->units->items].device;
+        begun_s += copy_s(run->vm, device, (double)unit->bytes, 0);
+        slots_begin(run->slots, swap);
+    }
+    run->upload_s += begun_s;
+}
+
+static bool is_here(const struct runner *run, int layer, int expert)
+{
+    return slots_place_of(run->slots, layer, expert) == SLOTS_HERE;
+}
+
+static void start_experts(struct runner *run)
+{
+    const struct virtual_job *job = run->job;
+    const struct units *units = job->units;
+    const struct unit *any = NULL;
+    for (int l = 0; l < units->n_layers && !any; l++)
+        any = experts_of(units, l);
+    struct slots_options options = {
+        .n_layers = units->n_layers, .n_expert = any ? any->n : 0, .n_used = any ? any->n_used : 0};
+    if (run->vm->truth.n_devices > 1)
+        options.price = slots_price(rate(run->vm, 0, RATE_READ), rate(run->vm, 1, RATE_COPY));
+    assert_int_equal(slots_create(&run->slots, &options, test_log()), HTH_OK);
+    for (int i = 0; i < units->n_units; i++) {
+        const struct unit *unit = &units->items[i];
+        if (unit->kind != UNIT_EXPERTS)
+            continue;
+        routing_start(&run->routings[unit->layer], &run->vm->routes, unit->n, unit->n_used,
+                      job->turn.skew, job->local);
+        for (int e = 0; e < job->choices[i].resident; e++)
+            slots_fill(run->slots, unit->layer, e);
+    }
+}
+
+/* The conversation before. */
+static void warm_up(struct runner *run, int n_tokens)
+{
+    const struct units *units = run->job->units;
+    run->token_s = HUGE_VAL;
+    for (int t = 0; t < n_tokens; t++) {
+        for (int i = 0; i < units->n_units; i++) {
+            int layer = units->items[i].layer;
+            if (units->items[i].kind != UNIT_EXPERTS)
+                continue;
+            routing_next(&run->routings[layer], &run->vm->routes);
+            slots_use(run->slots, layer, run->routings[layer].chosen, 1);
+        }
+        turn_over(run);
+    }
+    run->upload_s = 0;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static double decode_experts(struct runner *run, const struct unit *unit, struct choice choice)
 {
     struct virtual_machine *vm = run->vm;
     struct routing *r = &run->routings[unit->layer];
     int g = choice.device, hits = 0;
-    double one = (double)unit->bytes, gpu = 0, cpu = 0, file = run->job->file_part;
+    double gpu = 0, cpu = 0, file = run->job->file_part;
     struct amount on_gpu = weigh(vm, run->job->units, unit, g);
     struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
-    route(vm, r);
+    routing_next(r, &vm->routes);
     for (int k = 0; k < r->n_used; k++)
-        hits += r->here[r->chosen[k]];
+        hits += is_here(run, unit->layer, r->chosen[k]);
+    slots_use(run->slots, unit->layer, r->chosen, 1);
     int misses = r->n_used - hits;
     if (hits)
         gpu = compute_s(vm, g, hits * on_gpu.bytes, hits * on_gpu.flop, 0) +
@@ -256,8 +268,6 @@ static double decode_experts(struct runner *run, const struct unit *unit, struct
         cpu += CONTENTION * overlap;
         run->upload_s -= overlap;
     }
-    if (keep_in_use(r))
-        run->upload_s += copy_s(vm, g, one, 0);
     run->n_hits += g ? hits : 0;
     run->n_chosen += g ? r->n_used : 0;
     bool shared = vm->truth.devices[g].kind == MACHINE_INTEGRATED;
@@ -385,14 +395,15 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
     struct amount on_gpu = weigh(vm, run->job->units, unit, g);
     memset(tokens_of, 0, sizeof tokens_of);
     for (int t = 0; t < tokens; t++) {
-        route(vm, r);
+        routing_next(r, &vm->routes);
         for (int k = 0; k < r->n_used; k++)
             tokens_of[r->chosen[k]]++;
     }
     for (int i = 0; i < r->n; i++) {
-        n_here += tokens_of[i] && r->here[i];
-        n_away += tokens_of[i] && !r->here[i];
-        *(r->here[i] ? &here : &away) += tokens_of[i];
+        bool is = is_here(run, unit->layer, i);
+        n_here += tokens_of[i] && is;
+        n_away += tokens_of[i] && !is;
+        *(is ? &here : &away) += tokens_of[i];
     }
     double gpu = n_here ? compute_s(vm, g, n_here * on_gpu.bytes, here * on_gpu.flop, 0) : 0;
     struct share share = {n_away * one, away * on_gpu.flop, n_away ? away / n_away : 0,
@@ -473,16 +484,9 @@ struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtu
     struct virtual_result result = {0};
     run.routings = mem_calloc((size_t)units->n_layers + 1, sizeof *run.routings);
     assert_non_null(run.routings);
-    for (int i = 0; i < units->n_units; i++) {
-        if (units->items[i].kind != UNIT_EXPERTS)
-            continue;
-        struct routing *r = &run.routings[units->items[i].layer];
-        init_routing(vm, r, &units->items[i], job->choices[i].resident, job->turn.skew);
-        for (int t = 0; t < WARM_UP; t++) { /* the conversation before */
-            route(vm, r);
-            (void)keep_in_use(r);
-        }
-    }
+    start_experts(&run);
+    warm_up(&run, job->cold ? 0 : WARM_UP);
+    struct slots_count warm = slots_get_count(run.slots);
     bool as_run = job->turn.as_run;
     struct pipeline p = {.room =
                              (double)(as_run ? cost_ring_bytes(units) : cost_staging_bytes(units))};
@@ -496,11 +500,16 @@ struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtu
     result.compute_s = p.compute_s / job->turn.n_batches;
     result.prompt_tokens_per_s = job->turn.n_in / p.now_s;
     double seconds = 0;
-    int n = job->turn.n_out < MOST_TOKENS ? job->turn.n_out : MOST_TOKENS;
-    for (int t = 0; t < n; t++) /* spread over the answer */
-        seconds += decode_token(&run, position + (t + 0.5) * job->turn.n_out / n);
+    int n = job->cold || job->turn.n_out < MOST_TOKENS ? job->turn.n_out : MOST_TOKENS;
+    for (int t = 0; t < n; t++) { /* spread over the answer */
+        run.token_s = decode_token(&run, position + (t + 0.5) * job->turn.n_out / n);
+        seconds += run.token_s;
+        turn_over(&run);
+    }
     result.answer_tokens_per_s = n / seconds;
     result.hit = run.n_chosen > 0 ? run.n_hits / run.n_chosen : 0;
+    result.uploads = (double)(slots_get_count(run.slots).uploads - warm.uploads) / n;
+    slots_destroy(run.slots);
     mem_free(run.routings);
     return result;
 }

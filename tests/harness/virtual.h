@@ -4,19 +4,21 @@
  *
  * It has traits that the cost model does not know: rates that ramp up with size, copies and the CPU
  * that contend for memory, hops that jitter, a GPU that slows down when it has worked for a while,
- * experts that are drawn one by one and kept by how often they were used. The planner learns of it
- * only through `struct probe`, as of a real machine. The routing is synthetic, of a stated skew.
+ * experts that are drawn one by one (routing.h) and change places by the policy that runs
+ * (plan/slots.h). The planner learns of it only through `struct probe`, as of a real machine.
  */
 #ifndef HARNESS_VIRTUAL_H
 #define HARNESS_VIRTUAL_H
 
 #include "base/rng.h"
+#include "harness/routing.h"
 #include "plan/plan.h"
+#include "plan/slots.h"
 
 struct virtual_machine {
-    struct machine truth; /* rates at their best */
-    struct rng rng;
-    double gpu_busy_s; /* what makes it warm */
+    struct machine truth;   /* rates at their best */
+    struct rng rng, routes; /* whatever happens, experts are chosen the same */
+    double gpu_busy_s;      /* what makes it warm */
 };
 
 void virtual_start(struct virtual_machine *vm, const struct machine *truth, uint64_t seed);
@@ -35,6 +37,9 @@ struct virtual_job {
     struct turn turn;
     double file_part;
     int stream_device;
+    double local; /* of the routing (routing.h); its skew is the turn's */
+    bool fixed;   /* experts on a GPU stay there */
+    bool cold;    /* nothing was said before; all of the answer counts */
 };
 
 struct virtual_result {
@@ -42,6 +47,7 @@ struct virtual_result {
     double batch_s;           /* of prefill, each */
     double copy_s, compute_s; /* of a batch: the bus busy, and all computing one after the other */
     double hit;               /* of experts, where a GPU has some */
+    double uploads;           /* of experts, with a token */
 };
 
 struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtual_job *job);

@@ -145,9 +145,11 @@ static bool fits(size_t index, const struct op *op, bool addresses)
 static enum op_precision precision(size_t row, const struct op *op)
 {
     (void)op;
-    return row_at(row, NULL)->integer ? OP_PRECISION_INT
-           : row_at(row, NULL)->half  ? OP_PRECISION_F16
-                                      : OP_PRECISION_F32;
+    const struct row *r = row_at(row, NULL);
+    return r->integer    ? OP_PRECISION_INT
+           : r->matrices ? OP_PRECISION_SCALED
+           : r->half     ? OP_PRECISION_F16
+                         : OP_PRECISION_F32;
 }
 
 /* --- one case --------------------------------------------------------------------------------- */
@@ -246,6 +248,7 @@ static enum hth_status place_pieces(struct layout *l, struct placed *placed,
 static bool is_matrix(const struct op *op, const struct weight *weight)
 {
     static const int qkv[] = {1, 3, 5}, glu[] = {0, 5}, one[] = {0};
+    op = op->kind == OP_NORM_MATMUL ? op->parts[1] : op;
     const int *at = op->kind == OP_MATMUL_QKV ? qkv : op->kind == OP_MATMUL_GLU ? glu : one;
     size_t n = at == qkv ? ARRAY_LEN(qkv) : at == glu ? ARRAY_LEN(glu) : 1;
     for (size_t i = 0; i < n; i++)

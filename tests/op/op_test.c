@@ -189,14 +189,15 @@ static double tolerance_of(const struct op *op, enum op_precision precision)
 {
     const struct op_def *def = op_def_of(op->kind);
     switch (precision) {
-    case OP_PRECISION_F16: return def->tolerance_f16;
+    case OP_PRECISION_F16:
+    case OP_PRECISION_SCALED: return def->tolerance_f16;
     case OP_PRECISION_INT: return def->tolerance_int;
     default: return def->tolerance_f32;
     }
 }
 
 /* Differences per element that count for nothing: what is below is denormal on the way. */
-static const double floors[OP_PRECISION_COUNT] = {1e-30, 1e-6, 1e-30};
+static const double floors[OP_PRECISION_COUNT] = {1e-30, 1e-6, 1e-30, 1e-30};
 
 struct sums {
     double error, power, limit, floor;

@@ -287,11 +287,12 @@ static void check_program(struct hth_session *session, int n_tokens, int n_outpu
 TEST(programs_of_a_model)
 {
     const char *device = test_device();
-    const char *const rows[] = {NULL, "matmul_int"};
+    const char *const rows[] = {NULL, "matmul_int", "matmul_coop"};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct hth_model *model = model_open(
             "synth:tiny-moe:q4_k", (struct hth_model_options){.device = device, .rows = rows[i]});
-        if (rows[i] && !vk_get_caps(model->vk)->int_dot_any) {
+        const struct vk_caps *caps = vk_get_caps(model->vk);
+        if ((i == 1 && !caps->int_dot_any) || (i == 2 && !caps->n_matrices)) {
             hth_model_close(model);
             continue;
         }

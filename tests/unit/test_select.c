@@ -10,6 +10,7 @@ struct device {
     bool fp16, int_dot_any, int_dot;
     uint32_t subgroup_min;
     bool software;
+    uint32_t matrix; /* side of cooperative matrices, of halves into floats; 0: there are none */
 };
 
 /* The row for a product in `env`. */
@@ -36,6 +37,10 @@ static const char *chosen(const struct device *device, const struct dtype *type,
     caps.int_dot = device->int_dot;
     caps.subgroup_min = device->subgroup_min;
     caps.kind = device->software ? VK_KIND_SOFTWARE : VK_KIND_DISCRETE;
+    uint32_t side = device->matrix;
+    caps.n_matrices = side ? 1 : 0;
+    caps.matrices[0] = (struct vk_matrix){side, side, side, "f16", "f16", "f32", "f32", false};
+    caps.subgroup_control = side > 0;
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
     return selected(&env, type, n_tokens);
 }
@@ -45,12 +50,15 @@ static void check(struct device device, const struct dtype *type, int n_tokens, 
     assert_string_equal(chosen(&device, type, n_tokens, false), row);
 }
 
-static const struct device none = {false, false, false, 32, false},
-                           emulated = {true, true, false, 32, false},
-                           fast = {true, true, true, 32, false},
-                           narrow = {true, true, true, 8, false},
-                           no_half = {false, true, true, 32, false},
-                           cpu = {true, true, false, 8, true};
+static const struct device none = {false, false, false, 32, false, 0},
+                           emulated = {true, true, false, 32, false, 0},
+                           fast = {true, true, true, 32, false, 0},
+                           narrow = {true, true, true, 8, false, 0},
+                           no_half = {false, true, true, 32, false, 0},
+                           cpu = {true, true, false, 8, true, 0},
+                           with_matrices = {true, true, true, 32, false, 16},
+                           narrow_with_matrices = {true, true, true, 8, false, 8},
+                           emulated_matrices = {true, true, false, 8, true, 8};
 
 TEST(few_columns_are_matvecs)
 {
@@ -78,8 +86,24 @@ TEST(formats_without_integers_take_halves_where_they_are_fast)
     check(emulated, &dtype_f16, 64, "matmul_f32");
 }
 
+/* All but plain floats: a router would choose other experts for a prompt than token by token. */
+TEST(tiles_take_matrices_where_they_are_fast)
+{
+    check(with_matrices, &dtype_q8_0, 64, "matmul_coop");
+    check(with_matrices, &dtype_f16, 64, "matmul_coop");
+    check(with_matrices, &dtype_bf16, 64, "matmul_coop");
+    check(with_matrices, &dtype_f32, 64, "matmul_f32");
+    check(with_matrices, &dtype_q8_0, 16, "matvec_f32");
+    check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop");
+    check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop");
+    check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
+    check(emulated_matrices, &dtype_f16, 64, "matmul_f32");
+}
+
 TEST(float_math_is_float_math)
 {
+    assert_string_equal(chosen(&with_matrices, &dtype_q8_0, 64, true), "matmul_f32");
+    assert_string_equal(chosen(&with_matrices, &dtype_f16, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_f16, 64, true), "matmul_f32");
 }

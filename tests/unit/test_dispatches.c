@@ -1,0 +1,100 @@
+#include "logits.h"
+
+#include <stdio.h>
+
+#include "engine/rows.h"
+
+/* How many dispatches a layer takes: small models are bound by them and by the barriers between. */
+
+enum { DENSE_MOST = 7, MOE_MOST = 9, INPUTS = 4 };
+
+/* Of the layers of all models: the most that one takes. */
+struct count {
+    int dense, moe, quantized;
+    int n_layers;
+    char dense_text[4096], moe_text[4096];
+    /* the layer at hand */
+    struct {
+        int layer, steps, quantized;
+        char text[4096];
+    } now;
+};
+
+static void end_layer(struct count *c, bool moe)
+{
+    int *most = moe ? &c->moe : &c->dense;
+    if (c->now.steps > *most) {
+        *most = c->now.steps;
+        memcpy(moe ? c->moe_text : c->dense_text, c->now.text, sizeof c->now.text);
+    }
+    c->quantized = c->now.quantized > c->quantized ? c->now.quantized : c->quantized;
+    c->n_layers += c->now.steps > 0;
+    memset(&c->now, 0, sizeof c->now);
+}
+
+/* Steps come in order, those behind a model's last layer without one. */
+static void add(void *user, const struct row_step *step)
+{
+    struct count *c = user;
+    if (step->layer != c->now.layer)
+        end_layer(c, step->moe);
+    c->now.layer = step->layer;
+    if (step->layer < 0)
+        return;
+    size_t at = strlen(c->now.text);
+    snprintf(c->now.text + at, sizeof c->now.text - at, "    %s: %s by %s\n", step->arch,
+             step->label, step->row);
+    c->now.steps++;
+    c->now.quantized += strcmp(step->row, "quantize") == 0;
+}
+
+static struct count count(const char *model, const char *rows, int n_tokens)
+{
+    struct count c = {.now.layer = -1};
+    const struct log *log = test_log();
+    struct rows_options options = {.model = model,
+                                   .device = {.device = test_device(),
+                                              .rows = rows,
+                                              .log = log->write,
+                                              .log_user = log->user,
+                                              .log_level = HTH_LOG_WARNING}};
+    if (rows_steps(&options, n_tokens, add, &c) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    assert_true(c.n_layers > 0);
+    return c;
+}
+
+static void check(const char *model, const char *rows)
+{
+    struct count c = count(model, rows, 1);
+    printf("%s by %s: dense %d, with experts %d dispatches a layer\n", model ? model : "all",
+           rows ? rows : "selection", c.dense, c.moe);
+    if (c.dense > DENSE_MOST)
+        fail_msg("a dense layer takes %d dispatches:\n%s", c.dense, c.dense_text);
+    if (c.moe > MOE_MOST)
+        fail_msg("a layer with experts takes %d dispatches:\n%s", c.moe, c.moe_text);
+}
+
+/* Every architecture, by this device's rows and by those that most cards have. */
+TEST(one_token)
+{
+    check(NULL, NULL);
+    check(NULL, "matvec_f32");
+}
+
+/* Where the values' matrix has another format than those of queries and keys. */
+TEST(one_token_of_mixed_formats)
+{
+    check("synth:tiny-llama:q4_k_m", NULL);
+    check("synth:tiny-moe:q4_k_m", NULL);
+}
+
+/* Activations become bytes once, whoever reads them: for q k v, for the output, for gate and up,
+ * for down. */
+TEST(quantized_once)
+{
+    struct count c = count("synth:tiny-llama:q4_k_m", "matmul_int", 64);
+    if (c.quantized == 0)
+        test_skip("no integer dot products on this device");
+    assert_int_equal(c.quantized, INPUTS);
+}
