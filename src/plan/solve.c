@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "plan/search.h"
 
 struct cost_state solve_state(const struct cost *cost, int state)
 {
@@ -380,9 +381,15 @@ struct trade {
     uint64_t bytes[MACHINE_MAX_DEVICES];
 };
 
+static const struct option_list *options_of(const void *user, int layer, int state)
+{
+    const struct solver *s = user;
+    return &s->options[s->kind_of[layer]][state];
+}
+
 static const struct option_list *list_of(const struct solver *s, const struct trade *t, int layer)
 {
-    return &s->options[s->kind_of[layer]][t->state[layer]];
+    return options_of(s, layer, t->state[layer]);
 }
 
 static void find_trade(const struct solver *s, const struct choice *choices, struct trade *t)
@@ -453,29 +460,49 @@ static bool trade_pair(const struct solver *s, struct trade *t, int a, int b)
     return true;
 }
 
-static enum hth_status trade_all(struct solver *s, struct choice *choices, double *turn_s,
-                                 const struct log *log)
+static void trade_all(const struct solver *s, struct trade *t)
 {
     enum { MOST_ROUNDS = 8 };
-    const struct units *units = s->cost->units;
-    size_t n = (size_t)s->n_layers;
-    struct trade t = {mem_calloc(n, sizeof *t.state), mem_calloc(n, sizeof *t.option), {0}};
-    bool better = t.state && t.option;
-    enum hth_status status = better ? HTH_OK : log_fail_memory(log, "a plan", n * sizeof(int));
-    if (better)
-        find_trade(s, choices, &t);
+    bool better = true;
     for (int round = 0; round < MOST_ROUNDS && better; round++) {
         better = false;
         for (int a = 0; a < s->n_layers; a++)
             for (int b = a + 1; b < s->n_layers; b++)
-                better |= trade_pair(s, &t, a, b);
+                better |= trade_pair(s, t, a, b);
     }
-    for (int l = 0; l < s->n_layers && status == HTH_OK; l++)
-        memcpy(&choices[units->layer_first[l]], list_of(s, &t, l)->items[t.option[l]].choices,
+}
+
+/* The choices of a way through the layers, whose options have these numbers. */
+static void choose(const struct solver *s, const int *way, struct choice *choices)
+{
+    const struct units *units = s->cost->units;
+    for (int l = 0, state = 0; l < s->n_layers; l++) {
+        const struct option *option = &options_of(s, l, state)->items[way[l]];
+        memcpy(&choices[units->layer_first[l]], option->choices,
                (size_t)(units->layer_first[l + 1] - units->layer_first[l]) * sizeof *choices);
+        state = option->out;
+    }
+}
+
+static enum hth_status improve(const struct solver *s, struct choice *choices, double *turn_s,
+                               const struct log *log)
+{
+    size_t n = (size_t)s->n_layers;
     uint64_t bytes[MACHINE_MAX_DEVICES];
-    if (status == HTH_OK)
+    struct trade t = {mem_calloc(n, sizeof *t.state), mem_calloc(n, sizeof *t.option), {0}};
+    struct search search = {s->n_layers, s->n_states, s->n_devices, options_of, s, {0}};
+    enum hth_status status =
+        t.state && t.option ? HTH_OK : log_fail_memory(log, "a plan", n * sizeof *t.option);
+    memcpy(search.capacity, s->capacity, sizeof search.capacity);
+    if (status == HTH_OK) {
+        find_trade(s, choices, &t);
+        trade_all(s, &t);
+        choose(s, t.option, choices);
         *turn_s = solve_evaluate(s->cost, choices, bytes);
+        status = search_faster(&search, t.option, turn_s, log);
+    }
+    if (status == HTH_OK)
+        choose(s, t.option, choices);
     mem_free(t.state);
     mem_free(t.option);
     return status;
@@ -512,7 +539,6 @@ static enum hth_status solve_once(const struct cost *cost,
                                   const uint64_t capacity[MACHINE_MAX_DEVICES],
                                   struct choice *choices, double *turn_s, const struct log *log)
 {
-    enum { CLOSER = 5 };
     struct solver s = {.cost = cost,
                        .n_devices = cost->machine->n_devices,
                        .n_states = solve_n_states(cost),
@@ -538,7 +564,7 @@ static enum hth_status solve_once(const struct cost *cost,
     if (status == HTH_OK && s.n_devices > 2 && isfinite(*turn_s))
         refine(&s, choices, turn_s);
     if (status == HTH_OK && s.n_devices > 2 && isfinite(*turn_s))
-        status = trade_all(&s, choices, turn_s, log);
+        status = improve(&s, choices, turn_s, log);
     free_solver(&s);
     return status;
 }

@@ -241,29 +241,20 @@ enum { EVERY = 20 }; /* what they look for shows in few cases */
 enum { EVERY = 1 };
 #endif
 
-/* Cases of one GPU are never off; of two, whose memories are told apart in coarser steps, one in a
- * hundred may be, and none by more than 3 %. */
 static void hold_against_exact(uint64_t from, uint64_t to)
 {
     static struct example x;
-    int n_units = 0, n_off = 0;
+    int n_units = 0, n = (int)(to - from) / EVERY;
     n_undecided = 0;
     for (uint64_t seed = from; seed < to; seed += EVERY) {
         make(&x, seed);
         solve_example(&x);
         n_units += x.units.n_units;
-        if (faster_exists(&x.cost, x.capacity, x.turn_s * 0.99)) {
-            print_message("seed %d: more than 1 %% from the best\n", (int)seed);
-            assert_int_equal(x.machine.n_devices, 3);
-            assert_false(faster_exists(&x.cost, x.capacity, x.turn_s * 0.97));
-            n_off++;
-        }
+        if (faster_exists(&x.cost, x.capacity, x.turn_s * 0.99))
+            fail_msg("seed %d: more than 1 %% from the best", (int)seed);
         units_free(&x.units);
     }
-    int n = (int)(to - from) / EVERY;
-    print_message("%d cases of %.1f units, %d off, %d undecided\n", n, (double)n_units / n, n_off,
-                  n_undecided);
-    assert_true(n_off <= n / 100);
+    print_message("%d cases of %.1f units, %d undecided\n", n, (double)n_units / n, n_undecided);
     assert_true(n_undecided <= 1 + n / 50);
 }
 
@@ -315,8 +306,8 @@ TEST(same_case_same_plan)
     }
 }
 
-/* Memory in small and large steps, across powers of two as well. With two GPUs, up to the coarser
- * steps that their memories are told apart in. */
+/* Memory in small and large steps, across powers of two as well. With two GPUs, up to what the
+ * search thinks is worth it. */
 static void grow_memory(uint64_t first_seed, uint64_t last_seed, double slack)
 {
     static struct example x;
@@ -343,7 +334,7 @@ TEST(more_memory_is_never_slower)
 
 TEST(more_memory_of_two_gpus_is_hardly_slower)
 {
-    grow_memory(1, 5, 0.015);
+    grow_memory(1, 5, 0.003);
 }
 
 TEST(never_below_what_reading_takes)
