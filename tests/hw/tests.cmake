@@ -1,17 +1,16 @@
 # The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
-# Of cards for which one compiler writes the same instructions, one is tried every day, the others with `scripts/test --all`.
+# Of cards for which one compiler writes nearly the same instructions, one is tried every day, the others with `scripts/test --all`.
 set(hw_twins
+  icl # of skl: Gen9 and Gen11
   adl dg1 # of tgl: Xe-LP
-  arl # of mtl: Xe-LPG
-  a380 # of a770: Xe-HPG
-  lnl # of b580: Xe2
-  vega10 renoir # of vega20: GCN5
-  navi23 vangogh rembrandt # of navi21: RDNA2
-  navi32 navi33 phoenix # of navi31: RDNA3
-  gfx1151 # of gfx1150: RDNA3.5
+  a380 mtl arl # of a770: Xe-HPG and Xe-LPG
+  lnl ptl # of b580: Xe2 and Xe3
+  polaris10 vega10 renoir # of vega20: GCN4 and GCN5
+  navi10 navi23 vangogh rembrandt # of navi21: RDNA1 and RDNA2
+  navi32 navi33 phoenix gfx1150 gfx1151 # of navi31: RDNA3 and RDNA3.5
   gfx1200 # of gfx1201: RDNA4
   gtx1080 # of gtx980: Maxwell and Pascal
-  rtx2080 rtx4090 # of rtx3090: Turing, Ampere and Ada
+  rtx2080 rtx4090 rtx5090 # of rtx3090: Turing to Blackwell
 )
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")
