@@ -67,8 +67,8 @@ struct program {
     uint64_t logits_bytes;     /* 0: another device has them */
 };
 
-/* Contents made by helper dispatches that several ops share. */
-enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_COUNT };
+/* Contents made by helper dispatches; all but the last are shared by several ops. */
+enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_FOUND, SIDE_COUNT };
 
 /* A row in a shape of its own. */
 struct row_pick {
