@@ -160,7 +160,7 @@ static void run(struct fixture *f, int seq, int first, int n, int bucket, float 
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     if (cpu_exec_run(exec, &batch, f->pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());
-    memcpy(out, cpu_exec_logits(exec), (size_t)n * VOCAB * sizeof *out);
+    memcpy(out, cpu_exec_result(exec), (size_t)n * VOCAB * sizeof *out);
     assert_true(cpu_exec_bytes(exec) > 0);
     cpu_exec_destroy(exec);
     graph_free(&g);
@@ -244,7 +244,7 @@ TEST(two_sequences)
     struct cpu_exec_options options = {.pool = f.pool};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
-    memcpy(split + 12 * VOCAB, cpu_exec_logits(exec), 21 * VOCAB * sizeof *split);
+    memcpy(split + 12 * VOCAB, cpu_exec_result(exec), 21 * VOCAB * sizeof *split);
     same(whole, split, 33, 1e-5);
     cpu_exec_destroy(exec);
     graph_free(&g);
