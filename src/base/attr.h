@@ -29,8 +29,12 @@
 #if defined(__x86_64__) && !defined(__MINGW32__)
 #define ATTR_AVX2 __attribute__((target("avx2")))
 /* The same for those with AVX-512, in its whole width. */
-#define ATTR_AVX512                                                                                \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define ATTR_AVX512_SET "avx512f,avx512bw,avx512dq,avx512vl"
+#if defined(__clang__)
+#define ATTR_AVX512 __attribute__((target(ATTR_AVX512_SET), min_vector_width(512)))
+#else
+#define ATTR_AVX512 __attribute__((target(ATTR_AVX512_SET ",prefer-vector-width=512")))
+#endif
 #endif
 
 /* Asks for the cache line at an address, which need not be there. */

@@ -32,12 +32,11 @@ struct things {
     size_t chat_len, n_ids, back_len;
 };
 
-static enum hth_status open_all(struct life *life, struct things *t)
+static const struct hth_session_options life_session = {
+    .n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
+
+static enum hth_status open_model(struct life *life, bool for_session, struct hth_model **model)
 {
-    static const struct hth_message messages[2] = {
-        {"system", "You are terse."},
-        {"user", "Why is the sky blue? \xe2\x98\x80 <|im_end|>"},
-    };
     struct hth_model_options options = {.device = life->device,
                                         .n_threads = 1,
                                         .log = note,
@@ -47,10 +46,18 @@ static enum hth_status open_all(struct life *life, struct things *t)
                                         .self_test_s = -1,
                                         .gpu_layers = life->gpu_layers,
                                         .vram_bytes = life->vram_bytes};
-    struct hth_session_options session = {.n_ctx = LIFE_MAX_TOKENS, .n_batch = 32, .n_seqs = 2};
-    if (life->vram_bytes) /* else for what is usual */
-        options.session = session;
-    enum hth_status status = hth_model_open(&t->model, life->path, &options);
+    if (for_session) /* else for what is usual */
+        options.session = life_session;
+    return hth_model_open(model, life->path, &options);
+}
+
+static enum hth_status open_all(struct life *life, struct things *t)
+{
+    static const struct hth_message messages[2] = {
+        {"system", "You are terse."},
+        {"user", "Why is the sky blue? \xe2\x98\x80 <|im_end|>"},
+    };
+    enum hth_status status = open_model(life, life->vram_bytes > 0, &t->model);
     if (status == HTH_OK)
         status = hth_render_chat(t->model, messages, 2, true, &t->chat, &t->chat_len);
     if (status == HTH_OK)
@@ -60,7 +67,7 @@ static enum hth_status open_all(struct life *life, struct things *t)
     if (status == HTH_OK && life->chat.len)
         assert_string_equal(t->back, life->chat.ptr);
     if (status == HTH_OK)
-        status = hth_session_open(&t->session, t->model, &session);
+        status = hth_session_open(&t->session, t->model, &life_session);
     struct hth_sampler_options sampler = {.repeat_penalty = 1.1f, .top_k = 20};
     if (status == HTH_OK)
         status = hth_sampler_create(&t->sampler, t->model, &sampler);
@@ -171,6 +178,7 @@ void life_run(struct life *life)
         learn(life, &t, &text);
     }
     check_sentences(life);
+    life->n_expert_uses = t.session ? hth_session_get_info(t.session).expert_uses : 0;
     if (life->closing)
         life->closing();
     hth_stream_destroy(t.stream);
@@ -190,12 +198,26 @@ void life_free(struct life *life)
     life->logits = NULL;
 }
 
+uint64_t life_whole_bytes(struct life life)
+{
+    struct hth_model *model;
+    assert_int_equal(open_model(&life, true, &model), HTH_OK);
+    uint64_t bytes = hth_model_get_plan(model).gpu_bytes;
+    hth_model_close(model);
+    return bytes;
+}
+
 const char *life_model(void)
+{
+    return life_model_like("tiny-llama");
+}
+
+const char *life_model_like(const char *shape)
 {
     static char path[1024];
     if (path[0])
         return path;
-    struct synth_params params = {.shape = "tiny-llama", .quant = "q4_k_m", .seed = 1};
+    struct synth_params params = {.shape = shape, .quant = "q4_k_m", .seed = 1};
     struct synth *synth;
     snprintf(path, sizeof path, "%s", test_temp_path("life.gguf"));
     assert_int_equal(synth_create(&synth, &params, test_log()), HTH_OK);

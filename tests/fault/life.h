@@ -27,6 +27,7 @@ struct life {
     enum hth_status status;   /* the first failure */
     int n_errors, n_warnings; /* sentences that were said */
     struct strbuf said;       /* and their text */
+    uint64_t n_expert_uses;   /* of layers whose experts change places */
 
     /* what was learned */
     struct strbuf chat; /* rendered, to tokens and back */
@@ -40,10 +41,15 @@ struct life {
 void life_run(struct life *life);
 void life_free(struct life *life);
 
+/* Bytes on the device when it has all of the model. */
+uint64_t life_whole_bytes(struct life life);
+
 /* Did a warning say that the device refused memory or was lost, and that life went on? */
 bool life_placed_anew(const struct life *life);
 
 /* A small model in the temporary folder: few layers, a BPE vocabulary, a chat template. */
 const char *life_model(void);
+/* The same of another shape (model/synth.h); one in a program. */
+const char *life_model_like(const char *shape);
 
 #endif

@@ -88,3 +88,14 @@ TEST(vulkan_streamed)
             .path = life_model(), .device = test_device(), .discrete = true, .vram_bytes = 1500000},
         true, 13);
 }
+
+/* Experts may change places: of those of a layer the device has room for a part. */
+TEST(vulkan_experts)
+{
+    struct life life = {
+        .path = life_model_like("tiny-moe"), .device = test_device(), .discrete = true};
+    life.vram_bytes = life_whole_bytes(life) / 10 * 7;
+    life_run(&life);
+    assert_true(life.n_expert_uses > 0);
+    fail_each(&life, true, 61);
+}

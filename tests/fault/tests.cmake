@@ -27,7 +27,7 @@ foreach(source ${fault_tests})
     continue() # they sample nothing
   endif()
   # All of what the everyday tier samples; of what takes ten minutes and more a part: a seventh of the calls of a life that streams,
-  # and of the driver's and the files' under sanitizers.
+  # of the allocations of one whose experts change places, and of the driver's and the files' under sanitizers.
   set(stride 1)
   if(HEARTH_SANITIZE AND stem MATCHES "^(program|vulkan)$")
     set(stride 7)
@@ -37,7 +37,7 @@ foreach(source ${fault_tests})
     string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
     set(entry fault.${stem}.${name})
     set(own_stride ${stride})
-    if(entry STREQUAL "fault.vulkan.streamed")
+    if(entry MATCHES "^fault\\.(vulkan\\.streamed|memory\\.vulkan_experts)$")
       set(own_stride 7)
     endif()
     if(HEARTH_SANITIZE AND stem STREQUAL "kill") # what is killed tells of no leak: once is enough

@@ -172,6 +172,13 @@ static const struct unit *experts_of(const struct units *units, int layer)
     return NULL;
 }
 
+static void arrive(struct runner *run)
+{
+    for (int i = 0; i < run->n_coming; i++)
+        slots_arrive(run->slots, &run->coming[i]);
+    run->n_coming = 0;
+}
+
 /* What came is there, and what is worth it goes on its way: with a token, copies for an eighth of
  * its time. */
 static void turn_over(struct runner *run)
@@ -179,9 +186,7 @@ static void turn_over(struct runner *run)
     const struct virtual_job *job = run->job;
     double begun_s = 0;
     slots_step(run->slots, 1);
-    for (int i = 0; i < run->n_coming; i++)
-        slots_arrive(run->slots, &run->coming[i]);
-    run->n_coming = 0;
+    arrive(run);
     while (!job->fixed && run->n_coming < MOST_COMING &&
            (run->n_coming == 0 || begun_s < run->token_s / 8) &&
            slots_choose(run->slots, &run->coming[run->n_coming])) {
@@ -220,24 +225,6 @@ static void start_experts(struct runner *run)
         for (int e = 0; e < job->choices[i].resident; e++)
             slots_fill(run->slots, unit->layer, e);
     }
-}
-
-/* The conversation before. */
-static void warm_up(struct runner *run, int n_tokens)
-{
-    const struct units *units = run->job->units;
-    run->token_s = HUGE_VAL;
-    for (int t = 0; t < n_tokens; t++) {
-        for (int i = 0; i < units->n_units; i++) {
-            int layer = units->items[i].layer;
-            if (units->items[i].kind != UNIT_EXPERTS)
-                continue;
-            routing_next(&run->routings[layer], &run->vm->routes);
-            slots_use(run->slots, layer, run->routings[layer].chosen, 1);
-        }
-        turn_over(run);
-    }
-    run->upload_s = 0;
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -299,6 +286,25 @@ static double decode_token(struct runner *run, double position)
             at = device;
     }
     return seconds + hop_s(run->vm, at, 0, units->n_vocab * sizeof(float));
+}
+
+/* The conversation before. */
+static void warm_up(struct runner *run, int n_tokens)
+{
+    const struct units *units = run->job->units;
+    run->token_s = n_tokens ? decode_token(run, run->job->turn.depth) : 0;
+    run->n_hits = run->n_chosen = 0;
+    for (int t = 0; t < n_tokens; t++) {
+        for (int i = 0; i < units->n_units; i++) {
+            int layer = units->items[i].layer;
+            if (units->items[i].kind != UNIT_EXPERTS)
+                continue;
+            routing_next(&run->routings[layer], &run->vm->routes);
+            slots_use(run->slots, layer, run->routings[layer].chosen, 1);
+        }
+        run->upload_s = 0; /* copied beside the token */
+        turn_over(run);
+    }
 }
 
 /* --- prompts ---------------------------------------------------------------------------------- */
@@ -460,6 +466,9 @@ static void prefill_batch(struct runner *run, struct pipeline *p, double positio
     const struct virtual_job *job = run->job;
     double bytes = job->turn.n_batch * run->token_bytes;
     int at = 0;
+    p->bus_free_s += run->upload_s; /* what is under way comes first (engine/experts.c) */
+    run->upload_s = 0;
+    arrive(run);
     for (int i = 0; i < job->units->n_units; i++) {
         const struct unit *unit = &job->units->items[i];
         struct choice choice = job->choices[i];
