@@ -1,4 +1,4 @@
-"""What bench/peer and bench/formats share: the machine in words, running programs, tables in Markdown."""
+"""What the scripts of this folder share: the machine in words, running programs, tables in Markdown."""
 import json
 import os
 import platform

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of bench/peer, bench/formats and bench/predicted with invented programs: what they start, how they judge, how they end."""
+"""Tests of bench/peer, bench/formats, bench/columns and bench/predicted with invented programs: what they start, how they judge, how they end."""
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -26,7 +26,7 @@ def load(name):
     return module
 
 
-peer, formats, predicted = load("peer"), load("formats"), load("predicted")
+peer, formats, columns, predicted = load("peer"), load("formats"), load("columns"), load("predicted")
 
 # Each run of hearth and of the peer is slower than the one before, as on a machine that gets busy: only ratios are steady.
 FAKE = """#!{python}
@@ -66,7 +66,7 @@ class Fakes(unittest.TestCase):
         patch = mock.patch.object(machine, "on_device", lambda device, program, *args: [program, *args, "--device", device])
         patch.start()
         self.addCleanup(patch.stop)
-        for module in (peer, formats, predicted):
+        for module in (peer, formats, columns, predicted):
             said = mock.patch.object(module.machine, "say", lambda text: None)
             said.start()
             self.addCleanup(said.stop)
@@ -182,6 +182,47 @@ class Formats(Fakes):
         self.assertEqual(self.formats([None])[0], 1)
         with self.assertRaisesRegex(machine.Failed, "measured nothing"):
             self.formats([])
+
+
+# What a column takes, by the formula of the test; each run of the program is slower than the one before.
+TIMES = """
+columns = [int(c) for c in sys.argv[sys.argv.index("--columns") + 1].split(",")]
+names = sys.argv[sys.argv.index("--formats") + 1].split(",") if "--formats" in sys.argv else ["A", "B"]
+print(json.dumps({"device": "d", "driver": "v", "cases": [{"format": f, "columns": c, "time_us": (FORMULA) * (1 + n / 10)} for c in columns for f in names]}))
+"""
+
+
+class Columns(Fakes):
+    def columns(self, formula, *argv):
+        path = self.program("opbench", TIMES.replace("FORMULA", formula))
+        return self.call(columns, "--opbench", path, *argv)
+
+    def test_line(self):
+        code, report = self.columns("1000 + 300 * c")
+        self.assertEqual(code, 0)
+        self.assertIn("so of all 2 formats", report)
+        self.assertRegex(report, r"\| A +\| +1\.43 \| +1\.76 ")  # the best of three passes is the first one's
+        self.assertEqual([line[line.index("--columns") + 1].split(",")[0] for line in self.log()], ["1"] + ["1", "16", "1"] * 2)
+
+    def test_steps_within_a_line(self):
+        self.assertEqual(self.columns("1000 + 1000 * ((c + 1) // 2)")[0], 0)
+
+    def test_cliff(self):
+        code, report = self.columns("(1000 + 300 * c) * (1.6 if c > 4 and f == 'B' else 1)")
+        self.assertEqual(code, 1)
+        self.assertIn("not so of B.", report)
+        self.assertEqual(self.columns("(1000 + 300 * c) * (1.6 if c > 4 else 1)", "--line", "0.3")[0], 0)
+
+    def test_fall(self):
+        self.assertEqual(self.columns("5000 - (c == 9) * 200")[0], 0)
+        self.assertEqual(self.columns("5000 - (c == 9) * 300")[0], 1)
+        self.assertEqual(self.columns("5000 - 40 * c")[0], 1)  # little by little, too
+
+    def test_distance(self):
+        self.assertLess(columns.distance([10.0 + 3 * c for c in range(16)]), 1e-3)
+        self.assertAlmostEqual(columns.distance([1.0, 1.0, 2.0, 1.0, 1.0]), 1 / 3, places=3)
+        self.assertTrue(columns.fits([1.0, 1.5, 2.0], 0.0))
+        self.assertFalse(columns.fits([1.0, 2.0, 1.0], 0.3))
 
 
 # Slower in each turn, as is what it expects; the device has what --vram lets it have of 1000 bytes, and that is predicted badly.

@@ -45,6 +45,7 @@ struct hth_session_options {
     int n_batch;   /* tokens computed at once, at most; 0: as the model was opened for, or 512 */
     int n_outputs; /* logits of so many of a batch's tokens will be wanted; 0: of few. More than
                     * that take memory when they are first asked for */
+    int n_best;    /* what feeds will mostly ask for (struct hth_feed): it is ready at once */
     enum hth_kv_type kv;
     bool float_only; /* no integer activations, no fp16 arithmetic: the most exact there is */
     bool profile;    /* a time for every step (hth_session_profile) */
@@ -246,21 +247,39 @@ struct hth_feed {
     int count;
     enum hth_outputs outputs; /* of which positions logits are wanted */
     int n_last;               /* with HTH_OUTPUT_LAST: of the last how many; 0: of one */
+    /* Of each of them only so many of the likeliest tokens are wanted (hth_session_best), which
+     * spares the way of all logits from their device; 0, or no fewer than there are: logits. */
+    int n_best;
 };
 
+enum { HTH_BEST_MOST = 64 }; /* more than that are logits, too */
+
 /* Computes tokens of one or several sequences (each at most once per call), in as few batches as
- * n_batch allows. Logits of the wanted positions replace those of the call before, in the order of
- * feeds and positions. Blocks. What a device has no memory for, or is lost with, is computed all
- * the same, with the model moved. On failure no sequence has changed, but for HTH_ERROR_CANCELLED:
- * then hth_session_length tells how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the
- * vocabulary, no such sequence), _LIMIT (the context is full), _CANCELLED, _DEVICE, _MEMORY (of the
- * host); _FORMAT when what comes out is not finite or all zero, by the plainest kernels, too. */
+ * n_batch allows. Logits of the wanted positions, or the best of them where every feed that wants
+ * some has n_best, replace those of the call before, in the order of feeds and positions. Blocks.
+ * What a device has no memory for, or is lost with, is computed all the same, with the model moved.
+ * On failure no sequence has changed, but for HTH_ERROR_CANCELLED: then hth_session_length tells
+ * how far it came. Errors: HTH_ERROR_ARGUMENT (an id outside the vocabulary, no such sequence),
+ * _LIMIT (the context is full), _CANCELLED, _DEVICE, _MEMORY (of the host); _FORMAT when what comes
+ * out is not finite or all zero, by the plainest kernels, too. */
 HTH_CHECKED hth_session_feed(struct hth_session *session, const struct hth_feed *feeds,
                              int n_feeds);
 
 /* Logits of the index-th wanted position of the last feed, n_vocab floats valid until the next;
- * NULL if there is none. */
+ * NULL if there is none, or only the best are there. */
 const float *hth_session_logits(const struct hth_session *session, int index);
+
+/* The likeliest tokens of a position, in order, ties by the lower id. */
+struct hth_best {
+    int count; /* the largest n_best of the feeds; 0: there are none, or all logits are there */
+    const int32_t *ids;
+    const float *logits; /* NULL where count is 1 */
+};
+
+/* Of the index-th wanted position of the last feed, valid until the next. */
+struct hth_best hth_session_best(const struct hth_session *session, int index);
+
+/* Wanted positions of the last feed. */
 int hth_session_n_logits(const struct hth_session *session);
 
 /* Tokens in a sequence. */
@@ -281,7 +300,8 @@ void hth_session_cancel(struct hth_session *session);
 /* What a session holds. */
 struct hth_session_info {
     int n_ctx, n_seqs, n_batch;
-    uint64_t bytes; /* cache, activations and buffers */
+    uint64_t bytes;      /* cache, activations and buffers */
+    uint64_t read_bytes; /* of logits, or the best of them, that came from the GPU so far */
     /* Where a layer's experts are divided between the GPU and the CPU and change places: how often
      * tokens have used one, the GPU had it, and one was brought there. */
     uint64_t expert_uses, expert_hits, expert_uploads;
@@ -321,8 +341,13 @@ void hth_sampler_set_history(struct hth_sampler *sampler, const int32_t *ids, si
 /* As just created: no text so far, the seed's first numbers. */
 void hth_sampler_reset(struct hth_sampler *sampler);
 
-/* Picks a token by the index-th logits of the last feed and remembers it as part of the text.
- * Errors: HTH_ERROR_FORMAT when the logits are not numbers, or no token may come. */
+/* How many of the likeliest tokens it is enough for the sampler to know, for hth_feed.n_best: the
+ * same token is picked then as by all logits. 0: all. */
+int hth_sampler_best(const struct hth_sampler *sampler);
+
+/* Picks a token by the index-th logits of the last feed, or the best of them, and remembers it as
+ * part of the text. Errors: HTH_ERROR_FORMAT when the logits are not numbers, or no token may come;
+ * HTH_ERROR_ARGUMENT when there are no logits, or fewer of the best than the sampler must know. */
 HTH_CHECKED hth_sample(struct hth_sampler *sampler, const struct hth_session *session, int index,
                        int32_t *id);
 

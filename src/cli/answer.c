@@ -25,7 +25,7 @@ static int remember(struct id_list *list, const int32_t *ids, int count)
 
 static enum hth_status feed(struct answer *answer, const int32_t *ids, int count)
 {
-    struct hth_feed one = {.ids = ids, .count = count};
+    struct hth_feed one = {.ids = ids, .count = count, .n_best = hth_sampler_best(answer->sampler)};
     return hth_session_feed(answer->session, &one, 1);
 }
 

@@ -45,7 +45,8 @@ struct bench {
 
 static enum hth_status feed(struct bench *bench, int count, enum hth_outputs outputs)
 {
-    struct hth_feed one = {.ids = bench->ids, .count = count, .outputs = outputs};
+    struct hth_feed one = {
+        .ids = bench->ids, .count = count, .outputs = outputs, .n_best = 1}; /* greedy */
     return hth_session_feed(bench->session, &one, 1);
 }
 
@@ -248,6 +249,7 @@ static struct hth_session_options bench_session(const struct args *args, int lon
     struct hth_session_options wanted = session_options(args);
     if (wanted.n_ctx == 0)
         wanted.n_ctx = args_int(args, "depth") + longest;
+    wanted.n_best = 1;
     return wanted;
 }
 
@@ -331,7 +333,9 @@ static void more_help(void)
         "MODEL may be synth:SHAPE:TYPE, made in memory (hearth synth --help). GB/s counts "
         "the bytes\n"
         "of weights that must be read, once per batch. The roof is what reading them, or the\n"
-        "fastest arithmetic of the device, would take at least.\n");
+        "fastest arithmetic of the device, would take at least. Answers are greedy: of a token "
+        "the\n"
+        "device gives its id alone.\n");
 }
 
 static const struct option_group *const groups[] = {

@@ -348,11 +348,13 @@ static int start(struct chat *chat, struct hth_model *model)
     chat->answer.make_room = make_room;
     chat->answer.room_user = chat;
     struct hth_session_options wanted = session_options(&chat->args);
-    int code = exit_of(hth_session_open(&chat->answer.session, model, &wanted));
-    if (code == EXIT_OK)
-        code = advise_sampling(&chat->args, model, &chat->texts);
+    int code = advise_sampling(&chat->args, model, &chat->texts);
     if (code == EXIT_OK)
         code = chat_renew(chat, 0);
+    if (code == EXIT_OK) {
+        wanted.n_best = hth_sampler_best(chat->answer.sampler);
+        code = exit_of(hth_session_open(&chat->answer.session, model, &wanted));
+    }
     if (code == EXIT_OK)
         form_check(&chat->args, model);
     if (code == EXIT_OK && system)
@@ -391,6 +393,7 @@ static int run(const struct args *args)
     if (code == EXIT_OK)
         code = check_sampling(args);
     struct hth_session_options session = session_options(args);
+    session.n_best = HTH_BEST_MOST; /* at most */
     if (code == EXIT_OK)
         code = open_chat_model(args, args_word(args, 0), &chat.form.template, &session, &model);
     if (code == EXIT_OK)

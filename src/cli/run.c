@@ -105,6 +105,7 @@ static int plan_session(const struct question *question, struct hth_session_opti
     size_t most = question->prompt.len + (system ? strlen(system) : 0) + TEMPLATE_ROOM;
     int n_answer = answer_tokens(args), room = n_answer ? n_answer : ANSWER_ROOM;
     *session = session_options(args);
+    session->n_best = HTH_BEST_MOST; /* at most */
     if (args_given(args, "ctx") || (room < USUAL_CTX && most <= (size_t)(USUAL_CTX - room)))
         return EXIT_OK;
     struct hth_model *vocabulary;
@@ -151,9 +152,11 @@ static int answer_prompt(const struct question *question, struct hth_model *mode
     struct hth_session_options wanted = session_options(args);
     if (!args_given(args, "ctx"))
         wanted.n_ctx = choose_ctx(model, count, answer.n_max);
-    code = exit_of(hth_session_open(&answer.session, model, &wanted));
-    if (code == EXIT_OK)
-        code = open_sampler(args, model, &answer.sampler);
+    code = open_sampler(args, model, &answer.sampler);
+    if (code == EXIT_OK) {
+        wanted.n_best = hth_sampler_best(answer.sampler);
+        code = exit_of(hth_session_open(&answer.session, model, &wanted));
+    }
     if (code == EXIT_OK && !(args_given(args, "n-predict") && args_int(args, "n-predict") == 0))
         code = answer_run(&answer, ids, count);
     if (code == EXIT_OK) {

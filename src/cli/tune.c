@@ -66,7 +66,7 @@ static enum hth_status check_time(const struct tuning *t)
 
 static struct hth_session_options session_of(const struct tuning *t)
 {
-    return (struct hth_session_options){.n_ctx = t->n_ctx, .kv = kv_option(t->args)};
+    return (struct hth_session_options){.n_ctx = t->n_ctx, .n_best = 1, .kv = kv_option(t->args)};
 }
 
 static enum hth_status open_setting(const struct tuning *t, const struct tune_setting *setting,
@@ -86,7 +86,7 @@ static enum hth_status open_setting(const struct tuning *t, const struct tune_se
 
 static enum hth_status feed(const struct tuning *t, struct hth_session *session, int count)
 {
-    struct hth_feed one = {.ids = t->ids, .count = count};
+    struct hth_feed one = {.ids = t->ids, .count = count, .n_best = 1}; /* greedy */
     enum hth_status status = hth_session_feed(session, &one, 1);
     return status ? status : check_time(t);
 }

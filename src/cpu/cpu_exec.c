@@ -279,12 +279,10 @@ enum hth_status cpu_exec_run(struct cpu_exec *exec, const struct batch *batch,
     return status;
 }
 
-const float *cpu_exec_logits(const struct cpu_exec *exec)
+const void *cpu_exec_result(const struct cpu_exec *exec)
 {
-    const struct tensor *logits = exec->graph->logits;
-    if (!logits)
-        return NULL;
-    return view_of(logits, base_bytes(exec, logits)).data;
+    const struct tensor *result = graph_result(exec->graph);
+    return result ? view_of(result, base_bytes(exec, result)).data : NULL;
 }
 
 uint64_t cpu_exec_bytes(const struct cpu_exec *exec)

@@ -42,12 +42,11 @@ struct cpu_hops {
     void *user;
 };
 
-/* Runs all ops; logits of the batch's outputs, [n_vocab, n_outputs], are then at
- * `cpu_exec_logits` (NULL if another device makes them). `hops` may be NULL where there are none.
- */
+/* Runs all ops; what is wanted of the batch's outputs (graph_result) is then at `cpu_exec_result`
+ * (NULL if another device makes it). `hops` may be NULL where there are none. */
 HTH_MUST_CHECK cpu_exec_run(struct cpu_exec *exec, const struct batch *batch, void *const *kv_pages,
                             const struct cpu_hops *hops);
-const float *cpu_exec_logits(const struct cpu_exec *exec);
+const void *cpu_exec_result(const struct cpu_exec *exec);
 
 /* Bytes of activations and scratch. */
 uint64_t cpu_exec_bytes(const struct cpu_exec *exec);

@@ -88,8 +88,16 @@ struct model_part {
     const struct kv_geom *kv; /* [n_layer] */
     enum split_device device;
 };
-HTH_MUST_CHECK part_build(const struct model_part *part, struct graph *graph, int n_tokens,
-                          int n_outputs);
+HTH_MUST_CHECK part_build(const struct model_part *part, struct graph *graph,
+                          struct batch_size size);
+
+/* All of it, with the choice of the best at its end where these are wanted. */
+HTH_MUST_CHECK whole_build(const struct model *model, const struct kv_geom *kv, struct graph *graph,
+                           struct batch_size size);
+
+/* How many of the best a GPU is asked for: n_best, or 0 where no kernel of it fits, and the host
+ * chooses them. */
+int best_of_gpu(const struct model *model, const struct gpu_exec_options *options, int n_best);
 
 /* Fills in what is usual. */
 void session_fill(struct hth_session_options *session, const struct hparams *hp);
@@ -97,7 +105,7 @@ const struct dtype *session_kv_type(const struct hth_session_options *session);
 
 /* CPU executors are kept per bucket, as programs are on the GPU. */
 struct cpu_bucket {
-    int n_tokens, n_outputs;
+    struct batch_size size;
     struct graph graph;
     struct cpu_exec *exec;
     uint64_t used; /* session.clock when it last was */
@@ -113,6 +121,14 @@ struct saved_pages {
     uint32_t *slots;        /* [n pages]: which of on_gpu */
     unsigned char *on_gpu;  /* pages in use */
     unsigned char *on_host; /* all pages */
+};
+
+/* What came of the last feed. */
+struct session_results {
+    int n_best; /* they are so many of each output; 0: logits */
+    size_t n;   /* outputs */
+    void *rows; /* [n]: floats, or what op_top_k gives */
+    size_t capacity;
 };
 
 enum contents {
@@ -131,20 +147,20 @@ struct hth_session {
     enum contents contents;
     struct saved_pages saved;
     atomic_ullong bytes; /* that it holds */
-    atomic_ullong expert_uses, expert_hits, expert_uploads;
+    atomic_ullong read_bytes, expert_uses, expert_hits, expert_uploads;
     struct kv_geom *kv_geom; /* [n_layer] */
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
     struct gpu_exec *gpu; /* NULL: it has no part of the model */
     bool plain;           /* its logits were not usable: only the plainest kernels since */
+    bool chooses;         /* devices choose the best themselves */
     struct cpu_bucket cpu[MAX_CPU_BUCKETS];
     uint64_t clock;
     unsigned char *cpu_kv; /* all pages */
     void **cpu_pages;
     int32_t *ids, *pos, *seq, *outputs; /* of a batch, n_batch each */
     int *before;                        /* [n_seqs]: lengths when a feed began */
-    float *logits;                      /* of the last feed */
-    size_t n_logits, cap_logits;
+    struct session_results results;
     struct batch last;
     atomic_bool cancel;
 };

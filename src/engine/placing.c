@@ -30,9 +30,9 @@ struct gpu_stream placing_stream(const struct placing *p)
     };
 }
 
-static enum hth_status build_gpu_part(void *user, struct graph *graph, int n_tokens, int n_outputs)
+static enum hth_status build_gpu_part(void *user, struct graph *graph, struct batch_size size)
 {
-    return part_build(user, graph, n_tokens, n_outputs);
+    return part_build(user, graph, size);
 }
 
 /* With the cache laid out by the split. */
@@ -49,7 +49,7 @@ static enum hth_status measure_exec(const struct placing *p, struct vk *vk,
     struct model_part part = {p->model, &p->split, kv, SPLIT_GPU};
     model_kv_geometry(p->model, session_kv_type(session), kv);
     enum hth_status status = split_cache(&p->split, kv, n_layer, page_bytes, log);
-    const struct gpu_exec_options options = {
+    struct gpu_exec_options options = {
         .vk = vk,
         .place = place,
         .build = build_gpu_part,
@@ -66,6 +66,7 @@ static enum hth_status measure_exec(const struct placing *p, struct vk *vk,
         .stream = placing_stream(p),
     };
     struct gpu_need found = {0};
+    options.n_best = best_of_gpu(p->model, &options, session->n_best);
     if (status == HTH_OK)
         status = gpu_exec_measure(&options, &found, log);
     need->cache = found.cache;

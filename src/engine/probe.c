@@ -47,10 +47,10 @@ struct machine_probe {
 
 /* --- chains ----------------------------------------------------------------------------------- */
 
-static enum hth_status build_chain(void *user, struct graph *graph, int n_tokens, int n_outputs)
+static enum hth_status build_chain(void *user, struct graph *graph, struct batch_size size)
 {
     const struct chain *chain = user;
-    graph_init(graph, n_tokens, n_outputs, NULL);
+    graph_init(graph, size.n_tokens, size.n_outputs, NULL);
     struct tensor *matrix = graph_weight(graph, &chain->trial->matrix);
     struct tensor *x =
         op_get_rows(graph, "x", graph_weight(graph, &chain->trial->table), INDEX_TOKENS);
@@ -122,8 +122,9 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
     if (c == 0)
         status = interleaved_create(&trial->interleaved, 2, &room, NULL);
     struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
+    const struct batch_size size = {.n_tokens = trial->shape.n_tokens, .n_outputs = 1};
     if (status == HTH_OK)
-        status = build_chain(&probe->chains[c], &trial->graph[c], trial->shape.n_tokens, 1);
+        status = build_chain(&probe->chains[c], &trial->graph[c], size);
     return status ? status : cpu_exec_create(&trial->cpu[c], &trial->graph[c], &options, NULL);
 }
 
@@ -186,9 +187,9 @@ static double chain_s(struct machine_probe *probe, int c)
                           .page_table = pages,
                           .table_stride = MANY_TOKENS / KV_PAGE,
                           .n_seqs = 1};
-    const float *logits;
+    const void *result;
     uint64_t began = os_time_ns();
-    enum hth_status status = trial->shape.device ? gpu_exec_run(trial->gpu[c], &batch, &logits)
+    enum hth_status status = trial->shape.device ? gpu_exec_run(trial->gpu[c], &batch, &result)
                                                  : cpu_exec_run(trial->cpu[c], &batch, NULL, NULL);
     return status == HTH_OK ? (double)(os_time_ns() - began) / 1e9 : 0;
 }

@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 #include "engine/kept.h"
 
-enum { PROOF_VERSION = 1 };
+enum { PROOF_VERSION = 1, CHECKED_BEST = 8 };
 
 /* {"of": "…", "right": {"what was checked": NMSE, …}, "wrong": [{"row", "blob", "why"}, …]} */
 static const char OF[] = "of", RIGHT[] = "right", WRONG[] = "wrong";
@@ -83,6 +83,12 @@ static enum hth_status store(struct prover *p)
 
 /* --- checking --------------------------------------------------------------------------------- */
 
+/* Does the host do it where no row is right? */
+static bool is_hosts(const struct op *op)
+{
+    return op->kind == OP_TOP_K;
+}
+
 /* Says why a row is barred, and what takes its place. */
 static enum hth_status bar(struct prover *p, const struct op *op, const struct row_pick *pick,
                            const char *why)
@@ -95,10 +101,11 @@ static enum hth_status bar(struct prover *p, const struct op *op, const struct r
         return out_of_memory(p);
     p->changed = p->news = true;
     const struct row *next = row_select(&p->env, op, &next_choice);
+    const char *instead = next ? next->name : is_hosts(op) ? "the CPU" : NULL;
     log_warning(p->test.log,
                 "%s: the kernel %s (%s) is not used from now on, as a self-test found: %s; %s%s%s",
-                p->env.caps->name, row, blob, why, next ? "in its place: " : "nothing else fits",
-                next ? next->name : "", next ? "; hearth selftest writes a report" : "");
+                p->env.caps->name, row, blob, why, instead ? "in its place: " : "nothing else fits",
+                instead ? instead : "", instead ? "; hearth selftest writes a report" : "");
     return HTH_OK;
 }
 
@@ -152,7 +159,8 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
         struct strbuf name = {0};
         pick.row = row_select(&p->env, op, &pick.choice);
         if (!pick.row) {
-            snprintf(p->proof->unfit, sizeof p->proof->unfit, "%s", op->label);
+            if (!is_hosts(op))
+                snprintf(p->proof->unfit, sizeof p->proof->unfit, "%s", op->label);
             return HTH_OK;
         }
         selftest_name(op, &pick, n_tokens, &name);
@@ -173,7 +181,8 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
 static enum hth_status check_bucket(struct prover *p, int n_tokens)
 {
     struct graph graph;
-    enum hth_status status = model_build(p->model, &graph, n_tokens, 1, p->kv);
+    const struct batch_size size = {n_tokens, 1, CHECKED_BEST};
+    enum hth_status status = whole_build(p->model, p->kv, &graph, size);
     if (status == HTH_OK)
         status = compile_fuse(&graph, &p->env);
     for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++)

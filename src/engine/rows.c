@@ -243,8 +243,8 @@ enum hth_status session_step_info(struct hth_session *session, int n_tokens, str
 {
     *out = (struct step_info){0};
     struct graph graph;
-    enum hth_status status =
-        model_build(session->model->model, &graph, n_tokens, 1, session->kv_geom);
+    const struct batch_size size = {n_tokens, 1, session->chooses ? session->opt.n_best : 0};
+    enum hth_status status = whole_build(session->model->model, session->kv_geom, &graph, size);
     if (status == HTH_OK && !session->gpu)
         status = cpu_fuse(&graph);
     for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++) {
@@ -260,7 +260,7 @@ enum hth_status session_step_info(struct hth_session *session, int n_tokens, str
     if (status || !session->gpu)
         return status;
     const struct program *program;
-    status = gpu_exec_program(session->gpu, n_tokens, 1, &program);
+    status = gpu_exec_program(session->gpu, size, &program);
     for (size_t i = 0; status == HTH_OK && i < program->n_steps; i++)
         add_row(out, program->steps[i].name);
     return status;

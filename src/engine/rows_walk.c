@@ -18,7 +18,8 @@ static enum hth_status walk_model(struct rows_walk *w, const struct model *model
         status = HTH_ERROR_LIMIT;
     for (size_t i = 0; i < n_buckets && status == HTH_OK; i++) {
         struct graph graph;
-        enum hth_status one = model_build(model, &graph, buckets[i], 1, kv);
+        const struct batch_size size = {buckets[i], 1, 8}; /* best: with their logits, too */
+        enum hth_status one = whole_build(model, kv, &graph, size);
         if (one == HTH_OK)
             one = w->fn(w->user, model, &graph);
         graph_free(&graph);

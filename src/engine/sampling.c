@@ -79,10 +79,27 @@ enum hth_status hth_sample(struct hth_sampler *sampler, const struct hth_session
                            int index, int32_t *id)
 {
     const float *logits = hth_session_logits(session, index);
-    if (!logits)
+    const struct hth_best best = hth_session_best(session, index);
+    int needed = sampler_best(sampler->chain);
+    enum hth_status status = HTH_OK;
+    if (logits)
+        status = sampler_pick(sampler->chain, logits, id, sampler->log);
+    else if (!best.count)
         return log_fail(sampler->log, HTH_ERROR_ARGUMENT, "no logits to sample from");
-    enum hth_status status = sampler_pick(sampler->chain, logits, id, sampler->log);
+    else if (needed == 0 || needed > best.count)
+        return log_fail(sampler->log, HTH_ERROR_ARGUMENT,
+                        "of the logits only the best %d were asked for, but the sampler must know "
+                        "%s: feed with the n_best that hth_sampler_best gives",
+                        best.count, needed ? "more of them" : "all");
+    else
+        *id = sampler_pick_best(sampler->chain, best.ids, best.logits, best.count);
     if (status == HTH_OK)
         sampler_accept(sampler->chain, *id);
     return status;
+}
+
+int hth_sampler_best(const struct hth_sampler *sampler)
+{
+    int n_best = sampler_best(sampler->chain);
+    return n_best <= HTH_BEST_MOST ? n_best : 0;
 }

@@ -4,24 +4,48 @@
 
 #include "base/mem.h"
 
-enum hth_status part_build(const struct model_part *part, struct graph *graph, int n_tokens,
-                           int n_outputs)
+enum hth_status whole_build(const struct model *model, const struct kv_geom *kv,
+                            struct graph *graph, struct batch_size size)
 {
-    enum hth_status status = model_build(part->model, graph, n_tokens, n_outputs, part->kv);
+    enum hth_status status = model_build(model, graph, size.n_tokens, size.n_outputs, kv);
+    int n_best = size.n_best < model->hp.n_vocab ? size.n_best : model->hp.n_vocab;
+    if (status || !n_best)
+        return status;
+    graph->best = op_top_k(graph, "best", graph->logits, n_best);
+    return graph->status;
+}
+
+enum hth_status part_build(const struct model_part *part, struct graph *graph,
+                           struct batch_size size)
+{
+    enum hth_status status = whole_build(part->model, part->kv, graph, size);
     return status ? status : split_graph(part->split, graph, part->device);
 }
 
+int best_of_gpu(const struct model *model, const struct gpu_exec_options *options, int n_best)
+{
+    struct graph graph;
+    struct row_choice choice;
+    const struct row_env env = gpu_exec_env(options);
+    const int64_t ne[OP_MAX_DIMS] = {model->hp.n_vocab, 1, 1, 1};
+    graph_init(&graph, 1, 1, NULL); /* without memory for asking the host can do it, too */
+    op_top_k(&graph, "best", graph_activation(&graph, "logits", &dtype_f32, ne, ROWS_OUTPUTS), 1);
+    bool can = graph.status == HTH_OK && row_select(&env, graph.ops[0], &choice);
+    graph_free(&graph);
+    return can ? n_best : 0;
+}
+
 static enum hth_status build_part(const struct hth_session *session, enum split_device device,
-                                  struct graph *graph, int n_tokens, int n_outputs)
+                                  struct graph *graph, struct batch_size size)
 {
     const struct hth_model *model = session->model;
     const struct model_part part = {model->model, &model->placing.split, session->kv_geom, device};
-    return part_build(&part, graph, n_tokens, n_outputs);
+    return part_build(&part, graph, size);
 }
 
-static enum hth_status build_gpu(void *user, struct graph *graph, int n_tokens, int n_outputs)
+static enum hth_status build_gpu(void *user, struct graph *graph, struct batch_size size)
 {
-    return build_part(user, SPLIT_GPU, graph, n_tokens, n_outputs);
+    return build_part(user, SPLIT_GPU, graph, size);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -39,6 +63,8 @@ void session_fill(struct hth_session_options *opt, const struct hparams *hp)
     opt->n_outputs = opt->n_outputs < 1              ? 1
                      : opt->n_outputs > opt->n_batch ? opt->n_batch
                                                      : opt->n_outputs;
+    if (opt->n_best < 1 || opt->n_best > HTH_BEST_MOST || opt->n_best >= hp->n_vocab)
+        opt->n_best = 0;
 }
 
 const struct dtype *session_kv_type(const struct hth_session_options *opt)
@@ -54,12 +80,13 @@ static void close_cpu_bucket(struct cpu_bucket *bucket)
 }
 
 /* The bucket of this size, an empty one, or the one that was not used for longest. */
-static struct cpu_bucket *take_cpu_bucket(struct hth_session *session, int n_tokens, int n_outputs)
+static struct cpu_bucket *take_cpu_bucket(struct hth_session *session, struct batch_size size)
 {
     struct cpu_bucket *oldest = &session->cpu[0];
     for (int i = 0; i < MAX_CPU_BUCKETS; i++) {
         struct cpu_bucket *bucket = &session->cpu[i];
-        if (bucket->exec && bucket->n_tokens == n_tokens && bucket->n_outputs == n_outputs)
+        if (bucket->exec && bucket->size.n_tokens == size.n_tokens &&
+            bucket->size.n_outputs == size.n_outputs && bucket->size.n_best == size.n_best)
             return bucket;
         if (!bucket->exec || (oldest->exec && bucket->used < oldest->used))
             oldest = bucket->exec || oldest->exec ? bucket : oldest;
@@ -72,22 +99,22 @@ static struct cpu_bucket *take_cpu_bucket(struct hth_session *session, int n_tok
 /* CPU kernels look at the rows that are there, so few sizes do where the CPU is alone: one token, a
  * few, a whole batch; with one output or many. Beside a GPU they are the GPU's sizes, as what they
  * hand each other is laid out by them. */
-static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int n_outputs,
+static enum hth_status cpu_bucket(struct hth_session *session, struct batch_size size,
                                   struct cpu_bucket **out)
 {
-    int n_batch = session->opt.n_batch;
+    int n = size.n_tokens, n_batch = session->opt.n_batch;
     if (session->gpu) {
-        n_tokens = gpu_bucket(n_tokens);
-        n_outputs = gpu_output_bucket(n_outputs, n_tokens);
+        size.n_tokens = gpu_bucket(n);
+        size.n_outputs = gpu_output_bucket(size.n_outputs, size.n_tokens);
     } else {
-        n_tokens = n_tokens <= 1 ? 1 : n_tokens <= 16 && n_batch >= 16 ? 16 : n_batch;
-        n_outputs = n_outputs <= 1 ? 1 : n_tokens;
+        size.n_tokens = n <= 1 ? 1 : n <= 16 && n_batch >= 16 ? 16 : n_batch;
+        size.n_outputs = size.n_outputs <= 1 ? 1 : size.n_tokens;
     }
-    struct cpu_bucket *bucket = *out = take_cpu_bucket(session, n_tokens, n_outputs);
+    struct cpu_bucket *bucket = *out = take_cpu_bucket(session, size);
     bucket->used = ++session->clock;
     if (bucket->exec)
         return HTH_OK;
-    enum hth_status status = build_part(session, SPLIT_HOST, &bucket->graph, n_tokens, n_outputs);
+    enum hth_status status = build_part(session, SPLIT_HOST, &bucket->graph, size);
     if (status == HTH_OK)
         status = cpu_fuse(&bucket->graph);
     struct cpu_exec_options options = {.pool = session->model->pool,
@@ -96,8 +123,7 @@ static enum hth_status cpu_bucket(struct hth_session *session, int n_tokens, int
     if (status == HTH_OK)
         status =
             cpu_exec_create(&bucket->exec, &bucket->graph, &options, &session->model->keeping.log);
-    bucket->n_tokens = n_tokens;
-    bucket->n_outputs = n_outputs;
+    bucket->size = size;
     if (status)
         close_cpu_bucket(bucket);
     return status;
@@ -119,8 +145,10 @@ static enum hth_status open_cpu(struct hth_session *session)
     for (uint64_t i = 0; i < n_pages; i++)
         session->cpu_pages[i] = session->cpu_kv + i * session->kv_page_bytes[SPLIT_HOST];
     struct cpu_bucket *bucket;
-    enum hth_status status = cpu_bucket(session, session->opt.n_batch, 1, &bucket);
-    return status ? status : cpu_bucket(session, 1, 1, &bucket);
+    struct batch_size size = {session->opt.n_batch, 1, session->opt.n_best};
+    enum hth_status status = cpu_bucket(session, size, &bucket);
+    size.n_tokens = 1;
+    return status ? status : cpu_bucket(session, size, &bucket);
 }
 
 static enum hth_status open_gpu(struct hth_session *session)
@@ -144,6 +172,8 @@ static enum hth_status open_gpu(struct hth_session *session)
         .stream = placing_stream(&session->model->placing),
         .profile = session->opt.profile,
     };
+    session->chooses = best_of_gpu(session->model->model, &options, 1) > 0;
+    options.n_best = session->chooses ? session->opt.n_best : 0;
     enum hth_status status = gpu_exec_create(&session->gpu, &options, &session->model->keeping.log);
     if (status == HTH_OK && session->plain)
         gpu_exec_set_plain(session->gpu);
@@ -161,8 +191,8 @@ static enum hth_status check_room(const struct hth_session *session)
     const struct hth_model *model = session->model;
     const struct hth_session_options *opt = &session->opt, *planned = &model->placing.session;
     if (!model->vk || (pages_of(opt) <= pages_of(planned) && opt->n_batch <= planned->n_batch &&
-                       opt->n_outputs <= planned->n_outputs && opt->kv == planned->kv &&
-                       opt->float_only == planned->float_only))
+                       opt->n_outputs <= planned->n_outputs && opt->n_best <= planned->n_best &&
+                       opt->kv == planned->kv && opt->float_only == planned->float_only))
         return HTH_OK;
     struct device_need need;
     enum hth_status status =
@@ -193,17 +223,16 @@ static enum hth_status open_lists(struct hth_session *session)
     int32_t *lists = mem_calloc(4 * n_batch, sizeof *lists);
     session->ids = lists;
     session->before = mem_calloc((size_t)session->opt.n_seqs, sizeof *session->before);
-    /* A token for each sequence allocates nothing later. */
-    size_t n_logits = (size_t)session->opt.n_seqs * (size_t)model->model->hp.n_vocab;
-    session->logits = mem_grow(NULL, &session->cap_logits, n_logits, sizeof *session->logits);
-    if (!session->kv_geom || !lists || !session->before || !session->logits)
-        return log_fail_memory(log, "the session",
-                               4 * n_batch * sizeof *lists + n_logits * sizeof *session->logits);
+    if (!session->kv_geom || !lists || !session->before)
+        return log_fail_memory(log, "the session", 4 * n_batch * sizeof *lists);
     session->pos = lists + n_batch;
     session->seq = lists + 2 * n_batch;
     session->outputs = lists + 3 * n_batch;
-    enum hth_status status =
-        kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
+    /* A token for each sequence allocates nothing later. */
+    session->results.n_best = session->opt.n_best;
+    enum hth_status status = session_results_reserve(session, (size_t)session->opt.n_seqs);
+    if (status == HTH_OK)
+        status = kv_create(&session->kv, session->opt.n_seqs, session->opt.n_ctx, 0, log);
     if (status)
         return status;
     size_t n_positions = (size_t)kv_n_pages(session->kv) * KV_PAGE;
@@ -247,6 +276,7 @@ static enum hth_status open_execs(struct hth_session *session)
     model_kv_geometry(model->model, session_kv_type(&session->opt), session->kv_geom);
     enum hth_status status = split_cache(split, session->kv_geom, model->model->hp.n_layer,
                                          session->kv_page_bytes, &model->keeping.log);
+    session->chooses = true;
     if (status == HTH_OK && split->used[SPLIT_GPU])
         status = open_gpu(session);
     if (status == HTH_OK && split->used[SPLIT_HOST])
@@ -350,7 +380,7 @@ void hth_session_close(struct hth_session *session)
     mem_free(session->page_ids);
     mem_free(session->ids);
     mem_free(session->before);
-    mem_free(session->logits);
+    mem_free(session->results.rows);
     os_mutex_destroy(&session->pages);
     mem_free(session);
 }
@@ -394,12 +424,12 @@ static bool streams(const struct hth_session *session, const struct batch *batch
 /* Both devices at once: the GPU gets what it can do as soon as it can, this thread does the CPU's
  * part and waits only for what that reads. */
 static enum hth_status run_split(struct hth_session *session, const struct batch *batch,
-                                 const float **logits)
+                                 const void **result)
 {
     struct cpu_bucket *bucket;
     struct experts *experts = session->model->experts;
     struct slots_count before = experts_count(experts);
-    enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
+    enum hth_status status = cpu_bucket(session, batch_size(batch), &bucket);
     if (status == HTH_OK)
         status = experts_begin(experts, streams(session, batch));
     if (status == HTH_OK)
@@ -416,80 +446,25 @@ static enum hth_status run_split(struct hth_session *session, const struct batch
         status = cpu_exec_run(bucket->exec, batch, session->cpu_pages, &hops);
     status = experts_end(experts, batch->n_tokens, status);
     count_experts(session, &before);
-    enum hth_status end = gpu_exec_finish(session->gpu, batch, logits);
-    if (!*logits)
-        *logits = cpu_exec_logits(bucket->exec);
+    enum hth_status end = gpu_exec_finish(session->gpu, batch, result);
+    if (!*result)
+        *result = cpu_exec_result(bucket->exec);
     return status ? status : end;
 }
 
 enum hth_status session_run(struct hth_session *session, const struct batch *batch,
-                            const float **logits)
+                            const void **result)
 {
     if (session->gpu && session->model->placing.split.used[SPLIT_HOST])
-        return run_split(session, batch, logits);
+        return run_split(session, batch, result);
     if (session->gpu)
-        return gpu_exec_run(session->gpu, batch, logits);
+        return gpu_exec_run(session->gpu, batch, result);
     struct cpu_bucket *bucket;
-    enum hth_status status = cpu_bucket(session, batch->n_tokens, batch->n_outputs, &bucket);
+    enum hth_status status = cpu_bucket(session, batch_size(batch), &bucket);
     if (status == HTH_OK)
         status = cpu_exec_run(bucket->exec, batch, session->cpu_pages, NULL);
-    *logits = status == HTH_OK ? cpu_exec_logits(bucket->exec) : NULL;
+    *result = status == HTH_OK ? cpu_exec_result(bucket->exec) : NULL;
     return status;
-}
-
-/* Numbers that an answer can be drawn from: finite, and not all of them zero. Compared as integers,
- * which order as their magnitudes do. */
-static bool are_usable(const float *logits, size_t n)
-{
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &logits[i], sizeof bits);
-        bits &= 0x7fffffff;
-        largest = bits > largest ? bits : largest;
-    }
-    return largest > 0 && largest < 0x7f800000;
-}
-
-/* Runs the batch; where nothing usable comes of it, once more by the plainest kernels there are,
- * which are then kept. What the cache holds of earlier tokens was usable. */
-static enum hth_status run_checked(struct hth_session *session, const struct batch *batch,
-                                   const float **logits)
-{
-    const struct log *log = &session->model->log;
-    size_t n = (size_t)batch->n_outputs * (size_t)session->model->model->hp.n_vocab;
-    enum hth_status status = session_run(session, batch, logits);
-    if (status || !n || are_usable(*logits, n))
-        return status;
-    const char *what = "are not all finite numbers, or all zero";
-    if (session->gpu && !session->plain) {
-        log_warning(log,
-                    "the logits %s: tried again with the plainest kernels of %s, which this "
-                    "session keeps; hearth selftest tells which kernels are wrong",
-                    what, vk_get_caps(session->model->vk)->name);
-        session->plain = true;
-        gpu_exec_set_plain(session->gpu);
-        status = session_run(session, batch, logits);
-        if (status || are_usable(*logits, n))
-            return status;
-    }
-    return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
-                    session->gpu ? "use --device cpu, and if it is right there, send what hearth "
-                                   "selftest prints"
-                                 : "the model's file may be broken");
-}
-
-static enum hth_status keep_logits(struct hth_session *session, const float *logits, int n)
-{
-    size_t n_vocab = (size_t)session->model->model->hp.n_vocab;
-    size_t want = (session->n_logits + (size_t)n) * n_vocab;
-    float *grown = mem_grow(session->logits, &session->cap_logits, want, sizeof *grown);
-    if (!grown)
-        return log_fail_memory(&session->model->keeping.log, "logits", want * sizeof *grown);
-    session->logits = grown;
-    memcpy(grown + session->n_logits * n_vocab, logits, (size_t)n * n_vocab * sizeof *grown);
-    session->n_logits += (size_t)n;
-    return HTH_OK;
 }
 
 /* --- feeding ---------------------------------------------------------------------------------- */
@@ -579,16 +554,13 @@ static enum hth_status feed_batch(struct hth_session *session, const struct hth_
                                   int n_feeds, int *feed, int *at)
 {
     struct batch batch;
-    const float *logits = NULL;
     int next_feed = *feed, next_at = *at;
     enum hth_status status = be_ready(session);
     if (status)
         return status;
     status = fill_batch(session, feeds, n_feeds, &next_feed, &next_at, &batch);
     if (status == HTH_OK && batch.n_tokens)
-        status = run_checked(session, &batch, &logits);
-    if (status == HTH_OK && batch.n_outputs)
-        status = keep_logits(session, logits, batch.n_outputs);
+        status = session_compute(session, &batch);
     if (status) {
         empty_batch(session, &batch);
         return status;
@@ -627,7 +599,7 @@ enum hth_status hth_session_feed(struct hth_session *session, const struct hth_f
         return status;
     for (int f = 0; f < n_feeds; f++)
         session->before[f] = kv_length(session->kv, feeds[f].seq);
-    session->n_logits = 0;
+    session_results_begin(session, feeds, n_feeds);
     os_mutex_lock(&model->device);
     keeping_begin(model);
     status = keeping_end(model, feed_all(session, feeds, n_feeds));
@@ -636,18 +608,6 @@ enum hth_status hth_session_feed(struct hth_session *session, const struct hth_f
     count_bytes(session);
     os_mutex_unlock(&model->device);
     return status;
-}
-
-const float *hth_session_logits(const struct hth_session *session, int index)
-{
-    if (index < 0 || (size_t)index >= session->n_logits)
-        return NULL;
-    return session->logits + (size_t)index * (size_t)session->model->model->hp.n_vocab;
-}
-
-int hth_session_n_logits(const struct hth_session *session)
-{
-    return (int)session->n_logits;
 }
 
 int hth_session_length(const struct hth_session *session, int seq)
@@ -687,6 +647,7 @@ struct hth_session_info hth_session_get_info(const struct hth_session *session)
                                      .n_seqs = session->opt.n_seqs,
                                      .n_batch = session->opt.n_batch,
                                      .bytes = atomic_load(&session->bytes),
+                                     .read_bytes = atomic_load(&session->read_bytes),
                                      .expert_uses = atomic_load(&session->expert_uses),
                                      .expert_hits = atomic_load(&session->expert_hits),
                                      .expert_uploads = atomic_load(&session->expert_uploads)};
@@ -699,14 +660,14 @@ static enum hth_status read_profile(struct hth_session *session, hth_profile_fn 
         return log_fail(&session->model->log, HTH_ERROR_ARGUMENT,
                         "only a GPU session opened for profiling has times of its steps");
     const struct program *program;
-    int n_tokens = session->last.n_tokens, n_outputs = session->last.n_outputs;
-    enum hth_status status = gpu_exec_program(session->gpu, n_tokens, n_outputs, &program);
+    const struct batch_size size = batch_size(&session->last);
+    enum hth_status status = gpu_exec_program(session->gpu, size, &program);
     if (status)
         return status;
     uint64_t *times = mem_calloc(program->n_steps, sizeof *times);
     if (!times)
         return log_fail_memory(&session->model->log, "times", program->n_steps * sizeof *times);
-    status = gpu_exec_times(session->gpu, n_tokens, n_outputs, times);
+    status = gpu_exec_times(session->gpu, size, times);
     for (size_t i = 0; status == HTH_OK && i < program->n_steps; i++)
         fn(user, program->steps[i].label, program->steps[i].name, times[i], program->steps[i].bytes,
            program->steps[i].flops);

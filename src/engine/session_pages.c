@@ -160,7 +160,7 @@ static enum hth_status replay(struct hth_session *session, int seq, int from, in
             session->seq[row] = seq;
         }
         batch.page_table = kv_table(session->kv, &batch.table_stride);
-        const float *none;
+        const void *none;
         enum hth_status status = session_run(session, &batch, &none);
         if (status)
             return status;

@@ -2,8 +2,9 @@
  * session_part.h — what the files of a session share: on the devices and off them again, with what
  * is in its cache.
  *
- * session.c owns the executors and feeding, session_pages.c what becomes of the cache when the
- * session has to leave. Threads: all is called with the model's device mutex held.
+ * session.c owns the executors and feeding, session_result.c what comes of a batch, session_pages.c
+ * what becomes of the cache when the session has to leave. Threads: all is called with the model's
+ * device mutex held.
  */
 #ifndef ENGINE_SESSION_PART_H
 #define ENGINE_SESSION_PART_H
@@ -18,8 +19,22 @@ HTH_MUST_CHECK session_enter(struct hth_session *session);
  * device had is gone) it will be computed anew. */
 void session_leave(struct hth_session *session, bool lost);
 
+/* `*result`: as gpu_exec_run has it; NULL without outputs. */
 HTH_MUST_CHECK session_run(struct hth_session *session, const struct batch *batch,
-                           const float **logits);
+                           const void **result);
+
+/* --- session_result.c ------------------------------------------------------------------------- */
+
+/* Forgets the results there are; from now on they are what these feeds want. */
+void session_results_begin(struct hth_session *session, const struct hth_feed *feeds, int n_feeds);
+
+/* Makes room for those of n outputs. */
+HTH_MUST_CHECK session_results_reserve(struct hth_session *session, size_t n);
+
+/* Runs a batch and adds what comes of it to the results. Where nothing usable does, it runs once
+ * more by the plainest kernels there are, which are then kept. What the cache holds of earlier
+ * tokens was usable. */
+HTH_MUST_CHECK session_compute(struct hth_session *session, struct batch *batch);
 
 /* --- session_pages.c -------------------------------------------------------------------------- */
 

@@ -382,9 +382,10 @@ static uint64_t hop_bytes(const struct graph *graph)
 
 static void set_sizes(struct program *out, const struct graph *graph, const struct memmap *map)
 {
-    const struct tensor *logits = graph->logits ? tensor_base(graph->logits, NULL) : NULL;
-    out->logits_place = logits ? (uint32_t)map->offsets[logits->id] : 0;
-    out->logits_bytes = logits ? (uint64_t)tensor_elems(graph->logits) * sizeof(float) : 0;
+    const struct tensor *result = graph_result(graph);
+    const struct tensor *base = result ? tensor_base(result, NULL) : NULL;
+    out->result_place = base ? (uint32_t)map->offsets[base->id] : 0;
+    out->result_bytes = base ? (uint64_t)tensor_elems(result) * sizeof(float) : 0;
     out->hop_bytes = hop_bytes(graph);
 }
 

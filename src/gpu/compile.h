@@ -63,12 +63,12 @@ struct program {
     struct batch_layout batch;
     uint64_t activation_bytes; /* with scratch at the end */
     uint64_t hop_bytes;        /* to the end of the last hop */
-    uint32_t logits_place;     /* offset in the activation chunk */
-    uint64_t logits_bytes;     /* 0: another device has them */
+    uint32_t result_place;     /* graph_result: offset in the activation chunk */
+    uint64_t result_bytes;     /* 0: another device has it */
 };
 
-/* Contents made by helper dispatches that several ops share. */
-enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_COUNT };
+/* Contents made by helper dispatches; all but the last are shared by several ops. */
+enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_FOUND, SIDE_COUNT };
 
 /* A row in a shape of its own. */
 struct row_pick {
@@ -119,11 +119,11 @@ void program_free(struct program *program);
 HTH_MUST_CHECK compile_fuse(struct graph *graph, const struct row_env *env);
 
 /* The sizes alone, of a fused graph whose weights are laid out (place_measure): activation_bytes,
- * batch, logits_bytes and hop_bytes of `out`, which holds nothing to free. No pipeline is made. */
+ * batch, result_bytes and hop_bytes of `out`, which holds nothing to free. No pipeline is made. */
 HTH_MUST_CHECK compile_measure(struct program *out, const struct graph *graph,
                                const struct compile_options *options, const struct log *log);
 
-/* The same for tensors that are placed already; program->logits_* stay zero. For op tests. */
+/* The same for tensors that are placed already; program->result_* stay zero. For op tests. */
 HTH_MUST_CHECK compile_placed(struct program *out, const struct graph *graph,
                               const struct memmap *map, const struct compile_options *options,
                               const struct log *log);

@@ -21,7 +21,7 @@ struct segment {
 };
 
 struct bucket {
-    int n_tokens, n_outputs;
+    struct batch_size size; /* of no tokens: it holds nothing */
     struct program program;
     struct segment *segments;
     size_t n_segments;
@@ -48,7 +48,7 @@ struct gpu_exec {
     size_t next;            /* its first segment that is not submitted */
     size_t next_load;       /* its first load that is not brought */
     uint64_t uploads;       /* that the last segment waits for */
-    uint64_t passed_bytes;
+    uint64_t passed_bytes, read_bytes;
 };
 
 int gpu_bucket(int n)
@@ -273,7 +273,7 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
             status = grow_batch(exec, 4ull * bucket->program.batch.n_words);
         if (status == HTH_OK && !vk_chunk_data(exec->opt.vk, exec->activations))
             status = grow(exec, &exec->readback, &exec->readback_bytes,
-                          bucket->program.logits_bytes, VK_MEMORY_READBACK, "logits");
+                          bucket->program.result_bytes, VK_MEMORY_READBACK, "results");
         if (status == HTH_OK)
             status = grow(exec, &exec->hops, &exec->hop_bytes, bucket->program.hop_bytes,
                           VK_MEMORY_READBACK, "hops");
@@ -293,11 +293,11 @@ static enum hth_status compile_bucket_program(struct gpu_exec *exec, struct buck
     return log_fail(exec->log, HTH_ERROR_DEVICE, "the buffers of a batch did not settle");
 }
 
-static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucket, int n_tokens,
-                                     int n_outputs)
+static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucket,
+                                     struct batch_size size)
 {
     struct graph graph;
-    enum hth_status status = exec->opt.build(exec->opt.user, &graph, n_tokens, n_outputs);
+    enum hth_status status = exec->opt.build(exec->opt.user, &graph, size);
     struct row_env env = gpu_exec_env(&exec->opt);
     if (status == HTH_OK)
         status = compile_fuse(&graph, &env);
@@ -310,8 +310,7 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
         empty_bucket(exec, bucket);
         return status;
     }
-    bucket->n_tokens = n_tokens;
-    bucket->n_outputs = n_outputs;
+    bucket->size = size;
     return HTH_OK;
 }
 
@@ -320,7 +319,7 @@ static struct bucket *take_bucket(struct gpu_exec *exec)
 {
     struct bucket *oldest = &exec->buckets[0];
     for (int i = 0; i < exec->n_buckets; i++) {
-        if (exec->buckets[i].n_tokens == 0)
+        if (exec->buckets[i].size.n_tokens == 0)
             return &exec->buckets[i];
         if (exec->buckets[i].used < oldest->used)
             oldest = &exec->buckets[i];
@@ -331,17 +330,23 @@ static struct bucket *take_bucket(struct gpu_exec *exec)
     return oldest;
 }
 
-static enum hth_status find_bucket(struct gpu_exec *exec, int n_tokens, int n_outputs,
+static bool is_for(const struct bucket *bucket, struct batch_size size)
+{
+    return bucket->size.n_tokens == size.n_tokens && bucket->size.n_outputs == size.n_outputs &&
+           bucket->size.n_best == size.n_best;
+}
+
+static enum hth_status find_bucket(struct gpu_exec *exec, struct batch_size size,
                                    struct bucket **out)
 {
     struct bucket *bucket = NULL;
     for (int i = 0; i < exec->n_buckets && !bucket; i++)
-        if (exec->buckets[i].n_tokens == n_tokens && exec->buckets[i].n_outputs == n_outputs)
+        if (is_for(&exec->buckets[i], size))
             bucket = &exec->buckets[i];
     enum hth_status status = HTH_OK;
     if (!bucket) {
         bucket = take_bucket(exec);
-        status = create_bucket(exec, bucket, n_tokens, n_outputs);
+        status = create_bucket(exec, bucket, size);
     }
     bucket->used = ++exec->clock;
     *out = bucket;
@@ -355,11 +360,12 @@ int gpu_output_bucket(int n_outputs, int n_tokens)
 }
 
 /* The bucket that holds so many tokens and outputs. */
-static enum hth_status bucket_for(struct gpu_exec *exec, int n_tokens, int n_outputs,
+static enum hth_status bucket_for(struct gpu_exec *exec, struct batch_size size,
                                   struct bucket **out)
 {
-    int tokens = gpu_bucket(n_tokens);
-    return find_bucket(exec, tokens, gpu_output_bucket(n_outputs, tokens), out);
+    size.n_tokens = gpu_bucket(size.n_tokens);
+    size.n_outputs = gpu_output_bucket(size.n_outputs, size.n_tokens);
+    return find_bucket(exec, size, out);
 }
 
 /* --- recording -------------------------------------------------------------------------------- */
@@ -390,8 +396,8 @@ static void record_segment(struct gpu_exec *exec, struct bucket *bucket, size_t 
         vk_cmd_timestamp(cmd, 1);
     if (last && exec->readback) {
         vk_cmd_barrier(cmd);
-        vk_cmd_copy(cmd, exec->activations, program->logits_place, exec->readback, 0,
-                    program->logits_bytes);
+        vk_cmd_copy(cmd, exec->activations, program->result_place, exec->readback, 0,
+                    program->result_bytes);
     }
 }
 
@@ -449,7 +455,7 @@ static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket
 enum hth_status gpu_exec_start(struct gpu_exec *exec, const struct batch *batch)
 {
     struct bucket *bucket = NULL;
-    enum hth_status status = bucket_for(exec, batch->n_tokens, batch->n_outputs, &bucket);
+    enum hth_status status = bucket_for(exec, batch_size(batch), &bucket);
     if (status == HTH_OK)
         status = record(exec, bucket);
     if (status)
@@ -535,12 +541,25 @@ enum hth_status gpu_exec_wait_hop(struct gpu_exec *exec, int hop)
                     hop);
 }
 
+/* Where the result of a batch is; what a copy brings, it brings for the whole bucket. */
+static const void *read_result(struct gpu_exec *exec, const struct bucket *bucket,
+                               const struct batch *batch)
+{
+    const struct program *program = &bucket->program;
+    uint64_t row_bytes = program->result_bytes / (uint64_t)bucket->size.n_outputs;
+    exec->read_bytes +=
+        exec->readback ? program->result_bytes : row_bytes * (uint64_t)batch->n_outputs;
+    if (exec->readback)
+        return vk_chunk_data(exec->opt.vk, exec->readback);
+    return (const char *)vk_chunk_data(exec->opt.vk, exec->activations) + program->result_place;
+}
+
 enum hth_status gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
-                                const float **logits)
+                                const void **result)
 {
     struct bucket *bucket = exec->running;
     exec->running = NULL;
-    *logits = NULL;
+    *result = NULL;
     enum hth_status status = HTH_OK;
     if (exec->next > 0)
         status = vk_wait(exec->opt.vk, bucket->segments[exec->next - 1].ticket);
@@ -548,38 +567,35 @@ enum hth_status gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch
         status = recut_bucket(exec, bucket);
     if (status)
         return status;
-    if (batch->n_outputs && bucket->program.logits_bytes) {
-        const char *base =
-            vk_chunk_data(exec->opt.vk, exec->readback ? exec->readback : exec->activations);
-        *logits = (const float *)(base + (exec->readback ? 0 : bucket->program.logits_place));
-    }
+    if (batch->n_outputs && bucket->program.result_bytes)
+        *result = read_result(exec, bucket, batch);
     return HTH_OK;
 }
 
-enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits)
+enum hth_status gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const void **result)
 {
-    *logits = NULL;
+    *result = NULL;
     enum hth_status status = gpu_exec_start(exec, batch);
     if (status)
         return status;
     status = gpu_exec_advance(exec, INT_MAX);
-    enum hth_status end = gpu_exec_finish(exec, batch, logits);
+    enum hth_status end = gpu_exec_finish(exec, batch, result);
     return status ? status : end;
 }
 
-enum hth_status gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
+enum hth_status gpu_exec_program(struct gpu_exec *exec, struct batch_size size,
                                  const struct program **program)
 {
     struct bucket *bucket = NULL;
-    enum hth_status status = bucket_for(exec, n_tokens, n_outputs, &bucket);
+    enum hth_status status = bucket_for(exec, size, &bucket);
     *program = status ? NULL : &bucket->program;
     return status;
 }
 
-enum hth_status gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times)
+enum hth_status gpu_exec_times(struct gpu_exec *exec, struct batch_size size, uint64_t *times)
 {
     struct bucket *bucket = NULL;
-    enum hth_status status = bucket_for(exec, n_tokens, n_outputs, &bucket);
+    enum hth_status status = bucket_for(exec, size, &bucket);
     for (size_t i = 0; status == HTH_OK && i < bucket->n_segments; i++) {
         const struct segment *segment = &bucket->segments[i];
         for (size_t k = 0; k < segment->count; k++)
@@ -607,6 +623,11 @@ uint64_t gpu_exec_passed_bytes(const struct gpu_exec *exec)
     return exec->passed_bytes;
 }
 
+uint64_t gpu_exec_read_bytes(const struct gpu_exec *exec)
+{
+    return exec->read_bytes;
+}
+
 static enum hth_status create_ring(struct gpu_exec *exec)
 {
     const struct gpu_stream *stream = &exec->opt.stream;
@@ -629,15 +650,18 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
     exec->cut_most = cut_most_unknown();
     const struct program *program;
     struct bucket *one = NULL;
+    struct batch_size size = {options->max_tokens, options->max_outputs, options->n_best};
     enum hth_status status = create_pages(exec);
     if (status == HTH_OK)
         status = create_ring(exec);
     if (status == HTH_OK && options->max_outputs > 1)
-        status = gpu_exec_program(exec, options->max_tokens, options->max_outputs, &program);
+        status = gpu_exec_program(exec, size, &program);
+    size.n_outputs = 1;
     if (status == HTH_OK)
-        status = gpu_exec_program(exec, options->max_tokens, 1, &program);
+        status = gpu_exec_program(exec, size, &program);
+    size.n_tokens = 1;
     if (status == HTH_OK)
-        status = find_bucket(exec, 1, 1, &one);
+        status = find_bucket(exec, size, &one);
     if (status == HTH_OK)
         status = record(exec, one); /* so that running it allocates nothing */
     if (status) {

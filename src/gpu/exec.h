@@ -2,7 +2,7 @@
  * exec.h — runs a model's graph, or this device's part of it, on the GPU: programs per bucket,
  * recorded once, submitted for each batch.
  *
- * Owns the cache's pages on the device, the batch buffer, activations, logits, the programs, and
+ * Owns the cache's pages on the device, the batch buffer, activations, results, the programs, and
  * the ring through which weights of the host pass. Weights that stay (place.h) and the device
  * belong to the caller. One thread.
  *
@@ -17,7 +17,7 @@
 struct gpu_exec;
 
 /* Builds the device's graph for a bucket, initialising it. */
-typedef enum hth_status gpu_build_fn(void *user, struct graph *graph, int n_tokens, int n_outputs);
+typedef enum hth_status gpu_build_fn(void *user, struct graph *graph, struct batch_size size);
 
 /* Weights of the host that pass through the device, for programs of `from` tokens or more. */
 struct gpu_stream {
@@ -41,6 +41,7 @@ struct gpu_exec_options {
     int n_seqs, table_stride;    /* of the page table */
     int max_tokens;              /* of a batch */
     int max_outputs;             /* of a batch that memory is had for at once; 0: 1 */
+    int n_best;                  /* what will be wanted of outputs (batch.h) */
     uint64_t kv_page_bytes;      /* of the layers whose cache is here; 0: none is */
     int n_kv_pages;
     struct gpu_stream stream;
@@ -71,9 +72,10 @@ struct place_options gpu_exec_ring(const struct gpu_exec_options *options);
 /* What rows are chosen by. */
 struct row_env gpu_exec_env(const struct gpu_exec_options *options);
 
-/* Runs a batch of at most max_tokens. `*logits` is [n_vocab, n_outputs] floats, valid until the
- * next run; NULL without outputs. Errors: the device's (HTH_ERROR_DEVICE_LOST included). */
-HTH_MUST_CHECK gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const float **logits);
+/* Runs a batch of at most max_tokens. `*result` is [n_vocab, n_outputs] floats, or with n_best what
+ * op_top_k gives of them, valid until the next run; NULL without outputs, or where another device
+ * has it. Errors: the device's (HTH_ERROR_DEVICE_LOST included). */
+HTH_MUST_CHECK gpu_exec_run(struct gpu_exec *exec, const struct batch *batch, const void **result);
 
 /* The same in pieces, where other devices run parts of the graph (op/partition.h): start, then
  * advance whenever something new was handed over, finish at the end, also after a failure.
@@ -83,7 +85,7 @@ HTH_MUST_CHECK gpu_exec_start(struct gpu_exec *exec, const struct batch *batch);
 HTH_MUST_CHECK gpu_exec_advance(struct gpu_exec *exec, int given);
 HTH_MUST_CHECK gpu_exec_wait_hop(struct gpu_exec *exec, int hop);
 HTH_MUST_CHECK gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch,
-                               const float **logits);
+                               const void **result);
 
 /* The hops' memory, from start to finish; NULL if there is none. */
 void *gpu_exec_hops(struct gpu_exec *exec);
@@ -103,16 +105,19 @@ int gpu_bucket(int n);
 int gpu_output_bucket(int n_outputs, int n_tokens);
 
 /* The program for a bucket, compiled if need be; for listings and tests. */
-HTH_MUST_CHECK gpu_exec_program(struct gpu_exec *exec, int n_tokens, int n_outputs,
+HTH_MUST_CHECK gpu_exec_program(struct gpu_exec *exec, struct batch_size size,
                                 const struct program **program);
 
 /* Nanoseconds of each step of the last run (profile only); `times` has program->n_steps items. */
-HTH_MUST_CHECK gpu_exec_times(struct gpu_exec *exec, int n_tokens, int n_outputs, uint64_t *times);
+HTH_MUST_CHECK gpu_exec_times(struct gpu_exec *exec, struct batch_size size, uint64_t *times);
 
 /* Bytes of weights that have passed through. */
 uint64_t gpu_exec_passed_bytes(const struct gpu_exec *exec);
 
-/* Bytes on the device: cache, ring, activations, batch and logits. */
+/* Bytes of results that the host has read. */
+uint64_t gpu_exec_read_bytes(const struct gpu_exec *exec);
+
+/* Bytes on the device: cache, ring, activations, batch and result. */
 uint64_t gpu_exec_bytes(const struct gpu_exec *exec);
 
 #endif

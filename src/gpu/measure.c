@@ -26,7 +26,8 @@ static enum hth_status measure_bucket(const struct gpu_exec_options *options,
                                       const struct place *ring, int n_tokens, struct program *out,
                                       const struct log *log)
 {
-    int n_outputs = gpu_output_bucket(options->max_outputs, n_tokens);
+    struct batch_size size = {n_tokens, gpu_output_bucket(options->max_outputs, n_tokens),
+                              options->n_best};
     struct graph graph;
     struct row_env env = gpu_exec_env(options);
     struct compile_options compile = {.vk = options->vk,
@@ -34,7 +35,7 @@ static enum hth_status measure_bucket(const struct gpu_exec_options *options,
                                       .place = options->place,
                                       .ring = n_tokens >= options->stream.from ? ring : NULL,
                                       .table_stride = options->table_stride};
-    enum hth_status status = options->build(options->user, &graph, n_tokens, n_outputs);
+    enum hth_status status = options->build(options->user, &graph, size);
     if (status == HTH_OK)
         status = compile_fuse(&graph, &env);
     if (status == HTH_OK)

@@ -193,6 +193,7 @@ static void name_params(const struct op *op, struct strbuf *out)
         strbuf_printf(out, " router %d, %d used%s", (int)op->p.router.kind, op->p.router.n_used,
                       op->p.router.normalize ? ", normalised" : "");
         break;
+    case OP_TOP_K: strbuf_printf(out, " best %d", op->p.top_k.k); break;
     case OP_GET_ROWS: strbuf_printf(out, " by %d", (int)op->p.get_rows.index); break;
     case OP_SCALE:
         strbuf_printf(out, "%s", op->p.scale.log_length > 0 ? " by position" : "");

@@ -9,6 +9,12 @@
 
 #include <stdint.h>
 
+/* What a graph for batches is built for, and what is asked of one. */
+struct batch_size {
+    int n_tokens, n_outputs;
+    int n_best; /* of each output only so many of the likeliest are wanted; 0: all logits */
+};
+
 struct batch {
     int n_tokens;
     const int32_t *ids; /* token of each row */
@@ -19,6 +25,12 @@ struct batch {
     /* page_table[seq × table_stride + pos / KV_PAGE] is the number of a page of the cache. */
     const uint32_t *page_table;
     int table_stride, n_seqs;
+    int n_best; /* what is wanted of each output: so many of the likeliest; 0: all logits */
 };
+
+static inline struct batch_size batch_size(const struct batch *batch)
+{
+    return (struct batch_size){batch->n_tokens, batch->n_outputs, batch->n_best};
+}
 
 #endif

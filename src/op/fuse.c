@@ -54,7 +54,7 @@ static bool anything_lost(const struct graph *graph, const struct op *fused)
             const struct tensor *tensor = fused->parts[p]->out[i];
             if (!tensor || is_out(fused, tensor))
                 continue;
-            if (same_bytes(graph->logits, tensor))
+            if (same_bytes(graph_result(graph), tensor))
                 return true;
             for (size_t k = 0; k < graph->n_ops; k++)
                 if (!is_part(fused, graph->ops[k]) && reads(graph->ops[k], tensor))
@@ -322,7 +322,7 @@ static bool fuse_norm_matmul(struct fuser *fuser, struct op *norm)
     struct op *copies;
     size_t at[MAX_READERS], kept = 0;
     int n = 0;
-    if (norm->kind != OP_RMS_NORM || !norm->in[1] || same_bytes(graph->logits, norm->out[0]))
+    if (norm->kind != OP_RMS_NORM || !norm->in[1] || same_bytes(graph_result(graph), norm->out[0]))
         return false;
     struct op fused[MAX_READERS];
     for (size_t i = 0; i < graph->n_ops; i++) {

@@ -347,6 +347,11 @@ struct tensor *graph_finish(struct graph *graph, const char *label, struct op *o
     return graph_append(graph, op) ? op->out[0] : &graph->broken;
 }
 
+struct tensor *graph_result(const struct graph *graph)
+{
+    return graph->best ? graph->best : graph->logits;
+}
+
 struct tensor *tensor_base(const struct tensor *tensor, int64_t *offset)
 {
     int64_t elems = 0;

@@ -36,6 +36,7 @@ enum op_kind {
     OP_MUL,
     OP_SCALE,        /* by a constant, or by position */
     OP_COPY,         /* to or from a hop, or both; partition puts it in */
+    OP_TOP_K,        /* the largest of each row, and which they are */
     OP_ADD_RMS_NORM, /* fused: residual + x, and its norm */
     OP_MATMUL_GLU,   /* fused: gate, up and GLU */
     OP_MATMUL_QKV,   /* fused: up to three matmuls of one input */
@@ -173,6 +174,10 @@ struct scale_params {
     int log_length;
 };
 
+struct top_k_params {
+    int k;
+};
+
 struct op {
     enum op_kind kind;
     const char *label; /* its output's name */
@@ -188,6 +193,7 @@ struct op {
         struct router_params router;
         struct glu_params glu;
         struct scale_params scale;
+        struct top_k_params top_k;
     } p;
     int layer; /* -1: before the first or after the last */
     /* A fused op is its parts, in order; its reference runs them. */
@@ -208,7 +214,8 @@ struct graph {
     const struct log *log;
     enum hth_status status; /* the first failure */
     struct tensor broken;   /* what constructors return after one */
-    struct tensor *logits;  /* the result, [n_vocab, n_outputs] */
+    struct tensor *logits;  /* [n_vocab, n_outputs] */
+    struct tensor *best;    /* of them, where these alone are the result (op_top_k); or NULL */
 };
 
 /* --- building (graph.c) ----------------------------------------------------------------------- */
@@ -238,6 +245,9 @@ struct op *graph_append(struct graph *graph, const struct op *op);
 /* Logs and remembers a failure of the model's own code. */
 void graph_fail(struct graph *graph, enum hth_status status, const char *fmt, ...)
     ATTR_PRINTF(3, 4);
+
+/* What is read when the graph has run: the best, or the logits; NULL: another device has them. */
+struct tensor *graph_result(const struct graph *graph);
 
 /* One line per op: label, kind, inputs with shapes, outputs; the same graph gives the same text. */
 void graph_print(const struct graph *graph, struct strbuf *out);
@@ -269,6 +279,7 @@ int64_t tensor_rows(const struct tensor *tensor); /* ne[1] × ne[2] × ne[3] */
  *   glu           gate, up                                    y
  *   add, mul      a, b                                        y
  *   scale, copy   x                                           y
+ *   top_k         x                                           best
  *   add_rms_norm  a, b, w                                     sum, normed; p.rms_norm
  *   matmul_glu    Wg, x, bias_g or -, -, ids or -, Wu,        y; p.glu, by expert if ids
  *                 bias_u or -
@@ -325,5 +336,7 @@ struct tensor *op_scale(struct graph *g, const char *label, struct tensor *x,
                         const struct scale_params *params);
 /* The same bytes, elsewhere. */
 struct tensor *op_copy(struct graph *g, const char *label, struct tensor *x);
+/* x [n, T] → I32 [1, T] or [2 k, T] (top_k.h). */
+struct tensor *op_top_k(struct graph *g, const char *label, struct tensor *x, int k);
 
 #endif

@@ -331,9 +331,11 @@ static enum hth_status split(struct splitter *s)
             if (status != HTH_OK)
                 return status;
         }
-    for (int d = 0; d < s->opt->n_devices && s->whole->logits; d++)
-        if (s->here[at(s, s->whole->logits, d)])
-            s->out->graphs[d].logits = s->here[at(s, s->whole->logits, d)];
+    for (int d = 0; d < s->opt->n_devices && s->whole->logits; d++) {
+        s->out->graphs[d].logits = s->here[at(s, s->whole->logits, d)];
+        if (s->whole->best)
+            s->out->graphs[d].best = s->here[at(s, s->whole->best, d)];
+    }
     return HTH_OK;
 }
 

@@ -40,7 +40,7 @@ static size_t find_lives(const struct graph *graph, struct life *lives, bool kee
         for (int k = 0; k < OP_MAX_OUT; k++)
             touch(lives, graph->ops[i]->out[k], i, true);
     }
-    touch(lives, graph->logits, graph->n_ops, false);
+    touch(lives, graph_result(graph), graph->n_ops, false);
     size_t n = 0;
     for (size_t i = 0; i < graph->n_tensors; i++) {
         if (lives[i].size_bytes == 0)

@@ -17,6 +17,7 @@ const struct sampler_stage sampler_stage_min_p = {
     .names = {"min_p"},
     .letter = 'm',
     .cuts = true,
+    .keeps_likeliest = true,
     .options = "min_p",
     .is_on = is_on,
     .apply = apply,

@@ -162,15 +162,19 @@ static enum hth_status gather(struct sampler *sampler, const float *logits, stru
     return HTH_OK;
 }
 
+static void run_chain(struct sampler *sampler, struct candidates *left)
+{
+    for (int i = 0; i < sampler->chain.count; i++)
+        sampler->chain.stages[i]->apply(sampler, left);
+}
+
 enum hth_status sampler_run(struct sampler *sampler, const float *logits, struct candidates *left,
                             const struct log *log)
 {
     enum hth_status status = gather(sampler, logits, left, log);
-    if (status)
-        return status;
-    for (int i = 0; i < sampler->chain.count; i++)
-        sampler->chain.stages[i]->apply(sampler, left);
-    return HTH_OK;
+    if (status == HTH_OK)
+        run_chain(sampler, left);
+    return status;
 }
 
 static int32_t likeliest(const struct candidates *left)
@@ -182,19 +186,44 @@ static int32_t likeliest(const struct candidates *left)
     return best->id;
 }
 
+/* One of those that the chain has left. */
+static int32_t choose(struct sampler *sampler, struct candidates *left)
+{
+    if (sampler->opt.temp == 0.0f)
+        return likeliest(left);
+    if (sampler->opt.mirostat)
+        return mirostat_draw(sampler, left);
+    return left->items[candidates_draw(left, candidates_max(left), &sampler->rng)].id;
+}
+
 enum hth_status sampler_pick(struct sampler *sampler, const float *logits, int32_t *id,
                              const struct log *log)
 {
     struct candidates left;
     enum hth_status status = sampler_run(sampler, logits, &left, log);
-    *id = -1;
-    if (status)
-        return status;
-    if (sampler->opt.temp == 0.0f)
-        *id = likeliest(&left);
-    else if (sampler->opt.mirostat)
-        *id = mirostat_draw(sampler, &left);
-    else
-        *id = left.items[candidates_draw(&left, candidates_max(&left), &sampler->rng)].id;
-    return HTH_OK;
+    *id = status ? -1 : choose(sampler, &left);
+    return status;
+}
+
+/* Greedy needs one wherever that stays; else a top-k at the beginning of the chain says it. */
+int sampler_best(const struct sampler *sampler)
+{
+    const struct sampler_chain *chain = &sampler->chain;
+    bool stays = sampler->opt.temp == 0.0f;
+    if (sampler->opt.n_logit_bias > 0)
+        return 0;
+    for (int i = 0; i < chain->count; i++)
+        stays &= chain->stages[i]->keeps_likeliest;
+    bool first = chain->count > 0 && chain->stages[0] == &sampler_stage_top_k;
+    return stays ? 1 : first ? sampler->opt.top_k : 0;
+}
+
+int32_t sampler_pick_best(struct sampler *sampler, const int32_t *ids, const float *logits,
+                          int count)
+{
+    struct candidates left = {sampler->items, (size_t)count, (size_t)count};
+    for (int i = 0; i < count; i++)
+        left.items[i] = (struct candidate){ids[i], logits ? logits[i] : 0.0f};
+    run_chain(sampler, &left);
+    return choose(sampler, &left);
 }

@@ -59,4 +59,12 @@ void sampler_accept(struct sampler *sampler, int32_t id);
 HTH_MUST_CHECK sampler_pick(struct sampler *sampler, const float *logits, int32_t *id,
                             const struct log *log);
 
+/* How many of the likeliest tokens are enough to pick the same one by; 0: all. */
+int sampler_best(const struct sampler *sampler);
+
+/* The same as sampler_pick of all logits, of which the count likeliest are given in order;
+ * sampler_best at least. `logits` may be NULL where count is 1. */
+int32_t sampler_pick_best(struct sampler *sampler, const int32_t *ids, const float *logits,
+                          int count);
+
 #endif

@@ -14,6 +14,7 @@ const struct sampler_stage sampler_stage_top_k = {
     .names = {"top_k"},
     .letter = 'k',
     .cuts = true,
+    .keeps_likeliest = true,
     .options = "top_k",
     .is_on = is_on,
     .apply = apply,

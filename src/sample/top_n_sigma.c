@@ -30,6 +30,7 @@ const struct sampler_stage sampler_stage_top_n_sigma = {
     .names = {"top_n_sigma"},
     .letter = 's',
     .cuts = true,
+    .keeps_likeliest = true,
     .options = "top_n_sigma",
     .is_on = is_on,
     .apply = apply,

@@ -16,6 +16,7 @@ const struct sampler_stage sampler_stage_top_p = {
     .names = {"top_p", "nucleus"},
     .letter = 'p',
     .cuts = true,
+    .keeps_likeliest = true,
     .options = "top_p",
     .is_on = is_on,
     .apply = apply,

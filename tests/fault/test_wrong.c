@@ -246,6 +246,50 @@ TEST(no_numbers_at_all)
     layer->flip_mask = 0;
 }
 
+/* The likeliest token after another, as the session found it or by all logits. */
+static int32_t likeliest(struct hth_model *model, bool best)
+{
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 64, .n_best = best};
+    struct hth_feed feed = {.ids = &(int32_t){7}, .count = 1, .n_best = best};
+    if (hth_session_open(&session, model, &options) != HTH_OK ||
+        hth_session_feed(session, &feed, 1) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    assert_int_equal(hth_session_best(session, 0).count, best);
+    const float *logits = hth_session_logits(session, 0);
+    int32_t id = best ? hth_session_best(session, 0).ids[0] : 0;
+    for (int i = 1; i < hth_model_get_info(model).n_vocab && !best; i++)
+        id = logits[i] > logits[id] ? i : id;
+    hth_session_close(session);
+    return id;
+}
+
+/* Of logits that are none there is no best: it is the same retry for who asked for that alone. */
+TEST(no_best_is_computed_again)
+{
+    struct hth_model *model;
+    struct layer *layer = flip("matvec_q4_0", EIGHT, TO_INFINITY);
+    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    int32_t id = likeliest(model, true);
+    assert_logged("tried again with the plainest kernels");
+    assert_int_equal(id, likeliest(model, false));
+    hth_model_close(model);
+    layer->flip_mask = 0;
+}
+
+/* A kernel that chooses wrongly is found, and the host chooses in its place. */
+TEST(a_bit_of_a_choice)
+{
+    struct layer *layer = flip("top_k", 0x80000000, 1u << 30);
+    struct hth_model *model = open_on("vulkan:0");
+    assert_true(layer->n_flipped > 0);
+    assert_logged("the kernel top_k (top_k) is not used");
+    assert_logged("in its place: the CPU");
+    assert_int_equal(likeliest(model, true), likeliest(model, false));
+    hth_model_close(model);
+    layer->flip_mask = 0;
+}
+
 /* --- the record ------------------------------------------------------------------------------- */
 
 TEST(what_was_checked_is_not_checked_again)

@@ -41,9 +41,10 @@ static void check_rows(struct hth_model *model, const char *name, int n_tokens)
 {
     struct hth_session *session;
     struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
+    const struct batch_size size = {.n_tokens = n_tokens, .n_outputs = 1};
     const struct program *program = NULL;
     if (hth_session_open(&session, model, &options) != HTH_OK ||
-        gpu_exec_program(session->gpu, n_tokens, 1, &program) != HTH_OK)
+        gpu_exec_program(session->gpu, size, &program) != HTH_OK)
         fail_msg("%s", test_log_text());
     int n = 0;
     for (size_t i = 0; i < program->n_steps; i++) {

@@ -55,7 +55,7 @@ static double run_graph(const struct model *model, const struct graph *graph, ui
         cpu_exec_run(exec, &batch, pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());
     double nmse =
-        test_nmse(golden->logits, cpu_exec_logits(exec), (size_t)n * (size_t)model->hp.n_vocab);
+        test_nmse(golden->logits, cpu_exec_result(exec), (size_t)n * (size_t)model->hp.n_vocab);
     cpu_exec_destroy(exec);
     mem_free(lists);
     mem_free(page);

@@ -248,6 +248,8 @@ static void fill_activation(struct op_test *t, const struct tensor *tensor, cons
         if (kind != INPUT_HUGE)
             for (int64_t i = 0; i < tensor->ne[0]; i++)
                 x[i] *= scale;
+        if (t->change)
+            t->change(&t->rng, x, tensor->ne[0]);
     }
 }
 

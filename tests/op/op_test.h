@@ -52,15 +52,19 @@ struct op_batch {
 
 struct op_memory; /* buffers of a case */
 
+/* Called for each row of an input that was filled; changes what makes it special. */
+typedef void op_test_change_fn(struct rng *rng, float *row, int64_t n);
+
 struct op_test {
     struct graph graph;
     struct batch batch;
     uint64_t seed;
     struct rng rng;
-    unsigned skip_kinds; /* bits of input kinds that make no sense here */
-    float scale;         /* of inputs that are not tiny or huge; 0: 1 */
-    bool scatter;        /* experts lie apart; some of those not used are not there */
-    bool elsewhere;      /* besides, every third expert is not, used or not */
+    unsigned skip_kinds;       /* bits of input kinds that make no sense here */
+    float scale;               /* of inputs that are not tiny or huge; 0: 1 */
+    op_test_change_fn *change; /* NULL: nothing is special */
+    bool scatter;              /* experts lie apart; some of those not used are not there */
+    bool elsewhere;            /* besides, every third expert is not, used or not */
     int32_t *ids, *pos, *seq, *outputs;
     uint32_t *page_table;
     struct op_memory *memory;

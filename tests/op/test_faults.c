@@ -362,6 +362,52 @@ TEST(router)
     must_find(build_router, no_router_bias);
 }
 
+static void build_top_k(struct op_test *t)
+{
+    struct tensor *x = op_test_input(t, "x", 300, t->graph.n_tokens, 1, ROWS_TOKENS);
+    op_top_k(&t->graph, "y", x, 3);
+}
+
+/* Of a row of equal numbers, which is one kind of input. */
+static enum hth_status last_of_equals(struct op_call *call, struct op *op)
+{
+    (void)op;
+    enum hth_status status = op_reference(call);
+    for (int t = 0; t < call->batch->n_tokens; t++) {
+        const float *x = view_row(&call->in[0], t, 0);
+        int32_t *best = view_row(&call->out[0], t, 0);
+        for (int i = 299; i > 2 && best[2] == 2; i--)
+            if (x[i] == x[2])
+                best[2] = i;
+    }
+    return status;
+}
+
+static enum hth_status two_in_the_wrong_order(struct op_call *call, struct op *op)
+{
+    (void)op;
+    enum hth_status status = op_reference(call);
+    int32_t *best = view_row(&call->out[0], 0, 0), first = best[0];
+    best[0] = best[1];
+    best[1] = first;
+    return status;
+}
+
+static enum hth_status other_value(struct op_call *call, struct op *op)
+{
+    (void)op;
+    enum hth_status status = op_reference(call);
+    ((int32_t *)view_row(&call->out[0], 0, 0))[5] ^= 1;
+    return status;
+}
+
+TEST(top_k)
+{
+    must_find(build_top_k, last_of_equals);
+    must_find(build_top_k, two_in_the_wrong_order);
+    must_find(build_top_k, other_value);
+}
+
 static void build_experts(struct op_test *t)
 {
     struct tensor *w = op_test_weight(t, "w", &dtype_q8_0, 32, 9, 64);

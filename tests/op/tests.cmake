@@ -34,6 +34,17 @@ endforeach()
 file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/op_ran.list CONTENT "${op_ran_list}")
 set_tests_properties(op.every_row.ran PROPERTIES DEPENDS "${op_entries}")
 
+# What depends on how many lanes a subgroup has beyond sums: with 4 and 16 of them, too.
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
+  foreach(width 128 512)
+    foreach(name any_rows ties_go_to_the_lower_id)
+      add_test(NAME op.top_k.${name}.w${width} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_top_k> ${name})
+      set_tests_properties(op.top_k.${name}.w${width} PROPERTIES LABELS op SKIP_RETURN_CODE 77 TIMEOUT 600
+        ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=${width})
+    endforeach()
+  endforeach()
+endif()
+
 # The same under the Vulkan validation layer: a message of its fails the program (op_device_gpu.c).
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
   foreach(source ${op_tests})

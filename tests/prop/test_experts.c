@@ -228,7 +228,7 @@ static enum hth_status advance(void *user, int hop)
 static struct cpu_exec *exec_of_token(const struct hth_session *session)
 {
     for (int i = 0; i < MAX_CPU_BUCKETS; i++)
-        if (session->cpu[i].exec && session->cpu[i].n_tokens == 1)
+        if (session->cpu[i].exec && session->cpu[i].size.n_tokens == 1)
             return session->cpu[i].exec;
     fail_msg("the CPU has no part of a token");
     return NULL;
@@ -237,11 +237,12 @@ static struct cpu_exec *exec_of_token(const struct hth_session *session)
 static uint64_t busy_ns(struct hth_session *session)
 {
     const struct program *program;
+    const struct batch_size size = {.n_tokens = 1, .n_outputs = 1};
     uint64_t sum = 0;
-    assert_int_equal(gpu_exec_program(session->gpu, 1, 1, &program), HTH_OK);
+    assert_int_equal(gpu_exec_program(session->gpu, size, &program), HTH_OK);
     uint64_t *times = mem_calloc(program->n_steps, sizeof *times);
     assert_non_null(times);
-    assert_int_equal(gpu_exec_times(session->gpu, 1, 1, times), HTH_OK);
+    assert_int_equal(gpu_exec_times(session->gpu, size, times), HTH_OK);
     for (size_t i = 0; i < program->n_steps; i++)
         sum += times[i];
     mem_free(times);
@@ -252,7 +253,7 @@ static uint64_t busy_ns(struct hth_session *session)
  */
 static int64_t at_once_ns(struct hth_session *session)
 {
-    const float *logits;
+    const void *result;
     struct both both = {session, 0};
     struct batch batch = session->last;
     const struct cpu_hops hops = {gpu_exec_hops(session->gpu), wait_hop, advance, NULL, &both};
@@ -263,7 +264,7 @@ static int64_t at_once_ns(struct hth_session *session)
     assert_int_equal(cpu_exec_run(exec_of_token(session), &batch, session->cpu_pages, &hops),
                      HTH_OK);
     cpu_ns = os_time_ns() - cpu_ns - both.waited_ns;
-    assert_int_equal(gpu_exec_finish(session->gpu, &batch, &logits), HTH_OK);
+    assert_int_equal(gpu_exec_finish(session->gpu, &batch, &result), HTH_OK);
     uint64_t all_ns = os_time_ns() - begun_ns;
     return (int64_t)(cpu_ns + busy_ns(session)) - (int64_t)all_ns;
 }

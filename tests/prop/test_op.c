@@ -151,7 +151,7 @@ static void run(struct fixture *f, int seq, int first, int n, int bucket, float 
         seqs[i] = seq;
         outputs[i] = i;
     }
-    struct batch batch = {n, ids, pos, seqs, n, outputs, page_table, TABLE_STRIDE, 2};
+    struct batch batch = {n, ids, pos, seqs, n, outputs, page_table, TABLE_STRIDE, 2, 0};
     struct graph g;
     build(f, &g, bucket, bucket);
     struct cpu_exec *exec;
@@ -160,7 +160,7 @@ static void run(struct fixture *f, int seq, int first, int n, int bucket, float 
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     if (cpu_exec_run(exec, &batch, f->pages, NULL) != HTH_OK)
         fail_msg("%s", test_log_text());
-    memcpy(out, cpu_exec_logits(exec), (size_t)n * VOCAB * sizeof *out);
+    memcpy(out, cpu_exec_result(exec), (size_t)n * VOCAB * sizeof *out);
     assert_true(cpu_exec_bytes(exec) > 0);
     cpu_exec_destroy(exec);
     graph_free(&g);
@@ -237,14 +237,14 @@ TEST(two_sequences)
         ids[i] = token_at(seqs[i], pos[i]);
         outputs[i] = i;
     }
-    struct batch batch = {21, ids, pos, seqs, 21, outputs, page_table, TABLE_STRIDE, 2};
+    struct batch batch = {21, ids, pos, seqs, 21, outputs, page_table, TABLE_STRIDE, 2, 0};
     struct graph g;
     build(&f, &g, 32, 32);
     struct cpu_exec *exec;
     struct cpu_exec_options options = {.pool = f.pool};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
-    memcpy(split + 12 * VOCAB, cpu_exec_logits(exec), 21 * VOCAB * sizeof *split);
+    memcpy(split + 12 * VOCAB, cpu_exec_result(exec), 21 * VOCAB * sizeof *split);
     same(whole, split, 33, 1e-5);
     cpu_exec_destroy(exec);
     graph_free(&g);
@@ -300,7 +300,7 @@ TEST(bad_batches)
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     int32_t ids[5] = {0, 1, VOCAB, -1, 0}, pos[5] = {0, 1, 2, 3, 4}, seqs[5] = {0};
     int32_t outputs[3] = {0, 2, 1};
-    struct batch batch = {2, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1};
+    struct batch batch = {2, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1, 0};
     assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_OK);
     batch.n_tokens = 3;
     assert_int_equal(cpu_exec_run(exec, &batch, f.pages, NULL), HTH_ERROR_ARGUMENT);
@@ -350,7 +350,7 @@ TEST(allocations)
     struct cpu_exec_options options = {.pool = f.pool};
     assert_int_equal(cpu_exec_create(&exec, &g, &options, test_log()), HTH_OK);
     int32_t ids[3] = {1, 2, 3}, pos[3] = {0, 1, 2}, seqs[3] = {0}, outputs[1] = {2};
-    struct batch batch = {3, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1};
+    struct batch batch = {3, ids, pos, seqs, 1, outputs, page_table, TABLE_STRIDE, 1, 0};
     int n_asked = 0;
     mem_set_hook(refuse, &n_asked);
     enum hth_status status = cpu_exec_run(exec, &batch, f.pages, NULL);

@@ -381,26 +381,25 @@ static bool count(void *user, size_t size)
     return true;
 }
 
-static void check_decoding_allocates_nothing(const char *device, bool discrete)
+static void check_decoding(const char *device, bool discrete, int n_best)
 {
     struct hth_model *model = model_open(
         shape, (struct hth_model_options){.device = device, .treat_as_discrete = discrete});
-    struct hth_session *session =
-        open_session(model, (struct hth_session_options){.n_ctx = 256, .n_batch = 32});
+    struct hth_session *session = open_session(
+        model, (struct hth_session_options){.n_ctx = 256, .n_batch = 32, .n_best = n_best});
     struct hth_sampler *sampler;
     assert_int_equal(hth_sampler_create(&sampler, model, NULL), HTH_OK);
     int32_t id = 1;
     int counts[3];
     /* the first run of a size shows how long its submits take, and may cut it anew */
-    assert_int_equal(hth_session_feed(session, &(struct hth_feed){.ids = &id, .count = 1}, 1),
-                     HTH_OK);
+    const struct hth_feed feed = {.ids = &id, .count = 1, .n_best = n_best};
+    assert_int_equal(hth_session_feed(session, &feed, 1), HTH_OK);
     is_this_thread = true;
     for (int round = 0; round < 3; round++) {
         atomic_store(&n_allocations, 0);
         mem_set_hook(count, NULL);
         bool ok = true;
         for (int i = 0; i < 70 && ok; i++) { /* over the end of a page */
-            struct hth_feed feed = {.ids = &id, .count = 1};
             ok = hth_session_feed(session, &feed, 1) == HTH_OK &&
                  hth_sample(sampler, session, 0, &id) == HTH_OK;
         }
@@ -415,6 +414,12 @@ static void check_decoding_allocates_nothing(const char *device, bool discrete)
     hth_sampler_destroy(sampler);
     hth_session_close(session);
     hth_model_close(model);
+}
+
+static void check_decoding_allocates_nothing(const char *device, bool discrete)
+{
+    check_decoding(device, discrete, 0);
+    check_decoding(device, discrete, 1);
 }
 
 TEST(decoding_allocates_nothing)

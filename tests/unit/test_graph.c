@@ -189,6 +189,7 @@ TEST(first_failure_stays)
     op_matmul_experts(&g, "a", y, y, ids);
     op_glu(&g, "a", y, y, GLU_SILU);
     op_mul(&g, "a", y, op_add(&g, "b", y, y));
+    op_top_k(&g, "a", y, 1);
     op_copy(&g, "a", op_scale(&g, "a", graph_reshape(&g, y, 1, 2, 3), &(struct scale_params){0}));
     graph_fail(&g, HTH_ERROR_IO, "something else");
     assert_string_equal(test_log_text(), "");
@@ -317,6 +318,13 @@ TEST(checks)
     REFUSED(op_mul(&g, "y", IN(8, 4, 1), IN(4, 4, 1)));
     REFUSED(op_scale(&g, "y", IN(8, 4, 1), &(struct scale_params){.scale = INFINITY}));
     REFUSED(op_scale(&g, "y", w2(f, 8, 1, 1), &(struct scale_params){1, 1, 8}));
+    ACCEPTED(op_top_k(&g, "y", IN(8, 4, 1), 8));
+    ACCEPTED(op_top_k(&g, "y", IN(100, 4, 1), 64));
+    REFUSED(op_top_k(&g, "y", IN(8, 4, 1), 9));
+    REFUSED(op_top_k(&g, "y", IN(8, 4, 1), 0));
+    REFUSED(op_top_k(&g, "y", IN(100, 4, 1), 65));
+    REFUSED(op_top_k(&g, "y", IN(8, 4, 2), 2));
+    REFUSED(op_top_k(&g, "y", numbers(8, 4), 2));
     ACCEPTED(op_get_rows(&g, "y", w2(q, 32, 9, 1), INDEX_TOKENS));
     REFUSED(op_get_rows(&g, "y", w2(q, 33, 9, 1), INDEX_TOKENS));
     REFUSED(op_get_rows(&g, "y", w2(&dtype_i32, 32, 9, 1), INDEX_TOKENS));

@@ -252,8 +252,8 @@ static void check_flow(const struct program *program)
                     writer[b] = (uint32_t)s + 1;
         }
     }
-    for (uint64_t b = 0; b < program->logits_bytes; b++)
-        was_read[writer[program->logits_place + b]] = true;
+    for (uint64_t b = 0; b < program->result_bytes; b++)
+        was_read[writer[program->result_place + b]] = true;
     for (size_t s = 0; s < program->n_steps; s++)
         if (!was_read[s + 1])
             fail_msg("%s, %s: nobody reads what it writes", program->steps[s].label,
@@ -262,10 +262,10 @@ static void check_flow(const struct program *program)
     mem_free(was_read);
 }
 
-static void check_program(struct hth_session *session, int n_tokens, int n_outputs)
+static void check_program(struct hth_session *session, struct batch_size size)
 {
     const struct program *program;
-    if (gpu_exec_program(session->gpu, n_tokens, n_outputs, &program) != HTH_OK)
+    if (gpu_exec_program(session->gpu, size, &program) != HTH_OK)
         fail_msg("%s", test_log_text());
     struct access *copies = mem_calloc(program->n_steps, sizeof *copies);
     struct access **list = mem_calloc(program->n_steps, sizeof(struct access *));
@@ -276,8 +276,8 @@ static void check_program(struct hth_session *session, int n_tokens, int n_outpu
         list[i] = &copies[i];
         n_barriers += copies[i].barrier;
     }
-    printf("%d tokens, %d outputs: %zu steps, %zu barriers\n", n_tokens, n_outputs,
-           program->n_steps, n_barriers);
+    printf("%d tokens, %d outputs, best %d: %zu steps, %zu barriers\n", size.n_tokens,
+           size.n_outputs, size.n_best, program->n_steps, n_barriers);
     check_barriers(list, program->n_steps, depends_in_program);
     check_flow(program);
     mem_free(copies);
@@ -300,9 +300,10 @@ TEST(programs_of_a_model)
         struct hth_session *session;
         if (hth_session_open(&session, model, &options) != HTH_OK)
             fail_msg("%s", test_log_text());
-        check_program(session, 1, 1);
-        check_program(session, 5, 5);
-        check_program(session, 64, 1);
+        check_program(session, (struct batch_size){1, 1, 0});
+        check_program(session, (struct batch_size){1, 1, 1});
+        check_program(session, (struct batch_size){5, 5, 40});
+        check_program(session, (struct batch_size){64, 1, 0});
         hth_session_close(session);
         hth_model_close(model);
     }
