@@ -372,7 +372,7 @@ TEST(memory_of_two_is_taken)
 TEST(one_of_two_is_lost)
 {
     struct talk talk = {.path = "synth:tiny-llama:q4_k", .kv = HTH_KV_F32};
-    const int stride = stride_or(37);
+    const int stride = stride_or(61);
     start_two(&talk);
     talk_close(&talk);
     again(&talk, NULL, 0, false);
