@@ -2,8 +2,8 @@
  * hearth/hearth.h — run a language model: open it, feed it tokens, sample, read text.
  *
  * A model may be used by any number of threads and sessions; sessions of one model take turns on
- * its device, feed by feed. Nothing of it changes once it is open but where it lives: when memory
- * of the device is taken away or given back, or the device is lost, whichever session is fed or
+ * its devices, feed by feed. Nothing of it changes once it is open but where it lives: when memory
+ * of a device is taken away or given back, or a device is lost, whichever session is fed or
  * opened next moves the model, between two batches, and the others with it. No thread has to know:
  * calls of other sessions wait for that feed, as ever. A session (a cache with some sequences)
  * belongs to one thread at a time; only `hth_session_cancel` may be called from another. Strings
@@ -54,15 +54,16 @@ struct hth_session_options {
 /* Loading goes on while this returns true; `done` of `total` bytes are where they belong. */
 typedef bool hth_progress_fn(void *user, uint64_t done, uint64_t total);
 
-/* Where a tensor of the file is to live: 0 in the host's memory, 1 on the GPU, −1 where the plan
- * finds best. Asked for each expert of a tensor that holds some (else `expert` is −1); an expert is
- * on the GPU when all its matrices are. */
+/* Where a tensor of the file is to live: 0 in the host's memory, N on the N-th of the GPUs in use
+ * (on any, where there are not as many), −1 where the plan finds best. Asked for each expert of a
+ * tensor that holds some (else `expert` is −1); an expert is on a GPU when all its matrices are. */
 typedef int hth_place_fn(void *user, const char *tensor, int expert);
 
-/* All zero: a real GPU if there is one, else the CPU; errors and warnings are dropped. */
+/* All zero: real GPUs if there are any, else the CPU; errors and warnings are dropped. */
 struct hth_model_options {
     const char *device; /* "auto" (also NULL), "cpu", "vulkan", "vulkan:N", "vulkan:NAME" (part of a
-                         * device's name); software devices only by number or name */
+                         * device's name), or up to three of the last two with commas between;
+                         * software devices only by number or name */
     int n_threads;      /* of the CPU side; 0: one per processor, or as tuned */
     hth_log_fn *log;    /* receives what there is to say; NULL: nobody */
     void *log_user;
@@ -76,7 +77,7 @@ struct hth_model_options {
     bool treat_as_discrete;         /* tests: stage everything, as if memory were apart */
     /* What sessions will ask for: the plan makes room for it. Zero is a session's usual. */
     struct hth_session_options session;
-    uint64_t vram_bytes; /* of the GPU's memory to use at most; 0: what the driver grants */
+    uint64_t vram_bytes; /* of each GPU's memory to use at most; 0: what the driver grants */
     uint64_t ram_bytes;  /* of the host's memory that the plan counts on; 0: what is free */
     bool no_repack; /* the CPU reads its weights as the file has them: slower, but memory is that of
                      * the mapped file, which programs share */
@@ -111,7 +112,7 @@ void hth_model_close(struct hth_model *model);
 struct hth_model_info {
     const char *architecture; /* "llama" */
     const char *name;         /* general.name, or "" */
-    const char *device;       /* where it runs: a device's name, or "CPU" */
+    const char *device;       /* where it runs: a device's name, "A and B", or "CPU" */
     const char *driver;       /* Vulkan driver, or "" */
     bool on_gpu, software;    /* software: a Vulkan device that is a program */
     int n_vocab, n_embd, n_layer, n_ctx_train;
@@ -129,17 +130,18 @@ struct hth_model_info hth_model_get_info(const struct hth_model *model);
 struct hth_plan_info {
     uint64_t gpu_weight_bytes, host_weight_bytes;
     uint64_t gpu_kv_bytes, host_kv_bytes; /* keys and values of the session that was planned for */
-    uint64_t gpu_bytes;         /* weights, keys and values, activations: all on the GPU */
-    uint64_t gpu_budget_bytes;  /* of which it may be at most; 0: no GPU has a part */
+    uint64_t gpu_bytes;                   /* weights, keys and values, activations: all on GPUs */
+    uint64_t gpu_budget_bytes;            /* of which it may be at most; 0: no GPU has a part */
     uint64_t streamed_bytes;    /* of host_weight_bytes, that pass through the GPU for batches */
     int stream_from;            /* of so many tokens or more; 0: none do */
     double file_part;           /* of host_weight_bytes, that RAM has no room for: it is read from
                                  * the file for every token */
-    int n_layers_kv_gpu;        /* layers whose keys and values are on the GPU */
+    int n_gpus;                 /* that have a part */
+    int n_layers_kv_gpu;        /* layers whose keys and values are on a GPU */
     int n_ctx, n_seqs, n_batch; /* of that session */
     double prompt_tokens_per_s, answer_tokens_per_s; /* 0: not predicted */
-    bool estimated; /* some rate behind the prediction is not measured on this machine */
-    bool divided;   /* it is not where it would be without limits: all on the device asked for */
+    bool estimated;       /* some rate behind the prediction is not measured on this machine */
+    bool divided;         /* it is not where it would be without limits: all on one device */
     const char *sentence; /* what was decided, and why, for a person */
 };
 struct hth_plan_info hth_model_get_plan(const struct hth_model *model);

@@ -150,7 +150,9 @@ static bool set_value(struct args *args, struct arg_value *value, const char *te
     case OPTION_DEVICE:
         if (is_device(text))
             return true;
-        usage_error(args->command, "--%s wants auto, cpu, vulkan or vulkan:N, not \"%s\"",
+        usage_error(args->command,
+                    "--%s wants auto, cpu, vulkan, vulkan:N or several of these with commas "
+                    "between, not \"%s\"",
                     option->name, text);
         return false;
     case OPTION_CHOICE:

@@ -22,7 +22,7 @@ const struct option_group options_common = {"Always", common};
 static const struct option device[] = {
     {.name = "device", .type = OPTION_DEVICE, .metavar = "D", .fallback = "auto",
      .also = "dev main-gpu mg",
-     .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices)"},
+     .help = "auto, cpu, vulkan, vulkan:N or vulkan:NAME (hearth devices); several GPUs: vulkan:0,vulkan:1"},
     {.name = "threads", .letter = 't', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 1024,
      .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},

@@ -33,7 +33,7 @@ static const struct option_group tune_options = {"How to look", options};
 struct tuning {
     const struct args *args;
     uint64_t until_ns;
-    uint64_t gpu_bytes;     /* that the plan has on the GPU */
+    uint64_t gpu_bytes;     /* that the plan has on a GPU; of several, on average */
     struct tuned_file file; /* for what is found */
     int n_ctx, n_in;
     int32_t *ids;
@@ -245,7 +245,7 @@ static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
         return status;
     struct hth_model_info info = hth_model_get_info(model);
     struct hth_plan_info plan = hth_model_get_plan(model);
-    t->gpu_bytes = plan.gpu_bytes;
+    t->gpu_bytes = plan.n_gpus > 0 ? plan.gpu_bytes / (uint64_t)plan.n_gpus : 0;
     t->n_ctx = plan.n_ctx;
     t->n_in = plan.n_ctx - UNMEASURED_OUT - MEASURED_OUT;
     t->n_in = t->n_in < MOST_IN ? t->n_in : MOST_IN;

@@ -236,15 +236,15 @@ static enum hth_status run_copy(struct cpu_exec *exec, struct cpu_step *step,
     const struct tensor *in = step->call.op->in[0], *out = step->call.op->out[0];
     enum hth_status status = HTH_OK;
     if (in->kind == TENSOR_HOP) {
-        status = hops->before_read(hops->user, in->hop);
-        step->call.in[0].data = (char *)hops->memory + in->hop_offset;
+        status = hops->before_read(hops->user, in->hop_device, in->hop);
+        step->call.in[0].data = (char *)hops->memory[in->hop_device] + in->hop_offset;
     }
     if (out->kind == TENSOR_HOP)
-        step->call.out[0].data = (char *)hops->memory + out->hop_offset;
+        step->call.out[0].data = (char *)hops->memory[out->hop_device] + out->hop_offset;
     if (status == HTH_OK)
         run_step(exec, step);
     if (status == HTH_OK && out->kind == TENSOR_HOP)
-        status = hops->after_write(hops->user, out->hop);
+        status = hops->after_write(hops->user, out->hop_device, out->hop);
     return status;
 }
 

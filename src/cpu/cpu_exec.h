@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "cpu/interleave.h"
 #include "op/op_def.h"
+#include "op/partition.h"
 
 struct cpu_exec;
 
@@ -30,12 +31,13 @@ HTH_MUST_CHECK cpu_exec_create(struct cpu_exec **out, const struct graph *graph,
                                const struct cpu_exec_options *options, const struct log *log);
 void cpu_exec_destroy(struct cpu_exec *exec);
 
-/* Where other devices run parts of the graph (op/partition.h): the hops' memory, and who is asked
- * before a hop is read and told after it was written. An answer but HTH_OK ends the run. */
+/* Where other devices run parts of the graph (op/partition.h): the memory of each for hops, and who
+ * is asked before a hop is read and told after it was written. An answer but HTH_OK ends the run.
+ */
 struct cpu_hops {
-    void *memory;
-    enum hth_status (*before_read)(void *user, int hop);
-    enum hth_status (*after_write)(void *user, int hop);
+    void *memory[PARTITION_MAX_DEVICES]; /* by device */
+    enum hth_status (*before_read)(void *user, int device, int hop);
+    enum hth_status (*after_write)(void *user, int device, int hop);
     /* Told which experts a layer uses, ids[n_tokens × used by each], before some of them are
      * computed here; may be NULL. */
     void (*routed)(void *user, int layer, const int32_t *ids, int n_tokens);

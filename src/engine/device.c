@@ -32,67 +32,146 @@ static bool usable(const struct vk_caps *device)
     return device->kind != VK_KIND_SOFTWARE && !device->lacks;
 }
 
-/* Turns the option into an index for vk_open: −1 for the CPU; errors are said. */
-static enum hth_status choose(const char *wanted, const struct vk_caps *devices, uint32_t count,
-                              const char *why, int *index, const struct log *log)
+/* --- where none is named ---------------------------------------------------------------------- */
+
+static void take_best(struct device_list *out, const struct vk_caps *devices, uint32_t count,
+                      int best)
 {
-    bool is_auto = strcmp(wanted, "auto") == 0, any = strcmp(wanted, "vulkan") == 0;
-    *index = -1;
-    bool real = false;
-    for (uint32_t i = 0; i < count; i++)
-        real |= usable(&devices[i]);
-    if (is_auto || any) {
-        if (real) {
-            *index = 0; /* only a sign: vk_open chooses among the real ones */
-            return HTH_OK;
-        }
-        for (uint32_t i = 0; i < count; i++)
-            if (devices[i].lacks && devices[i].kind != VK_KIND_SOFTWARE)
-                log_warning(log, "%s is not used: it lacks %s", devices[i].name, devices[i].lacks);
-        if (is_auto)
-            return HTH_OK;
-        if (count == 0)
-            return log_fail(log, HTH_ERROR_DEVICE, "no Vulkan device: %s; use --device cpu", why);
-        return log_fail(log, HTH_ERROR_DEVICE,
-                        "no Vulkan GPU that hearth can use, only %s: ask for it by name (--device "
-                        "vulkan:0), or use --device cpu",
-                        devices[0].name);
-    }
-    const char *which = wanted + strlen("vulkan:");
-    *index = device_find(devices, count, which);
-    if (*index >= 0)
-        return HTH_OK;
-    if (count == 0)
-        return log_fail(log, HTH_ERROR_DEVICE, "no Vulkan device: %s; use --device cpu", why);
-    return log_fail(log, HTH_ERROR_DEVICE,
-                    "no Vulkan device \"%s\"; there are %u (hearth devices lists them)", which,
-                    count);
+    out->index[out->n++] = best;
+    for (uint32_t i = 0; i < count && devices[best].kind == VK_KIND_DISCRETE; i++)
+        if ((int)i != best && usable(&devices[i]) && devices[i].kind == VK_KIND_DISCRETE &&
+            out->n < (int)ARRAY_LEN(out->index))
+            out->index[out->n++] = (int)i;
 }
 
-enum hth_status device_open(struct vk **vk, const struct hth_model_options *options,
-                            bool capture_stats, const struct log *log)
+/* "auto" is content with none, "vulkan" is not. */
+static enum hth_status choose_best(struct device_list *out, bool is_auto,
+                                   const struct vk_caps *devices, uint32_t count,
+                                   const struct log *log)
 {
-    *vk = NULL;
-    const char *wanted = options->device && *options->device ? options->device : "auto";
+    int best = vk_best(devices, count);
+    if (best >= 0) {
+        take_best(out, devices, count, best);
+        return HTH_OK;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (devices[i].lacks && devices[i].kind != VK_KIND_SOFTWARE)
+            log_warning(log, "%s is not used: it lacks %s", devices[i].name, devices[i].lacks);
+    if (is_auto)
+        return HTH_OK;
+    return log_fail(log, HTH_ERROR_DEVICE,
+                    "no Vulkan GPU that hearth can use, only %s: ask for it by name (--device "
+                    "vulkan:0), or use --device cpu",
+                    devices[0].name);
+}
+
+/* --- by name ---------------------------------------------------------------------------------- */
+
+static const char PREFIX[] = "vulkan:";
+
+/* Adds the device of "vulkan:WHICH". A program in the place of a GPU may be there more than once,
+ * as if there were several. */
+static enum hth_status choose_one(struct device_list *out, const char *which,
+                                  const struct vk_caps *devices, uint32_t count,
+                                  const struct log *log)
+{
+    int index = device_find(devices, count, which);
+    if (index < 0)
+        return log_fail(log, HTH_ERROR_DEVICE,
+                        "no Vulkan device \"%s\"; there are %u (hearth devices lists them)", which,
+                        count);
+    for (int i = 0; i < out->n; i++)
+        if (out->index[i] == index && devices[index].kind != VK_KIND_SOFTWARE)
+            return log_fail(log, HTH_ERROR_ARGUMENT, "--device names vulkan:%d (%s) twice", index,
+                            devices[index].name);
+    if (out->n == (int)ARRAY_LEN(out->index))
+        return log_fail(log, HTH_ERROR_ARGUMENT,
+                        "--device names more than %d devices, which is the most that hearth uses",
+                        out->n);
+    out->index[out->n++] = index;
+    return HTH_OK;
+}
+
+static enum hth_status choose_named(struct device_list *out, const char *wanted,
+                                    const struct vk_caps *devices, uint32_t count,
+                                    const struct log *log)
+{
+    enum hth_status status = HTH_OK;
+    for (const char *item = wanted, *next; item && status == HTH_OK; item = next) {
+        char which[sizeof devices->name];
+        const char *comma = strchr(item, ',');
+        size_t n = comma ? (size_t)(comma - item) : strlen(item);
+        next = comma ? comma + 1 : NULL;
+        if (strncmp(item, PREFIX, strlen(PREFIX)) != 0 || n - strlen(PREFIX) >= sizeof which)
+            return log_fail(log, HTH_ERROR_ARGUMENT,
+                            "no such device \"%s\": use auto, cpu, vulkan, vulkan:N or several of "
+                            "these with commas between",
+                            wanted);
+        n -= strlen(PREFIX);
+        memcpy(which, item + strlen(PREFIX), n);
+        which[n] = '\0';
+        status = choose_one(out, which, devices, count, log);
+    }
+    return status;
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+static const char *or_auto(const char *wanted)
+{
+    return wanted && *wanted ? wanted : "auto";
+}
+
+enum hth_status device_choose(struct device_list *out, const char *wanted,
+                              const struct vk_caps *devices, uint32_t count, const struct log *log)
+{
+    *out = (struct device_list){0};
+    wanted = or_auto(wanted);
+    bool is_auto = strcmp(wanted, "auto") == 0;
     if (strcmp(wanted, "cpu") == 0)
         return HTH_OK;
-    if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "vulkan") != 0 &&
-        strncmp(wanted, "vulkan:", 7) != 0)
-        return log_fail(log, HTH_ERROR_ARGUMENT,
-                        "no such device \"%s\": use auto, cpu, vulkan or vulkan:N", wanted);
+    return is_auto || strcmp(wanted, "vulkan") == 0
+               ? choose_best(out, is_auto, devices, count, log)
+               : choose_named(out, wanted, devices, count, log);
+}
+
+/* Is it a word that --device knows, whatever devices there are? */
+static bool is_known(const char *wanted)
+{
+    return strcmp(wanted, "auto") == 0 || strcmp(wanted, "vulkan") == 0 ||
+           strncmp(wanted, PREFIX, strlen(PREFIX)) == 0;
+}
+
+enum hth_status device_choose_now(struct device_list *out, const char *wanted,
+                                  const struct log *log)
+{
+    *out = (struct device_list){0};
+    wanted = or_auto(wanted);
     struct vk_caps *devices;
     uint32_t count;
     const char *why;
+    if (strcmp(wanted, "cpu") == 0)
+        return HTH_OK;
+    if (!is_known(wanted))
+        return choose_named(out, wanted, NULL, 0, log);
     enum hth_status status = vk_list(&devices, &count, &why, log);
     if (status)
         return status;
-    int index;
-    status = choose(wanted, devices, count, why, &index, log);
+    if (count == 0 && strcmp(wanted, "auto") != 0)
+        status = log_fail(log, HTH_ERROR_DEVICE, "no Vulkan device: %s; use --device cpu", why);
+    else
+        status = device_choose(out, wanted, devices, count, log);
     mem_free(devices);
-    if (status || index < 0)
-        return status;
+    return status;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static enum hth_status open_at(struct vk **vk, int index, const struct hth_model_options *options,
+                               bool capture_stats, const struct log *log)
+{
     struct vk_options vk_options = {
-        .index = strncmp(wanted, "vulkan:", 7) == 0 ? index : -1,
+        .index = index,
         .validation = options->validate,
         .discrete = options->treat_as_discrete,
         .memory_limit_bytes = options->vram_bytes,
@@ -100,4 +179,24 @@ enum hth_status device_open(struct vk **vk, const struct hth_model_options *opti
         .no_disk_cache = capture_stats,
     };
     return vk_open(vk, &vk_options, log);
+}
+
+enum hth_status device_open_at(struct vk **vk, int index, const struct hth_model_options *options,
+                               const struct log *log)
+{
+    return open_at(vk, index, options, false, log);
+}
+
+enum hth_status device_open(struct vk **vk, const struct hth_model_options *options,
+                            bool capture_stats, const struct log *log)
+{
+    struct device_list list;
+    *vk = NULL;
+    enum hth_status status = device_choose_now(&list, options->device, log);
+    if (status || list.n == 0)
+        return status;
+    if (list.n > 1 && strchr(options->device ? options->device : "", ','))
+        return log_fail(log, HTH_ERROR_ARGUMENT, "--device %s: one device at a time here",
+                        options->device);
+    return open_at(vk, list.index[0], options, capture_stats, log);
 }

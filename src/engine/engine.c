@@ -195,7 +195,6 @@ void hth_model_close(struct hth_model *model)
     if (!model)
         return;
     keeping_close(model);
-    proof_free(&model->proof);
     tuned_file_free(&model->tuned_file);
     model_free(model->model);
     advice_free(&model->advice);
@@ -215,19 +214,31 @@ void hth_model_close(struct hth_model *model)
     mem_free(model);
 }
 
-static struct hth_model_info describe(const struct hth_model *model, const struct told *told)
+struct names {
+    const char *device, *driver;
+};
+
+/* What is to be said of one GPU. */
+static void describe_device(const struct model_device *device, struct hth_model_info *info)
+{
+    info->on_gpu = true;
+    info->software |= vk_get_caps(device->vk)->kind == VK_KIND_SOFTWARE;
+    info->kernels_checked += device->proof.n_checked;
+    info->kernels_checked_s += device->proof.seconds;
+    info->kernels_wrong += (int)device->proof.bars.n;
+    info->kernels_left |= device->proof.unfinished;
+    info->weight_bytes_resident += device->place.resident_bytes;
+}
+
+static struct hth_model_info describe(const struct hth_model *model, const struct names *names)
 {
     struct hth_model_info info = {.architecture = "", .name = "", .device = "CPU", .driver = ""};
-    if (model->vk && model->placing.split.used[SPLIT_GPU]) {
-        info.device = told->device;
-        info.driver = told->driver;
-        info.on_gpu = true;
-        info.software = vk_get_caps(model->vk)->kind == VK_KIND_SOFTWARE;
-        info.kernels_checked = model->proof.n_checked;
-        info.kernels_checked_s = model->proof.seconds;
-        info.kernels_wrong = (int)model->proof.bars.n;
-        info.kernels_left = model->proof.unfinished;
-        info.weight_bytes_resident = model->place.resident_bytes;
+    for (int d = 1; d < model->n_devices; d++)
+        if (model->placing.split.used[d])
+            describe_device(&model->devices[d], &info);
+    if (info.on_gpu) {
+        info.device = names->device;
+        info.driver = names->driver;
     }
     if (!model->model)
         return info;
@@ -246,19 +257,32 @@ static struct hth_model_info describe(const struct hth_model *model, const struc
     return info;
 }
 
+/* Of the GPUs that have a part; NULL in `out`: no memory. */
+static void name_devices(struct hth_model *model, struct names *out)
+{
+    struct arena *arena = &model->told.sentences;
+    *out = (struct names){"", ""};
+    for (int d = 1; d < model->n_devices && out->device && out->driver; d++) {
+        const struct vk_caps *caps = vk_get_caps(model->devices[d].vk);
+        const char *and = out->device[0] ? " and " : "";
+        if (!model->placing.split.used[d])
+            continue;
+        out->device = arena_printf(arena, "%s%s%s", out->device, and, caps->name);
+        if (strcmp(out->driver, caps->driver) != 0)
+            out->driver = arena_printf(arena, "%s%s%s", out->driver, and, caps->driver);
+    }
+}
+
 enum hth_status model_tell(struct hth_model *model)
 {
     struct told *told = &model->told;
+    struct names names;
     const char *sentence = arena_strdup(&told->sentences, model->placing.sentence);
-    if (!sentence)
+    name_devices(model, &names);
+    if (!sentence || !names.device || !names.driver)
         return log_fail_memory(&model->log, "the plan's sentence", sizeof model->placing.sentence);
     os_mutex_lock(&told->mutex);
-    if (model->vk && !told->device[0]) {
-        const struct vk_caps *caps = vk_get_caps(model->vk);
-        snprintf(told->device, sizeof told->device, "%s", caps->name);
-        snprintf(told->driver, sizeof told->driver, "%s", caps->driver);
-    }
-    told->info = describe(model, told);
+    told->info = describe(model, &names);
     if (model->model) {
         told->plan = placing_info(&model->placing);
         told->plan.sentence = sentence;

@@ -1,5 +1,5 @@
 /*
- * engine.h — what the files of the engine share: the model with its device, and the session.
+ * engine.h — what the files of the engine share: the model with its devices, and the session.
  *
  * Private to src/engine and to tools of hearth's own that look deeper than hearth.h allows (listing
  * rows, printing graphs). Threads as in hearth.h.
@@ -31,12 +31,19 @@ struct told {
     struct os_mutex mutex;
     struct hth_model_info info;
     struct hth_plan_info plan;
-    char device[256], driver[256];
-    struct arena sentences; /* of all plans so far: they are as old as the model */
+    struct arena sentences; /* of all plans so far, and names: they are as old as the model */
+};
+
+/* A GPU that a model is on. */
+struct model_device {
+    struct vk *vk;
+    struct proof proof; /* which kernels are right there */
+    struct place place; /* weights */
+    struct keeping_device keeping;
 };
 
 struct hth_model {
-    struct os_mutex device; /* held by the session that uses pool, vk and place */
+    struct os_mutex device; /* held by the session that uses pool and devices */
     struct hth_model_options opt;
     struct log log;
     char *rows, *device_name; /* copies of opt.rows and opt.device */
@@ -51,10 +58,9 @@ struct hth_model {
     struct model *model;
     struct pool *pool;
     struct interleaved *interleaved; /* the CPU's matrices; NULL: they stay as the file has them */
-    struct vk *vk;                   /* NULL: the CPU runs it */
-    struct proof proof;              /* which kernels are right on the GPU */
+    struct model_device devices[SPLIT_DEVICES]; /* from 1 on; 0 stands for the CPU */
+    int n_devices;                              /* 1: the CPU runs it */
     struct placing placing;
-    struct place place;
     struct experts *experts; /* NULL: none change places */
     struct tuned_file tuned_file;
     struct keeping keeping;
@@ -86,7 +92,7 @@ struct model_part {
     const struct model *model;
     const struct split *split;
     const struct kv_geom *kv; /* [n_layer] */
-    enum split_device device;
+    int device;
 };
 HTH_MUST_CHECK part_build(const struct model_part *part, struct graph *graph,
                           struct batch_size size);
@@ -118,9 +124,9 @@ struct saved_pages {
     struct kv_geom *geom; /* [n_layer]: as it was laid out */
     uint8_t *of_cache;
     uint64_t page_bytes[SPLIT_DEVICES];
-    uint32_t *slots;        /* [n pages]: which of on_gpu */
-    unsigned char *on_gpu;  /* pages in use */
-    unsigned char *on_host; /* all pages */
+    uint32_t *slots;                      /* [n pages]: which of on_gpu */
+    unsigned char *on_gpu[SPLIT_DEVICES]; /* pages in use, of each GPU */
+    unsigned char *on_host;               /* all pages */
 };
 
 /* What came of the last feed. */
@@ -137,6 +143,13 @@ enum contents {
     CONTENTS_LOST, /* are computed anew */
 };
 
+/* A session's part on a GPU. */
+struct session_gpu {
+    const struct hth_session *session;
+    int device;
+    struct gpu_exec *exec; /* NULL: it has no part of the model */
+};
+
 struct hth_session {
     struct hth_model *model;
     struct hth_session *next; /* of model->sessions */
@@ -151,9 +164,9 @@ struct hth_session {
     struct kv_geom *kv_geom; /* [n_layer] */
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
-    struct gpu_exec *gpu; /* NULL: it has no part of the model */
-    bool plain;           /* its logits were not usable: only the plainest kernels since */
-    bool chooses;         /* devices choose the best themselves */
+    struct session_gpu gpu[SPLIT_DEVICES]; /* by device; the first is none */
+    bool plain;   /* its logits were not usable: only the plainest kernels since */
+    bool chooses; /* devices choose the best themselves */
     struct cpu_bucket cpu[MAX_CPU_BUCKETS];
     uint64_t clock;
     unsigned char *cpu_kv; /* all pages */
@@ -167,9 +180,29 @@ struct hth_session {
 
 /* Opens the Vulkan device that the options ask for: *vk is NULL when the CPU is to run the model.
  * `capture_stats`: its pipelines tell what the driver's compiler says of them (vk.h), and none
- * comes from the cache on disk. */
+ * comes from the cache on disk. Options that name several are an error here. */
 HTH_MUST_CHECK device_open(struct vk **vk, const struct hth_model_options *options,
                            bool capture_stats, const struct log *log);
+
+/* Devices by their numbers in vk_list. */
+struct device_list {
+    int index[SPLIT_DEVICES - 1];
+    int n;
+};
+
+/* Those of vk_list's devices that options ask for; none where the CPU is to run the model. Where
+ * none is named these are the best real GPU and, if it has a memory of its own, all others that
+ * have. Errors: HTH_ERROR_ARGUMENT, HTH_ERROR_DEVICE. */
+HTH_MUST_CHECK device_choose(struct device_list *out, const char *wanted,
+                             const struct vk_caps *devices, uint32_t count, const struct log *log);
+
+/* The same of the devices that there are now. */
+HTH_MUST_CHECK device_choose_now(struct device_list *out, const char *wanted,
+                                 const struct log *log);
+
+/* Opens one of them. */
+HTH_MUST_CHECK device_open_at(struct vk **vk, int index, const struct hth_model_options *options,
+                              const struct log *log);
 
 /* The number of a device in vk_list by "N" or a part of its name; −1: not there. */
 int device_find(const struct vk_caps *devices, uint32_t count, const char *which);

@@ -48,9 +48,9 @@ static enum hth_status learn(const struct hth_model *model, enum phase phase,
     };
     double times;
     int device = learn_from(machine, phase, &run, &times);
-    if (device < 0)
-        return HTH_OK;
-    const struct vk_caps *caps = device && model->vk ? vk_get_caps(model->vk) : NULL;
+    if (device < 0 || device >= model->n_devices || machine->n_devices > 2)
+        return HTH_OK; /* of several GPUs nobody knows which it was */
+    const struct vk_caps *caps = device ? vk_get_caps(model->devices[device].vk) : NULL;
     return measured_add_run(machine, device, caps, phase, times, &model->log);
 }
 

@@ -52,7 +52,7 @@ static void fill_slots(struct experts *experts)
     const struct hparams *hp = &experts->options.model->hp;
     for (int i = 0; i < hp->n_layer; i++)
         for (int e = 0; experts->layers[i].n && e < hp->n_expert; e++)
-            if (split_on_gpu(experts->options.split, experts->layers[i].weights[0], e))
+            if (split_has(experts->options.split, EXPERTS_DEVICE, experts->layers[i].weights[0], e))
                 slots_fill(experts->slots, i, e);
 }
 
@@ -114,7 +114,7 @@ static void begin_swap(struct experts *experts, const struct slots_swap *who)
     *swap = (struct experts_swap){.who = *who, .parts = swap->parts};
     for (int k = 0; k < own->n; k++) {
         swap->parts[k] = place_take_out(placed_of(experts, own->weights[k]), who->gone);
-        split_move_expert(experts->options.split, own->weights[k], who->gone, false);
+        split_move_expert(experts->options.split, own->weights[k], who->gone, SPLIT_HOST);
     }
     experts->table_changed[who->layer] = true;
     slots_begin(experts->slots, who);
@@ -125,7 +125,7 @@ static void end_swap(struct experts *experts, const struct experts_swap *swap)
     const struct layer_matrices *own = &experts->layers[swap->who.layer];
     for (int k = 0; k < own->n; k++) {
         place_put_in(placed_of(experts, own->weights[k]), swap->who.comes, &swap->parts[k]);
-        split_move_expert(experts->options.split, own->weights[k], swap->who.comes, true);
+        split_move_expert(experts->options.split, own->weights[k], swap->who.comes, EXPERTS_DEVICE);
     }
     experts->table_changed[swap->who.layer] = true;
     slots_arrive(experts->slots, &swap->who);

@@ -21,6 +21,9 @@
 
 enum { EXPERTS_MOST_SWAPS = 64 };
 
+/* The GPU that has the slots: where there are several, none has. */
+enum { EXPERTS_DEVICE = 1 };
+
 struct experts_options {
     const struct model *model;
     struct split *split;

@@ -55,8 +55,10 @@ static unsigned asked(const struct reader *r, const struct weight *weight, int e
 {
     const struct hth_model_options *o = r->options;
     int place = o->place ? o->place(o->place_user, weight->name, expert) : -1;
-    if (place >= 0)
-        return place && gpu_mask(r->machine) ? gpu_mask(r->machine) : HOST_BIT;
+    if (place == 0 || (place > 0 && gpu_mask(r->machine) == 0))
+        return HOST_BIT;
+    if (place > 0)
+        return place < r->machine->n_devices ? 1u << place : gpu_mask(r->machine);
     return by_pattern ? by_pattern
                       : by_layers(r, split_layer_of(weight->name), split_is_experts(weight));
 }
@@ -88,12 +90,13 @@ static unsigned device_mask(const struct machine *machine, const char *name)
         return HOST_BIT;
     if (strcmp(name, "vulkan") == 0)
         return gpu_mask(machine);
+    unsigned mask = 0; /* one that stands in for several has them all */
     for (int d = 1; d < machine->n_devices; d++) {
         char own[24];
         if (strcmp(name, machine_device_name(machine, d, own)) == 0)
-            return 1u << d;
+            mask |= 1u << d;
     }
-    return 0;
+    return mask;
 }
 
 /* All tensors whose name matches. */
@@ -179,16 +182,35 @@ void hand_free(struct hand *hand)
     *hand = (struct hand){0};
 }
 
-bool hand_allows_whole(const struct hand *hand, const struct units *units)
+static bool allow(const uint8_t *said, size_t n, int device)
 {
-    bool allows = true;
-    for (int i = 0; i < units->n_layers; i++)
-        allows &= hand->of_cache[i] != HOST_BIT;
-    for (int i = 0; i < units->n_layers * hand->n_expert; i++)
-        allows &= hand->of_expert[i] != HOST_BIT;
-    for (size_t i = 0; i < units->n_weights; i++)
-        allows &= hand->of_weight[i] != HOST_BIT;
-    return allows;
+    bool all = true;
+    for (size_t i = 0; i < n; i++)
+        all &= said[i] == 0 || (said[i] >> device & 1);
+    return all;
+}
+
+bool hand_allows_whole(const struct hand *hand, const struct units *units, int device)
+{
+    size_t n_layers = (size_t)units->n_layers;
+    return allow(hand->of_cache, n_layers, device) &&
+           allow(hand->of_expert, n_layers * (size_t)hand->n_expert, device) &&
+           allow(hand->of_weight, units->n_weights, device);
+}
+
+static void drop_bit(uint8_t *said, size_t n, int device)
+{
+    unsigned below = (1u << device) - 1;
+    for (size_t i = 0; i < n; i++)
+        said[i] = (uint8_t)((said[i] & below) | (said[i] >> 1 & ~below));
+}
+
+void hand_drop_device(struct hand *hand, const struct model *model, int device)
+{
+    size_t n_layer = (size_t)model->hp.n_layer;
+    drop_bit(hand->of_cache, n_layer, device);
+    drop_bit(hand->of_expert, n_layer * (size_t)hand->n_expert, device);
+    drop_bit(hand->of_weight, model->n_weights, device);
 }
 
 /* --- binding ---------------------------------------------------------------------------------- */
@@ -197,26 +219,35 @@ struct binder {
     struct hand *hand;
     const struct model *model;
     struct units *units;
-    uint64_t room;    /* of all GPUs, for what must be there */
-    uint64_t working; /* of each, beside units */
+    uint64_t room[MACHINE_MAX_DEVICES]; /* of each GPU, for what must be there */
+    uint64_t working;                   /* of each, beside units */
 };
 
-/* Takes room for what was asked for on a GPU. */
-static bool take_room(struct binder *b, uint64_t bytes)
+/* The first GPU of `mask` with room for so much; 0: none has. */
+static int find_room(const struct binder *b, unsigned mask, uint64_t bytes)
 {
-    if (bytes > b->room) {
+    for (int d = 1; d < MACHINE_MAX_DEVICES; d++)
+        if ((mask >> d & 1) && bytes <= b->room[d])
+            return d;
+    return 0;
+}
+
+/* Takes room for what was asked for on one of these GPUs; returns which, or 0. */
+static int take_room(struct binder *b, unsigned mask, uint64_t bytes)
+{
+    int device = find_room(b, mask, bytes);
+    if (device)
+        b->room[device] -= bytes;
+    else
         b->hand->left_out += bytes;
-        return false;
-    }
-    b->room -= bytes;
-    return true;
+    return device;
 }
 
 /* What a GPU has whatever the plan puts there. */
-static void work_with(struct binder *b, uint64_t bytes)
+static void work_with(struct binder *b, int device, uint64_t bytes)
 {
-    b->working += bytes;
     b->units->working_bytes = b->working;
+    b->units->taken_bytes[device] += bytes;
 }
 
 /* What is said of all matrices of a unit; *mixed: not of all the same. */
@@ -239,9 +270,10 @@ static unsigned said_of_unit(const struct binder *b, int unit, bool *mixed)
 static void take_out(struct binder *b, int unit, const struct weight *weight)
 {
     int8_t *at = &b->hand->weight_at[weight->index];
-    *at = b->hand->of_weight[weight->index] != HOST_BIT && take_room(b, weight->size_bytes);
+    unsigned mask = b->hand->of_weight[weight->index];
+    *at = (int8_t)(mask == HOST_BIT ? 0 : take_room(b, mask, weight->size_bytes));
     if (*at)
-        work_with(b, weight->size_bytes);
+        work_with(b, *at, weight->size_bytes);
     else
         b->units->host_bytes += weight->size_bytes;
     units_take_out(b->units, unit, weight);
@@ -255,9 +287,9 @@ static void bind_each_expert(struct binder *b, struct unit *unit)
     unit->allowed = HOST_BIT;
     for (size_t e = first; e < first + (size_t)hand->n_expert; e++) {
         bool asked = hand->of_expert[e] && hand->of_expert[e] != HOST_BIT;
-        hand->expert_at[e] = asked && take_room(b, unit->bytes);
+        hand->expert_at[e] = (int8_t)(asked ? take_room(b, hand->of_expert[e], unit->bytes) : 0);
         if (hand->expert_at[e])
-            work_with(b, unit->bytes);
+            work_with(b, hand->expert_at[e], unit->bytes);
     }
 }
 
@@ -289,7 +321,7 @@ static void bind_unit(struct binder *b, int index)
         return;
     unit->allowed = mask;
     bool must = !(mask & HOST_BIT);
-    if (must && !take_room(b, unit->bytes * (uint64_t)unit->n))
+    if (must && !take_room(b, mask, unit->bytes * (uint64_t)unit->n))
         unit->allowed = unit->kind == UNIT_EXPERTS ? (unsigned)ALLOW_ALL : HOST_BIT;
 }
 
@@ -298,11 +330,12 @@ static void bind_unit(struct binder *b, int index)
 static void bind_table(struct binder *b, const struct weight *weight)
 {
     size_t i = weight->index;
-    if (b->units->unit_of_weight[i] >= 0 || split_is_vector(weight) ||
-        b->hand->of_weight[i] <= HOST_BIT || weight->size_bytes > b->room)
+    int device = find_room(b, b->hand->of_weight[i], weight->size_bytes);
+    if (b->units->unit_of_weight[i] >= 0 || split_is_vector(weight) || device == 0)
         return;
-    b->hand->weight_at[i] = 1;
-    work_with(b, weight->size_bytes);
+    b->hand->weight_at[i] = (int8_t)device;
+    b->room[device] -= weight->size_bytes;
+    work_with(b, device, weight->size_bytes);
 }
 
 void hand_bind(struct hand *hand, const struct model *model, const struct machine *machine,
@@ -311,7 +344,7 @@ void hand_bind(struct hand *hand, const struct model *model, const struct machin
     struct binder b = {.hand = hand, .model = model, .units = units, .working = working};
     for (int d = 1; d < machine->n_devices; d++) {
         uint64_t budget = machine->devices[d].budget_bytes;
-        b.room += budget > working ? budget - working : 0;
+        b.room[d] = budget > working ? budget - working : 0;
     }
     hand->left_out = 0;
     for (size_t i = 0; i < model->n_weights; i++)

@@ -32,8 +32,11 @@ HTH_MUST_CHECK hand_read(struct hand *out, const struct model *model, const stru
                          const struct hth_model_options *options, const struct log *log);
 void hand_free(struct hand *hand);
 
-/* Is nothing to stay with the CPU? */
-bool hand_allows_whole(const struct hand *hand, const struct units *units);
+/* May everything be on this GPU? */
+bool hand_allows_whole(const struct hand *hand, const struct units *units, int device);
+
+/* A GPU is no more: nothing is said of it, and those behind it have the number before. */
+void hand_drop_device(struct hand *hand, const struct model *model, int device);
 
 /* Binds units fresh from units_create: sets where each may live, and takes parts out of them.
  * `working`: bytes of a GPU beside units. */

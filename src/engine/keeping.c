@@ -32,7 +32,8 @@ static void forget(struct hth_model *model)
 {
     uint64_t had;
     model->keeping.kept[0] = '\0';
-    model->keeping.n_refused = model->vk ? vk_refusals(model->vk, &had) : 0;
+    for (int d = 1; d < model->n_devices; d++)
+        model->devices[d].keeping.n_refused = vk_refusals(model->devices[d].vk, &had);
 }
 
 void keeping_begin(struct hth_model *model)
@@ -51,26 +52,49 @@ enum hth_status keeping_end(struct hth_model *model, enum hth_status status)
 
 /* --- deciding and loading --------------------------------------------------------------------- */
 
+/* What is being loaded: one GPU's part, behind those of others. */
+struct loading {
+    const struct hth_model *model;
+    int device;
+    uint64_t before, all; /* bytes of those before, and of all */
+};
+
 static bool is_wanted(void *user, const struct weight *weight, int64_t expert)
 {
-    const struct hth_model *model = user;
-    return split_on_gpu(&model->placing.split, weight, expert);
+    const struct loading *loading = user;
+    return split_has(&loading->model->placing.split, loading->device, weight, expert);
 }
 
 static bool pass_progress(void *user, uint64_t done, uint64_t total)
 {
-    struct hth_model *model = user;
-    return model->opt.progress(model->opt.progress_user, done, total);
+    const struct loading *loading = user;
+    const struct hth_model_options *opt = &loading->model->opt;
+    uint64_t all = loading->all > total ? loading->all : total;
+    return opt->progress(opt->progress_user, loading->before + done, all);
 }
 
-/* The weights of the GPU's part, and all vectors. */
+/* The weights of each GPU's part, and all vectors. */
 static enum hth_status load(struct hth_model *model)
 {
-    struct place_options options = {
-        .progress = model->opt.progress ? pass_progress : NULL, .wanted = is_wanted, .user = model};
-    return place_weights(&model->place, model->vk,
-                         (const struct weight *const *)model->model->weights,
-                         model->model->n_weights, &options, &model->keeping.log);
+    const struct placing *placing = &model->placing;
+    struct loading loading = {.model = model};
+    enum hth_status status = HTH_OK;
+    for (int d = 1; d < model->n_devices; d++)
+        loading.all +=
+            placing->split.used[d] && model->n_devices > 2 ? placing->need[d].weights : 0;
+    for (int d = 1; d < model->n_devices && status == HTH_OK; d++) {
+        struct place_options options = {.progress = model->opt.progress ? pass_progress : NULL,
+                                        .wanted = is_wanted,
+                                        .user = &loading};
+        if (!placing->split.used[d])
+            continue;
+        loading.device = d;
+        status = place_weights(&model->devices[d].place, model->devices[d].vk,
+                               (const struct weight *const *)model->model->weights,
+                               model->model->n_weights, &options, &model->keeping.log);
+        loading.before += placing->need[d].weights;
+    }
+    return status;
 }
 
 static uint64_t session_bytes(const struct device_need *need)
@@ -78,16 +102,16 @@ static uint64_t session_bytes(const struct device_need *need)
     return need->cache + need->work + need->ring;
 }
 
-/* Bytes of the device that open sessions take, beyond the one that is planned for. */
-static enum hth_status measure_sessions(const struct hth_model *model, uint64_t *beyond)
+/* Bytes of a device that open sessions take, beyond the one that is planned for. */
+static enum hth_status measure_sessions(const struct hth_model *model, int d, uint64_t *beyond)
 {
     const struct placing *placing = &model->placing;
-    uint64_t planned = session_bytes(&placing->need), all = 0;
+    uint64_t planned = session_bytes(&placing->need[d]), all = 0;
     *beyond = 0;
     for (const struct hth_session *s = model->sessions; s; s = s->next) {
         struct device_need need;
-        enum hth_status status =
-            placing_measure_session(placing, model->vk, &s->opt, &need, &model->keeping.log);
+        enum hth_status status = placing_measure_session(placing, model->devices[d].vk, d, &s->opt,
+                                                         &need, &model->keeping.log);
         if (status)
             return status;
         all += session_bytes(&need);
@@ -96,25 +120,50 @@ static enum hth_status measure_sessions(const struct hth_model *model, uint64_t 
     return HTH_OK;
 }
 
+/* Is there room for all open sessions? Where there is not, less is planned for next time. */
+static enum hth_status fit_sessions(const struct hth_model *model, bool last,
+                                    struct placing_devices *devices, bool *fits)
+{
+    const struct placing *placing = &model->placing;
+    *fits = true;
+    for (int d = 1; d < model->n_devices; d++) {
+        uint64_t beyond, planned_for = model->devices[d].keeping.planned_for;
+        if (!placing->split.used[d])
+            continue;
+        enum hth_status status = measure_sessions(model, d, &beyond);
+        if (status)
+            return status;
+        uint64_t need = device_need_all(&placing->need[d]);
+        if (need + beyond <= planned_for)
+            continue;
+        uint64_t over = need + beyond - planned_for;
+        devices->most[d] = !last && need > over ? need - over : 1;
+        *fits = false;
+    }
+    return HTH_OK;
+}
+
 /* A plan with room for all open sessions. */
 static enum hth_status decide(struct hth_model *model)
 {
     enum { ROUNDS = 6 };
     struct placing *placing = &model->placing;
-    struct keeping *keeping = &model->keeping;
-    uint64_t most = keeping->most, beyond;
-    for (int round = 0;; round++) {
-        enum hth_status status = placing_decide(placing, model->vk, most, &keeping->log);
-        keeping->planned_for = round ? keeping->planned_for : placing->budget;
-        if (status || !placing->split.used[SPLIT_GPU])
-            return status;
-        status = measure_sessions(model, &beyond);
-        uint64_t need = device_need_all(&placing->need);
-        if (status || need + beyond <= keeping->planned_for)
-            return status;
-        uint64_t over = need + beyond - keeping->planned_for;
-        most = round < ROUNDS && need > over ? need - over : 1;
+    struct placing_devices devices = {.n = model->n_devices};
+    for (int d = 1; d < model->n_devices; d++) {
+        devices.vk[d] = model->devices[d].vk;
+        devices.most[d] = model->devices[d].keeping.most;
     }
+    bool fits = false;
+    for (int round = 0; !fits; round++) {
+        enum hth_status status = placing_decide(placing, &devices, &model->keeping.log);
+        for (int d = 1; d < model->n_devices && round == 0; d++)
+            model->devices[d].keeping.planned_for = placing->budget[d];
+        if (status == HTH_OK)
+            status = fit_sessions(model, round >= ROUNDS, &devices, &fits);
+        if (status)
+            return status;
+    }
+    return HTH_OK;
 }
 
 /* The CPU's matrices are copied as it likes them best, all or, where memory is short, none. */
@@ -143,7 +192,7 @@ static enum hth_status open_experts(struct hth_model *model)
     struct placing *placing = &model->placing;
     struct experts_options options = {.model = model->model,
                                       .split = &placing->split,
-                                      .place = &model->place,
+                                      .place = &model->devices[EXPERTS_DEVICE].place,
                                       .cached = placing_caches,
                                       .user = placing,
                                       .interleaved = model->interleaved,
@@ -158,30 +207,55 @@ static void free_weights(struct hth_model *model)
 {
     experts_close(model->experts);
     model->experts = NULL;
-    place_free(&model->place);
+    for (int d = 1; d < model->n_devices; d++)
+        place_free(&model->devices[d].place);
     interleaved_destroy(model->interleaved);
     model->interleaved = NULL;
+}
+
+/* A device leaves; nothing of the model is there. Those behind it have another number then. */
+static void drop_device(struct hth_model *model, int d)
+{
+    struct model_device *devices = model->devices;
+    vk_close(devices[d].vk);
+    proof_free(&devices[d].proof);
+    placing_drop_device(&model->placing, d);
+    model->n_devices--;
+    memmove(&devices[d], &devices[d + 1], (size_t)(model->n_devices - d) * sizeof *devices);
+    devices[model->n_devices] = (struct model_device){0};
+}
+
+/* Drops those that the plan puts nothing on; were there any? */
+static bool drop_unused(struct hth_model *model)
+{
+    int before = model->n_devices;
+    for (int d = before; d-- > 1;)
+        if (!model->placing.split.used[d])
+            drop_device(model, d);
+    return model->n_devices < before;
+}
+
+/* When the model is opened, devices that have no part of it are closed; later they may get one. The
+ * others then have other numbers. */
+static enum hth_status decide_devices(struct hth_model *model)
+{
+    enum hth_status status = decide(model);
+    while (status == HTH_OK && !model->keeping.opened && drop_unused(model) && model->n_devices > 1)
+        status = decide(model);
+    return status;
 }
 
 static enum hth_status place_once(struct hth_model *model)
 {
     free_weights(model);
-    enum hth_status status = decide(model);
-    if (status)
-        return status;
-    status = open_interleaved(model);
+    enum hth_status status = decide_devices(model);
+    if (status == HTH_OK)
+        status = open_interleaved(model);
     if (status)
         return status;
     forget(model); /* measuring does without what it cannot have */
-    if (model->placing.split.used[SPLIT_GPU]) {
-        status = load(model);
-        return status ? status : open_experts(model);
-    }
-    if (!model->keeping.opened) { /* else memory may come back */
-        vk_close(model->vk);
-        model->vk = NULL;
-    }
-    return HTH_OK;
+    status = load(model);
+    return status ? status : open_experts(model);
 }
 
 /* --- getting over failures -------------------------------------------------------------------- */
@@ -194,17 +268,24 @@ static void calm_longer(struct keeping *keeping)
 
 enum trouble { TROUBLE_OTHER, TROUBLE_LOST, TROUBLE_REFUSED };
 
+static bool has_refused(const struct model_device *device)
+{
+    uint64_t had;
+    return vk_refusals(device->vk, &had) != device->keeping.n_refused;
+}
+
 /* What ended with `status` on the device. */
 static enum trouble trouble_of(const struct hth_model *model, enum hth_status status)
 {
-    uint64_t had;
-    if (!model->vk)
-        return TROUBLE_OTHER;
-    if (status == HTH_ERROR_DEVICE_LOST)
-        return TROUBLE_LOST;
     bool memory = status == HTH_ERROR_MEMORY || status == HTH_ERROR_LIMIT;
-    return memory && vk_refusals(model->vk, &had) != model->keeping.n_refused ? TROUBLE_REFUSED
-                                                                              : TROUBLE_OTHER;
+    bool lost = false, refused = false;
+    for (int d = 1; d < model->n_devices; d++) {
+        lost |= vk_is_lost(model->devices[d].vk);
+        refused |= has_refused(&model->devices[d]);
+    }
+    if (status == HTH_ERROR_DEVICE_LOST && lost)
+        return TROUBLE_LOST;
+    return memory && refused ? TROUBLE_REFUSED : TROUBLE_OTHER;
 }
 
 static const char *reason(const struct keeping *keeping)
@@ -212,58 +293,93 @@ static const char *reason(const struct keeping *keeping)
     return keeping->kept[0] ? keeping->kept : "the driver says no more";
 }
 
-/* Plans for what the device had when it refused more; where that was said before, for half. */
-static void plan_for_less(struct hth_model *model)
+/* One of several has its name. */
+static const char *called(const struct hth_model *model, int d)
 {
-    struct keeping *keeping = &model->keeping;
+    return model->n_devices > 2 ? vk_get_caps(model->devices[d].vk)->name : "the GPU";
+}
+
+/* Plans for what the device had when it refused more; where that was said before, for half. */
+static void plan_for_less(struct hth_model *model, int d)
+{
+    struct keeping_device *keeping = &model->devices[d].keeping;
     uint64_t had;
-    vk_refusals(model->vk, &had);
+    vk_refusals(model->devices[d].vk, &had);
     bool first = keeping->most > keeping->planned_for;
     if (first)
         log_warning(&model->log,
-                    "the GPU had less memory than the driver had granted: planned again with what "
+                    "%s had less memory than the driver had granted: planned again with what "
                     "is left (%s)",
-                    reason(keeping));
+                    called(model, d), reason(&model->keeping));
     keeping->most = first || had < keeping->most / 2 ? had : keeping->most / 2;
-    calm_longer(keeping);
+    calm_longer(&model->keeping);
 }
 
-static void give_up_device(struct hth_model *model, const char *why)
+/* What a device was, while it is opened again. */
+struct lost_device {
+    int index;
+    char name[256];
+};
+
+static struct lost_device lost_device_of(const struct hth_model *model, int d)
 {
-    log_warning(&model->log, "the GPU %s, and all goes on on the CPU (%s)", why,
-                reason(&model->keeping));
+    const struct vk *vk = model->devices[d].vk;
+    struct lost_device lost = {.index = vk_get_index(vk)};
+    snprintf(lost.name, sizeof lost.name, "%s", vk_get_caps(vk)->name);
+    return lost;
 }
 
-static enum hth_status open_device(struct hth_model *model)
+/* The same device, or where it was the only one what the options ask for now; NULL: neither. */
+static struct vk *open_again(struct hth_model *model, const struct lost_device *lost)
 {
-    return device_open(&model->vk, &model->opt, false, &model->keeping.log);
+    const struct log *log = &model->keeping.log;
+    struct device_list list = {.index = {lost->index}, .n = 1};
+    struct vk *vk = NULL;
+    bool only = model->n_devices == 2;
+    if (only && device_choose_now(&list, model->opt.device, log))
+        return NULL;
+    if (list.n == 0 || device_open_at(&vk, list.index[0], &model->opt, log))
+        return NULL;
+    if (only || strcmp(vk_get_caps(vk)->name, lost->name) == 0)
+        return vk;
+    vk_close(vk);
+    return NULL;
 }
 
 /* Nothing of the model is on the device any more. */
-static void reopen_device(struct hth_model *model)
+static void reopen_device(struct hth_model *model, int d)
 {
-    struct keeping *keeping = &model->keeping;
-    vk_close(model->vk);
-    model->vk = NULL;
-    keeping->n_well = 0;
-    if (++keeping->n_lost >= MOST_LOSSES) {
-        give_up_device(model, "is lost again and again");
-        return;
+    struct model_device *device = &model->devices[d];
+    const struct lost_device lost = lost_device_of(model, d);
+    bool only = model->n_devices == 2, again = ++device->keeping.n_lost < MOST_LOSSES;
+    const char *called = only ? "the GPU" : lost.name;
+    device->keeping.n_well = 0;
+    vk_close(device->vk);
+    device->vk = NULL;
+    if (again) {
+        log_warning(&model->log,
+                    "%s was lost: it is opened again, and what it held is made anew (%s)", called,
+                    reason(&model->keeping));
+        device->vk = open_again(model, &lost);
     }
-    log_warning(&model->log,
-                "the GPU was lost: it is opened again, and what it held is made anew (%s)",
-                reason(keeping));
-    if (open_device(model) || !model->vk)
-        give_up_device(model, "was lost and cannot be opened again");
+    if (device->vk)
+        return;
+    log_warning(&model->log, "%s %s, and all goes on %s (%s)", called,
+                again ? "was lost and cannot be opened again" : "is lost again and again",
+                only ? "on the CPU" : "without it", reason(&model->keeping));
+    drop_device(model, d);
 }
 
 /* Makes that what failed can be tried again; weights and sessions have left. */
 static void get_over(struct hth_model *model, enum trouble trouble)
 {
-    if (trouble == TROUBLE_LOST)
-        reopen_device(model);
-    else
-        plan_for_less(model);
+    for (int d = model->n_devices; d-- > 1;) {
+        const struct model_device *device = &model->devices[d];
+        if (trouble == TROUBLE_LOST && vk_is_lost(device->vk))
+            reopen_device(model, d);
+        else if (trouble == TROUBLE_REFUSED && has_refused(device))
+            plan_for_less(model, d);
+    }
     forget(model);
 }
 
@@ -303,18 +419,28 @@ enum hth_status keeping_recover(struct hth_model *model, enum hth_status status)
 
 void keeping_well(struct hth_model *model)
 {
-    struct keeping *keeping = &model->keeping;
-    if (keeping->n_lost > 0 && ++keeping->n_well >= WELL_AGAIN)
-        keeping->n_lost = 0;
+    for (int d = 1; d < model->n_devices; d++) {
+        struct keeping_device *keeping = &model->devices[d].keeping;
+        if (keeping->n_lost > 0 && ++keeping->n_well >= WELL_AGAIN)
+            keeping->n_lost = 0;
+    }
 }
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
-/* Bytes of units that are not on the device; *least: of the smallest that is worth it there. A
- * device that stands in for a GPU takes what fits, whatever that gains. */
+static bool any_stands_in(const struct machine *machine)
+{
+    bool any = false;
+    for (int d = 1; d < machine->n_devices; d++)
+        any |= machine->devices[d].stands_in;
+    return any;
+}
+
+/* Bytes of units that are on no GPU; *least: of the smallest that is worth it there. A device that
+ * stands in for a GPU takes what fits, whatever that gains. */
 static uint64_t bytes_left_out(const struct placing *placing, uint64_t *least)
 {
-    bool takes_all = placing->machine.n_devices > 1 && placing->machine.devices[1].stands_in;
+    bool takes_all = any_stands_in(&placing->machine);
     uint64_t all = 0;
     *least = UINT64_MAX;
     for (int i = 0; i < placing->units.n_units && placing->plan.items; i++) {
@@ -332,19 +458,33 @@ static uint64_t bytes_left_out(const struct placing *placing, uint64_t *least)
     return all;
 }
 
+/* What of a device may be in use, and is. */
+struct room {
+    uint64_t room, held, margin;
+};
+
+static struct room room_of(const struct hth_model *model, int d)
+{
+    struct room room = {.held = vk_allocated_bytes(model->devices[d].vk, VK_MEMORY_DEVICE)};
+    room.room = plan_room(model->devices[d].vk, &model->opt, &room.margin);
+    return room;
+}
+
 /* There is more room than was planned for: enough for all that is left out (then all goes there),
  * or for a good part of what is there? */
-static bool is_worth_it(const struct hth_model *model, uint64_t room, uint64_t held)
+static bool is_worth_it(const struct hth_model *model, int d, const struct room *room)
 {
     const struct placing *placing = &model->placing;
+    const struct units *units = &placing->units;
     uint64_t least, all = bytes_left_out(placing, &least);
-    uint64_t extra = placing->split.used[SPLIT_GPU] ? 0 : placing->units.working_bytes;
-    uint64_t planned = model->keeping.planned_for;
-    if (all == 0 || room <= planned)
+    uint64_t extra = placing->split.used[d] ? 0 : units->working_bytes + units->taken_bytes[d];
+    uint64_t planned = model->devices[d].keeping.planned_for;
+    if (all == 0 || room->room <= planned)
         return false;
-    if (room >= held + extra + all)
+    if (room->room >= room->held + extra + all)
         return true;
-    return least < UINT64_MAX && room >= held + extra + least && room - planned >= held / 8;
+    return least < UINT64_MAX && room->room >= room->held + extra + least &&
+           room->room - planned >= room->held / 8;
 }
 
 static double mib(uint64_t bytes)
@@ -352,45 +492,53 @@ static double mib(uint64_t bytes)
     return (double)bytes / (1 << 20);
 }
 
-/* By a new plan for what there is now. */
-static enum hth_status move(struct hth_model *model, uint64_t room)
+/* By a new plan for what there is now, as device `d` has more or less room. */
+static enum hth_status move(struct hth_model *model, int d, uint64_t room)
 {
-    uint64_t before = device_need_all(&model->placing.need);
+    const struct placing *placing = &model->placing;
+    uint64_t before = device_need_all(&placing->need[d]);
     leave(model, false);
-    model->keeping.most = UINT64_MAX;
+    for (int i = 1; i < model->n_devices; i++)
+        model->devices[i].keeping.most = UINT64_MAX;
     enum hth_status status = place(model);
     if (status)
         return status;
-    const struct placing *placing = &model->placing;
-    uint64_t now = device_need_all(&placing->need);
+    uint64_t now = d < model->n_devices ? device_need_all(&placing->need[d]) : before;
     if (now < before)
         log_warning(&model->log,
-                    "another program takes the GPU's memory, of which %.1f MiB may be used: %.1f "
-                    "MiB went to the host's memory; now %s",
-                    mib(room), mib(before - now), placing->sentence);
+                    "another program takes %s's memory, of which %.1f MiB may be used: %.1f "
+                    "MiB went %s; now %s",
+                    called(model, d), mib(room), mib(before - now),
+                    model->n_devices > 2 ? "elsewhere" : "to the host's memory", placing->sentence);
     else if (now > before)
         log_info(&model->log,
-                 "%.1f MiB of the GPU's memory may be used again: %.1f MiB went back there; now %s",
-                 mib(room), mib(now - before), placing->sentence);
+                 "%.1f MiB of %s's memory may be used again: %.1f MiB went back there; now %s",
+                 mib(room), called(model, d), mib(now - before), placing->sentence);
     calm_longer(&model->keeping);
     return HTH_OK;
 }
 
 /* Budgets are given back bit by bit and taken again: only room that has been there for a while is
  * used, and longer each time. */
-static enum hth_status follow_budget(struct hth_model *model, uint64_t now_ns)
+static enum hth_status follow_budgets(struct hth_model *model, uint64_t now_ns)
 {
     struct keeping *keeping = &model->keeping;
-    uint64_t margin, room = plan_room(model->vk, &model->opt, &margin);
-    uint64_t held = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE);
-    uint64_t slack = keeping->slack_bytes < margin ? keeping->slack_bytes : margin;
-    bool used = model->placing.split.used[SPLIT_GPU];
-    if (used && held > room && held - room > slack)
-        return move(model, room);
-    if (!is_worth_it(model, room, held))
+    struct room worth = {0};
+    int worth_it = 0;
+    for (int d = 1; d < model->n_devices; d++) {
+        struct room room = room_of(model, d);
+        uint64_t slack = keeping->slack_bytes < room.margin ? keeping->slack_bytes : room.margin;
+        if (model->placing.split.used[d] && room.held > room.room && room.held - room.room > slack)
+            return move(model, d, room.room);
+        if (!worth_it && is_worth_it(model, d, &room)) {
+            worth_it = d;
+            worth = room;
+        }
+    }
+    if (!worth_it)
         keeping->cramped_ns = now_ns;
     else if (now_ns - keeping->cramped_ns >= keeping->calm_ns)
-        return move(model, room);
+        return move(model, worth_it, worth.room);
     return HTH_OK;
 }
 
@@ -399,32 +547,41 @@ enum hth_status keeping_poll(struct hth_model *model)
     struct keeping *keeping = &model->keeping;
     uint64_t now_ns = os_time_ns();
     enum hth_status status = HTH_OK;
-    if (keeping->placed && model->vk && now_ns - keeping->polled_ns >= keeping->every_ns) {
+    if (keeping->placed && model->n_devices > 1 &&
+        now_ns - keeping->polled_ns >= keeping->every_ns) {
         keeping->polled_ns = now_ns;
-        status = follow_budget(model, now_ns);
+        status = follow_budgets(model, now_ns);
     }
     return status || keeping->placed ? status : place(model);
 }
 
 /* Kernels that are new to this device are compared with the CPU. Where for an op none is right, the
  * CPU runs the model, unless the device was asked for: then compiling says what is missing. */
-static enum hth_status prove_device(struct hth_model *model)
+static enum hth_status prove_device(struct hth_model *model, int d)
 {
     const char *asked = model->opt.device;
-    struct proof *proof = &model->proof;
-    if (!model->vk || model->opt.self_test_s < 0 || model->rows)
-        return HTH_OK;
+    struct model_device *device = &model->devices[d];
+    struct proof *proof = &device->proof;
     proof->heard = model->keeping.kept;
     proof->most_seconds = model->opt.self_test_s > 0 ? model->opt.self_test_s : PROVE_SECONDS;
     model->keeping.kept[0] = '\0';
     enum hth_status status =
-        prove_model(proof, model->vk, model->model, &model->opt.session, &model->keeping.log);
+        prove_model(proof, device->vk, model->model, &model->opt.session, &model->keeping.log);
     if (status == HTH_OK && proof->unfit[0] && (!asked || !*asked || strcmp(asked, "auto") == 0)) {
         log_warning(&model->log, "%s is not used: no kernel for %s is right on it",
-                    vk_get_caps(model->vk)->name, proof->unfit);
-        vk_close(model->vk);
-        model->vk = NULL;
+                    vk_get_caps(device->vk)->name, proof->unfit);
+        drop_device(model, d);
     }
+    return status;
+}
+
+static enum hth_status prove_devices(struct hth_model *model)
+{
+    enum hth_status status = HTH_OK;
+    if (model->opt.self_test_s < 0 || model->rows)
+        return HTH_OK;
+    for (int d = model->n_devices; d-- > 1 && status == HTH_OK;)
+        status = prove_device(model, d);
     return status;
 }
 
@@ -448,35 +605,62 @@ static void begin_placing(struct hth_model *model)
                                       .opt = model->opt,
                                       .pool = model->pool,
                                       .rows = model->rows,
-                                      .bars = &model->proof.bars,
                                       .session = model->opt.session};
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        model->placing.bars[d] = &model->devices[d].proof.bars;
+}
+
+/* Of several, those that can be opened are used. */
+static enum hth_status open_devices(struct hth_model *model)
+{
+    struct device_list list;
+    enum hth_status status = device_choose_now(&list, model->opt.device, &model->keeping.log);
+    model->n_devices = 1;
+    if (status)
+        return status;
+    for (int i = 0; i < list.n; i++) {
+        struct model_device *device = &model->devices[model->n_devices];
+        status = device_open_at(&device->vk, list.index[i], &model->opt, &model->keeping.log);
+        device->keeping.most = UINT64_MAX;
+        if (status == HTH_OK)
+            model->n_devices++;
+        else if (list.n > 1)
+            log_warning(&model->log, "vulkan:%d is not used, as it cannot be opened (%s)",
+                        list.index[i], reason(&model->keeping));
+    }
+    return model->n_devices > 1 ? HTH_OK : status;
 }
 
 enum hth_status keeping_open(struct hth_model *model)
 {
     struct keeping *keeping = &model->keeping;
     *keeping = (struct keeping){.log = {hear, model, model->log.max_level},
-                                .most = UINT64_MAX,
                                 .every_ns = POLL_EVERY_NS,
                                 .calm_ns = CALM_NS,
                                 .slack_bytes = UINT64_MAX,
                                 .polled_ns = os_time_ns(),
                                 .cramped_ns = os_time_ns()};
     keeping_begin(model);
-    enum hth_status status = open_device(model);
+    enum hth_status status = open_devices(model);
     if (status == HTH_OK)
         status = use_tuned(model);
     begin_placing(model);
     if (status == HTH_OK)
-        status = prove_device(model);
+        status = prove_devices(model);
     status = keeping_end(model, status ? status : place(model));
     keeping->opened = true;
     return status;
 }
 
+void keeping_drop_devices(struct hth_model *model)
+{
+    while (model->n_devices > 1)
+        drop_device(model, model->n_devices - 1);
+}
+
 void keeping_close(struct hth_model *model)
 {
     free_weights(model);
-    vk_close(model->vk);
+    keeping_drop_devices(model);
     placing_free(&model->placing);
 }

@@ -25,37 +25,50 @@ static inline uint64_t device_need_all(const struct device_need *need)
     return need->fixed + need->weights + need->cache + need->work + need->ring;
 }
 
+/* What is decided for, by device as in the machine: the first is the CPU. */
+struct placing_devices {
+    struct vk *vk[SPLIT_DEVICES];
+    uint64_t most[SPLIT_DEVICES]; /* bytes to use at most; UINT64_MAX: what there is */
+    int n;
+};
+
 struct placing {
     const struct model *model;
     struct hth_model_options opt;
     struct pool *pool;
-    const char *rows;                   /* forced, or NULL */
-    const struct row_bars *bars;        /* not to be used */
-    struct hth_session_options session; /* that is planned for, filled in */
+    const char *rows;                           /* forced, or NULL */
+    const struct row_bars *bars[SPLIT_DEVICES]; /* not to be used */
+    struct hth_session_options session;         /* that is planned for, filled in */
     struct machine machine;
     struct hand hand;
     bool hand_read; /* once: options need not outlive the opening of the model */
     struct units units;
     struct plan plan; /* without items: there is none */
     struct split split;
-    bool whole; /* everything on the GPU, tables too */
-    struct device_need need;
-    uint64_t budget;      /* of `need`; 0: no GPU */
-    uint64_t whole_bytes; /* that all of it would take; 0: not all is to be there */
-    char sentence[768];
+    int whole; /* the GPU that has everything, tables too; 0: none has */
+    struct device_need need[SPLIT_DEVICES];
+    uint64_t budget[SPLIT_DEVICES]; /* of `need`; 0: no such GPU */
+    uint64_t whole_bytes; /* that all of it would take on one GPU; 0: not all is to be there */
+    char sentence[1024];
 };
 
-/* Decides by at most `most` bytes of the device (UINT64_MAX: what there is), which `vk` is, or by
- * the CPU alone if it is NULL. On failure and when decided again what was there is freed. Errors:
+/* Decides by these devices. On failure and when decided again what was there is freed. Errors:
  * HTH_ERROR_ARGUMENT, HTH_ERROR_LIMIT when a session fits nowhere, HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK placing_decide(struct placing *placing, struct vk *vk, uint64_t most,
+HTH_MUST_CHECK placing_decide(struct placing *placing, const struct placing_devices *devices,
                               const struct log *log);
 void placing_free(struct placing *placing);
 
-/* What a session of this shape takes on the device beside weights. */
-HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk *vk,
+/* A GPU is no more: what options said of it is forgotten, and those behind it have the number
+ * before. What was decided is not true any more. */
+void placing_drop_device(struct placing *placing, int device);
+
+/* What a session of this shape takes on a GPU, which `vk` is, and what is there already. */
+HTH_MUST_CHECK placing_measure_session(const struct placing *placing, struct vk *vk, int device,
                                        const struct hth_session_options *session,
                                        struct device_need *need, const struct log *log);
+
+/* Of all GPUs. */
+uint64_t placing_gpu_bytes(const struct placing *placing);
 
 /* Do options leave the CPU as it is when it is measured? */
 bool placing_as_measured(const struct placing *placing);
@@ -71,8 +84,8 @@ uint64_t placing_host_bytes(const struct placing *placing, const struct weight *
 double placing_expert_price(const struct placing *placing);
 uint64_t placing_expert_bytes(const struct placing *placing);
 
-/* The weights that are streamed through a session. */
-struct gpu_stream placing_stream(const struct placing *placing);
+/* The weights that are streamed through a session's part on a GPU. */
+struct gpu_stream placing_stream(const struct placing *placing, int device);
 
 struct hth_plan_info placing_info(const struct placing *placing);
 

@@ -63,11 +63,12 @@ static void set_host(struct machine *machine)
     machine->devices[0].budget_bytes = os_memory_available_bytes();
 }
 
-/* GPUs as --device says: "auto" and "vulkan" mean all real ones. */
+/* GPUs as --device says. */
 static enum hth_status add_gpus(struct machine *machine, const struct plan_request *request,
                                 const struct log *log)
 {
     const char *wanted = request->device.device ? request->device.device : "auto";
+    struct device_list chosen;
     struct vk_caps *list;
     uint32_t count;
     const char *why;
@@ -76,16 +77,16 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
     enum hth_status status = vk_list(&list, &count, &why, log);
     if (status != HTH_OK)
         return status;
-    bool all = strcmp(wanted, "auto") == 0 || strcmp(wanted, "vulkan") == 0;
-    int one = all ? -1 : device_find(list, count, wanted + strlen("vulkan:"));
-    for (uint32_t i = 0; i < count; i++)
-        if (all ? list[i].kind != VK_KIND_SOFTWARE && !list[i].lacks : (int)i == one)
-            add_gpu(machine, &list[i], (int)i, request->device.treat_as_discrete);
+    if (count == 0 && strcmp(wanted, "auto") != 0)
+        status =
+            log_fail(log, HTH_ERROR_DEVICE, "no Vulkan GPU \"%s\" to plan for: %s", wanted, why);
+    else
+        status = device_choose(&chosen, wanted, list, count, log);
+    for (int i = 0; status == HTH_OK && i < chosen.n; i++)
+        add_gpu(machine, &list[chosen.index[i]], chosen.index[i],
+                request->device.treat_as_discrete);
     for (int d = 1; d < machine->n_devices && status == HTH_OK; d++)
         status = measured_load(machine, d, &list[machine->devices[d].number], log);
-    if (status == HTH_OK && machine->n_devices == 1 && strcmp(wanted, "auto") != 0)
-        status = log_fail(log, HTH_ERROR_DEVICE,
-                          "no Vulkan GPU \"%s\" to plan for (hearth devices lists them)", wanted);
     mem_free(list);
     return status;
 }
@@ -133,24 +134,28 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
-enum hth_status plan_own_machine(struct machine *machine, struct vk *vk,
+/* A GPU that is open, with what is in use of it already. */
+static enum hth_status add_open_gpu(struct machine *machine, struct vk *vk, bool discrete,
+                                    const struct log *log)
+{
+    struct vk_caps caps = *vk_get_caps(vk);
+    int d = machine->n_devices;
+    vk_update_budget(vk, &caps);
+    add_gpu(machine, &caps, vk_get_index(vk), discrete);
+    machine->devices[d].budget_bytes = free_bytes(&caps, vk_allocated_bytes(vk, VK_MEMORY_DEVICE));
+    return measured_load(machine, d, &caps, log);
+}
+
+enum hth_status plan_own_machine(struct machine *machine, const struct placing_devices *devices,
                                  const struct hth_model_options *options, const struct log *log)
 {
-    struct vk_caps caps;
     set_host(machine);
-    if (vk) {
-        caps = *vk_get_caps(vk);
-        vk_update_budget(vk, &caps);
-        add_gpu(machine, &caps, vk_get_index(vk), options->treat_as_discrete);
-        machine->devices[1].budget_bytes =
-            free_bytes(&caps, vk_allocated_bytes(vk, VK_MEMORY_DEVICE));
-    }
+    enum hth_status status = measured_load(machine, 0, NULL, log);
+    for (int d = 1; d < devices->n && status == HTH_OK; d++)
+        status = add_open_gpu(machine, devices->vk[d], options->treat_as_discrete, log);
     machine->n_threads_used = options->n_threads;
-    enum hth_status status = limit(machine, options, log);
     if (status == HTH_OK)
-        status = measured_load(machine, 0, NULL, log);
-    if (status == HTH_OK && vk)
-        status = measured_load(machine, 1, &caps, log);
+        status = limit(machine, options, log);
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
@@ -165,48 +170,50 @@ uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint6
 
 /* --- measuring -------------------------------------------------------------------------------- */
 
-/* What is under way, and for how long. */
+/* What is under way. */
 struct measuring {
-    struct machine *machine;
-    struct vk *vk;
+    const struct plan_measuring *what;
     struct machine_probe *probe;
     struct probe times;
     const struct log *log;
 };
 
-static enum hth_status begin_measuring(struct measuring *m, struct pool *pool)
+static enum hth_status begin_measuring(struct measuring *m)
 {
     m->times = (struct probe){.time_s = machine_probe_time_s,
                               .format_s = machine_probe_format_s,
                               .n_runs = 3,
                               .cpu_matrix_part = 64};
-    enum hth_status status = machine_probe_open(&m->probe, pool, m->vk, m->log);
+    int n_devices = m->what->machine->n_devices;
+    enum hth_status status =
+        machine_probe_open(&m->probe, m->what->pool, m->what->vk, n_devices, m->log);
     m->times.user = m->probe;
     return status;
 }
 
 static enum hth_status keep(const struct measuring *m, int device)
 {
-    return measured_store(m->machine, device, device ? vk_get_caps(m->vk) : NULL, m->log);
+    const struct vk_caps *caps = device ? vk_get_caps(m->what->vk[device]) : NULL;
+    return measured_store(m->what->machine, device, caps, m->log);
 }
 
 static enum hth_status measure_device(struct measuring *m, int d)
 {
-    struct machine_device *device = &m->machine->devices[d];
+    struct machine_device *device = &m->what->machine->devices[d];
     const double *rate = device->rate;
     memset(device->formats, 0, sizeof device->formats);
     memset(device->past, 0, sizeof device->past);
-    machine_measure_device(m->machine, &m->times, d);
+    machine_measure_device(m->what->machine, &m->times, d);
     /* else the device had no room to try */
     device->measured = rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0;
     return device->measured ? keep(m, d) : HTH_OK;
 }
 
-enum hth_status plan_measure(struct machine *machine, struct vk *vk, struct pool *pool, bool anew,
-                             const struct log *log)
+enum hth_status plan_measure(const struct plan_measuring *what, bool anew, const struct log *log)
 {
-    struct measuring m = {.machine = machine, .vk = vk, .log = log};
-    enum hth_status status = begin_measuring(&m, pool);
+    struct machine *machine = what->machine;
+    struct measuring m = {.what = what, .log = log};
+    enum hth_status status = begin_measuring(&m);
     for (int d = 0; d < machine->n_devices; d++)
         for (int r = 0; r < RATE_COUNT; r++)
             if (machine->devices[d].estimated >> r & 1u)
@@ -227,11 +234,11 @@ static bool needs_format(const struct units *units, const struct dtype *dtype)
     return false;
 }
 
-enum hth_status plan_measure_formats(struct machine *machine, const struct units *units,
-                                     struct vk *vk, struct pool *pool, unsigned devices,
-                                     const struct log *log)
+enum hth_status plan_measure_formats(const struct plan_measuring *what, const struct units *units,
+                                     unsigned devices, const struct log *log)
 {
-    struct measuring m = {.machine = machine, .vk = vk, .log = log};
+    struct machine *machine = what->machine;
+    struct measuring m = {.what = what, .log = log};
     enum hth_status status = HTH_OK;
     for (int d = 0; d < machine->n_devices && status == HTH_OK; d++) {
         bool found = false;
@@ -241,7 +248,7 @@ enum hth_status plan_measure_formats(struct machine *machine, const struct units
                 machine_format_of(&machine->devices[d], dtype) || !needs_format(units, dtype))
                 continue;
             if (!m.probe)
-                status = begin_measuring(&m, pool);
+                status = begin_measuring(&m);
             if (status == HTH_OK)
                 found |= machine_measure_format(machine, &m.times, d, dtype);
         }
@@ -254,21 +261,36 @@ enum hth_status plan_measure_formats(struct machine *machine, const struct units
 
 /* --- for `hearth devices` --------------------------------------------------------------------- */
 
+static enum hth_status open_all(struct placing_devices *devices,
+                                const struct hth_model_options *options, const struct log *log)
+{
+    struct device_list list;
+    enum hth_status status = device_choose_now(&list, options->device, log);
+    *devices = (struct placing_devices){.n = 1};
+    for (int i = 0; status == HTH_OK && i < list.n; i++) {
+        status = device_open_at(&devices->vk[devices->n], list.index[i], options, log);
+        devices->n += status == HTH_OK;
+    }
+    return status;
+}
+
 enum hth_status plan_measure_machine(const struct hth_model_options *options)
 {
     struct log log = {options->log, options->log_user, options->log_level};
     struct machine machine;
     struct pool *pool = NULL;
-    struct vk *vk = NULL;
-    enum hth_status status = device_open(&vk, options, false, &log);
+    struct placing_devices devices;
+    enum hth_status status = open_all(&devices, options, &log);
     if (status == HTH_OK)
         status = pool_create(&pool, 0, &log);
     if (status == HTH_OK)
-        status = plan_own_machine(&machine, vk, options, &log);
+        status = plan_own_machine(&machine, &devices, options, &log);
+    const struct plan_measuring what = {&machine, devices.vk, pool};
     if (status == HTH_OK)
-        status = plan_measure(&machine, vk, pool, true, &log);
+        status = plan_measure(&what, true, &log);
     pool_destroy(pool);
-    vk_close(vk);
+    for (int d = 1; d < devices.n; d++)
+        vk_close(devices.vk[d]);
     return status;
 }
 

@@ -27,24 +27,28 @@ struct plan_report {
 HTH_MUST_CHECK plan_read_machine(struct machine *machine, const struct plan_request *request,
                                  const struct log *log);
 
-/* The same for one that a model was opened with; `vk` NULL: the CPU alone. */
-HTH_MUST_CHECK plan_own_machine(struct machine *machine, struct vk *vk,
+/* The same for those that a model was opened with. */
+HTH_MUST_CHECK plan_own_machine(struct machine *machine, const struct placing_devices *devices,
                                 const struct hth_model_options *options, const struct log *log);
 
 /* Bytes of a device that may be in use by us now; the driver would grant *margin more. */
 uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint64_t *margin);
 
-/* Measures the CPU and, with `vk`, that device as device 1, as far as they are not (`anew`: all),
- * and keeps the result for other times. Takes at most some two seconds. Errors: HTH_ERROR_MEMORY.
- */
-HTH_MUST_CHECK plan_measure(struct machine *machine, struct vk *vk, struct pool *pool, bool anew,
-                            const struct log *log);
+/* What is measured: a machine, and by device what it is of. */
+struct plan_measuring {
+    struct machine *machine;
+    struct vk *const *vk; /* from 1 on */
+    struct pool *pool;
+};
+
+/* Measures the CPU and the GPUs, as far as they are not (`anew`: all), and keeps the result for
+ * other times. Takes at most some two seconds. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_measure(const struct plan_measuring *what, bool anew, const struct log *log);
 
 /* Measures what formats of these units take on those of `devices` (bits) that are measured
  * otherwise, and keeps it: some tens of milliseconds each. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK plan_measure_formats(struct machine *machine, const struct units *units,
-                                    struct vk *vk, struct pool *pool, unsigned devices,
-                                    const struct log *log);
+HTH_MUST_CHECK plan_measure_formats(const struct plan_measuring *what, const struct units *units,
+                                    unsigned devices, const struct log *log);
 
 /* A machine from a JSON file. Errors: HTH_ERROR_IO, HTH_ERROR_FORMAT naming place and fault. */
 HTH_MUST_CHECK profile_read(struct machine *machine, const char *path, const struct log *log);

@@ -39,7 +39,8 @@ struct chain {
 
 struct machine_probe {
     struct pool *pool;
-    struct vk *vk;
+    struct vk *const *vk; /* by device */
+    int n_devices;
     struct trial trial;
     struct chain chains[CHAINS];
     int32_t zeros[MANY_TOKENS];
@@ -131,7 +132,8 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
 static enum hth_status open_gpu(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    struct gpu_exec_options options = {.vk = probe->vk,
+    struct vk *vk = probe->vk[trial->shape.device];
+    struct gpu_exec_options options = {.vk = vk,
                                        .place = &trial->place,
                                        .build = build_chain,
                                        .user = &probe->chains[c],
@@ -143,7 +145,7 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
     const struct place_options all = {0};
     enum hth_status status = HTH_OK;
     if (c == 0)
-        status = place_weights(&trial->place, probe->vk, weights, 2, &all, NULL);
+        status = place_weights(&trial->place, vk, weights, 2, &all, NULL);
     return status ? status : gpu_exec_create(&trial->gpu[c], &options, NULL);
 }
 
@@ -161,7 +163,7 @@ static bool want_trial(struct machine_probe *probe, const struct shape *shape)
         return trial->ready;
     close_trial(trial);
     trial->shape = *shape;
-    bool good = (shape->device == 0 || probe->vk) && make_matrix(trial);
+    bool good = make_matrix(trial);
     for (int c = 0; c < CHAINS && good; c++) {
         probe->chains[c] = (struct chain){trial, shape->n_products[c]};
         good = (shape->device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
@@ -231,18 +233,17 @@ static double square_s(struct machine_probe *probe, int device, const struct dty
     return product_s(probe, &shape) * elems / ((double)shape.n * shape.n);
 }
 
-static double copy_s(struct machine_probe *probe, uint64_t bytes)
+static double copy_s(struct vk *vk, uint64_t bytes)
 {
     uint32_t chunk;
     double seconds = 0;
     unsigned char *data = mem_alloc((size_t)bytes);
-    if (data && vk_chunk_create(probe->vk, bytes, VK_MEMORY_DEVICE, "probe", &chunk) == HTH_OK) {
+    if (data && vk_chunk_create(vk, bytes, VK_MEMORY_DEVICE, "probe", &chunk) == HTH_OK) {
         memset(data, 1, (size_t)bytes);
         uint64_t began = os_time_ns();
-        if (vk_upload(probe->vk, chunk, 0, data, bytes) == HTH_OK &&
-            vk_transfer_wait(probe->vk) == HTH_OK)
+        if (vk_upload(vk, chunk, 0, data, bytes) == HTH_OK && vk_transfer_wait(vk) == HTH_OK)
             seconds = (double)(os_time_ns() - began) / 1e9;
-        vk_chunk_destroy(probe->vk, chunk);
+        vk_chunk_destroy(vk, chunk);
     }
     mem_free(data);
     return seconds;
@@ -274,7 +275,7 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
                               const struct dtype *dtype, uint64_t amount)
 {
     struct machine_probe *probe = user;
-    if (device > 0 && (!probe->vk || device > 1))
+    if (device >= probe->n_devices)
         return 0;
     return kind == PROBE_READ
                ? square_s(probe, device, dtype, elems_of(dtype, amount), 1)
@@ -284,27 +285,28 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
 double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64_t amount)
 {
     struct machine_probe *probe = user;
-    if (device > 0 && (!probe->vk || device > 1))
+    if (device >= probe->n_devices)
         return 0;
     switch (kind) {
     case PROBE_OP: return op_s(probe, device);
     case PROBE_READ:
     case PROBE_MATRIX: return machine_probe_format_s(probe, kind, device, &dtype_q8_0, amount);
-    case PROBE_COPY: return copy_s(probe, amount);
+    case PROBE_COPY: return device ? copy_s(probe->vk[device], amount) : 0;
     case PROBE_HOP: return hop_s(probe, device, amount);
     case PROBE_DIRECT: break; /* no kernel does that yet */
     }
     return 0;
 }
 
-enum hth_status machine_probe_open(struct machine_probe **out, struct pool *pool, struct vk *vk,
-                                   const struct log *log)
+enum hth_status machine_probe_open(struct machine_probe **out, struct pool *pool,
+                                   struct vk *const *vk, int n_devices, const struct log *log)
 {
     struct machine_probe *probe = *out = mem_calloc(1, sizeof *probe);
     if (!probe)
         return log_fail_memory(log, "the measuring of this machine", sizeof *probe);
     probe->pool = pool;
     probe->vk = vk;
+    probe->n_devices = n_devices;
     probe->trial.shape.device = -1;
     return HTH_OK;
 }

@@ -3,8 +3,8 @@
  * timed on its real devices.
  *
  * Owns the matrix that is being multiplied, until another one is asked for or it is closed. Pool
- * and device are borrowed. What cannot be had (memory, a kernel) is not timed, and nothing is said.
- * One thread.
+ * and devices are borrowed. What cannot be had (memory, a kernel) is not timed, and nothing is
+ * said. One thread.
  */
 #ifndef ENGINE_PROBE_H
 #define ENGINE_PROBE_H
@@ -15,9 +15,9 @@
 
 struct machine_probe;
 
-/* `vk` is device 1 of the machine; NULL: there is the CPU alone. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK machine_probe_open(struct machine_probe **out, struct pool *pool, struct vk *vk,
-                                  const struct log *log);
+/* `vk` has the machine's devices from 1 to n_devices − 1. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK machine_probe_open(struct machine_probe **out, struct pool *pool,
+                                  struct vk *const *vk, int n_devices, const struct log *log);
 void machine_probe_close(struct machine_probe *probe);
 
 /* Seconds of one action, as struct probe wants it. */

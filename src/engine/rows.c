@@ -245,22 +245,23 @@ enum hth_status session_step_info(struct hth_session *session, int n_tokens, str
     struct graph graph;
     const struct batch_size size = {n_tokens, 1, session->chooses ? session->opt.n_best : 0};
     enum hth_status status = whole_build(session->model->model, session->kv_geom, &graph, size);
-    if (status == HTH_OK && !session->gpu)
+    struct gpu_exec *gpu = session->gpu[1].exec;
+    if (status == HTH_OK && !gpu)
         status = cpu_fuse(&graph);
     for (size_t i = 0; status == HTH_OK && i < graph.n_ops; i++) {
         const struct op *op = graph.ops[i];
         struct op_cost cost = op_def_of(op->kind)->cost(op, 0);
         out->weight_bytes += cost.weight_bytes;
         out->flops += cost.flops;
-        const struct cpu_op *kernel = session->gpu ? NULL : cpu_op_select(op, NULL);
+        const struct cpu_op *kernel = gpu ? NULL : cpu_op_select(op, NULL);
         if (kernel)
             add_row(out, kernel->name);
     }
     graph_free(&graph);
-    if (status || !session->gpu)
+    if (status || !gpu)
         return status;
     const struct program *program;
-    status = gpu_exec_program(session->gpu, size, &program);
+    status = gpu_exec_program(gpu, size, &program);
     for (size_t i = 0; status == HTH_OK && i < program->n_steps; i++)
         add_row(out, program->steps[i].name);
     return status;

@@ -31,7 +31,8 @@ void session_saved_free(struct hth_session *session)
     mem_free(saved->geom);
     mem_free(saved->of_cache);
     mem_free(saved->slots);
-    mem_free(saved->on_gpu);
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        mem_free(saved->on_gpu[d]);
     mem_free_aligned(saved->on_host);
     *saved = (struct saved_pages){0};
 }
@@ -45,16 +46,34 @@ static size_t number_pages(const struct hth_session *session, uint32_t *slots)
     return n;
 }
 
-static enum hth_status read_pages(struct hth_session *session)
+static enum hth_status read_pages(const struct hth_session *session, int device)
 {
     const struct saved_pages *saved = &session->saved;
     enum hth_status status = HTH_OK;
     for (int page = 0; page < kv_n_pages(session->kv) && status == HTH_OK; page++)
         if (saved->slots[page] != UINT32_MAX)
-            status = gpu_exec_read_page(session->gpu, page,
-                                        saved->on_gpu +
-                                            saved->slots[page] * saved->page_bytes[SPLIT_GPU]);
+            status = gpu_exec_read_page(session->gpu[device].exec, page,
+                                        saved->on_gpu[device] +
+                                            saved->slots[page] * saved->page_bytes[device]);
     return status;
+}
+
+/* All of `n` pages that a GPU has. */
+static bool save_pages(struct hth_session *session, int device, size_t n)
+{
+    struct saved_pages *saved = &session->saved;
+    if (n == 0 || !saved->page_bytes[device])
+        return true;
+    saved->on_gpu[device] = mem_calloc(n, saved->page_bytes[device]);
+    return saved->on_gpu[device] && read_pages(session, device) == HTH_OK;
+}
+
+static bool has_pages_on_gpu(const struct saved_pages *saved)
+{
+    bool has = false;
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        has |= saved->page_bytes[d] > 0;
+    return has;
 }
 
 /* The host's pages stay where they are, in `saved` from now on; the GPU's are read. */
@@ -63,8 +82,7 @@ static bool save(struct hth_session *session, bool lost)
     struct saved_pages *saved = &session->saved;
     int n_layer = session->model->model->hp.n_layer;
     memcpy(saved->page_bytes, session->kv_page_bytes, sizeof saved->page_bytes);
-    bool reads = session->gpu && saved->page_bytes[SPLIT_GPU];
-    if (reads && lost)
+    if (lost && has_pages_on_gpu(saved))
         return false;
     saved->slots = mem_calloc((size_t)kv_n_pages(session->kv), sizeof *saved->slots);
     saved->of_cache = mem_calloc((size_t)n_layer, sizeof *saved->of_cache);
@@ -74,11 +92,9 @@ static bool save(struct hth_session *session, bool lost)
     memcpy(saved->geom, session->kv_geom, (size_t)n_layer * sizeof *saved->geom);
     memcpy(saved->of_cache, session->model->placing.split.of_cache, (size_t)n_layer);
     size_t n = number_pages(session, saved->slots);
-    if (reads && n > 0) {
-        saved->on_gpu = mem_calloc(n, saved->page_bytes[SPLIT_GPU]);
-        if (!saved->on_gpu || read_pages(session) != HTH_OK)
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        if (!save_pages(session, d, n))
             return false;
-    }
     saved->on_host = session->cpu_kv;
     session->cpu_kv = NULL;
     return true;
@@ -113,32 +129,51 @@ static const unsigned char *page_of(const unsigned char *pages, uint64_t number,
     return pages ? pages + number * bytes : NULL;
 }
 
-/* `staged` is a page of the GPU's. */
-static enum hth_status restore_page(struct hth_session *session, int page, unsigned char *staged)
+/* `staged` has a page of each GPU's; NULL: it has none. */
+static enum hth_status restore_page(struct hth_session *session, int page,
+                                    unsigned char *const staged[SPLIT_DEVICES])
 {
     const struct saved_pages *saved = &session->saved;
-    const unsigned char *from[SPLIT_DEVICES] = {
-        [SPLIT_HOST] = page_of(saved->on_host, (uint64_t)page, saved->page_bytes[SPLIT_HOST]),
-        [SPLIT_GPU] = page_of(saved->on_gpu, saved->slots[page], saved->page_bytes[SPLIT_GPU])};
-    unsigned char *to[SPLIT_DEVICES] = {
-        [SPLIT_HOST] = session->cpu_pages ? session->cpu_pages[page] : NULL, [SPLIT_GPU] = staged};
+    const unsigned char *from[SPLIT_DEVICES];
+    unsigned char *to[SPLIT_DEVICES];
+    enum hth_status status = HTH_OK;
+    for (int d = 0; d < SPLIT_DEVICES; d++) {
+        from[d] = d ? page_of(saved->on_gpu[d], saved->slots[page], saved->page_bytes[d])
+                    : page_of(saved->on_host, (uint64_t)page, saved->page_bytes[d]);
+        to[d] = d ? staged[d] : session->cpu_pages ? session->cpu_pages[page] : NULL;
+    }
     for (int i = 0; i < session->model->model->hp.n_layer; i++)
         copy_layer(to[session->model->placing.split.of_cache[i]], &session->kv_geom[i],
                    from[saved->of_cache[i]], &saved->geom[i]);
-    return staged ? gpu_exec_write_page(session->gpu, page, staged) : HTH_OK;
+    for (int d = 1; d < SPLIT_DEVICES && status == HTH_OK; d++)
+        if (staged[d])
+            status = gpu_exec_write_page(session->gpu[d].exec, page, staged[d]);
+    return status;
 }
 
-static enum hth_status restore(struct hth_session *session)
+static enum hth_status restore_pages(struct hth_session *session,
+                                     unsigned char *const staged[SPLIT_DEVICES])
 {
-    uint64_t bytes = session->gpu ? session->kv_page_bytes[SPLIT_GPU] : 0;
-    unsigned char *staged = bytes ? mem_calloc(1, bytes) : NULL;
-    if (bytes && !staged)
-        return log_fail_memory(&session->model->log, "a page of the cache", bytes);
     enum hth_status status = HTH_OK;
     for (int page = 0; page < kv_n_pages(session->kv) && status == HTH_OK; page++)
         if (kv_page_used(session->kv, page))
             status = restore_page(session, page, staged);
-    mem_free(staged);
+    return status;
+}
+
+static enum hth_status restore(struct hth_session *session)
+{
+    unsigned char *staged[SPLIT_DEVICES] = {NULL};
+    enum hth_status status = HTH_OK;
+    for (int d = 1; d < SPLIT_DEVICES && status == HTH_OK; d++) {
+        uint64_t bytes = session->gpu[d].exec ? session->kv_page_bytes[d] : 0;
+        if (bytes && !(staged[d] = mem_calloc(1, bytes)))
+            status = log_fail_memory(&session->model->log, "a page of the cache", bytes);
+    }
+    if (status == HTH_OK)
+        status = restore_pages(session, staged);
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        mem_free(staged[d]);
     return status;
 }
 

@@ -2,9 +2,10 @@
  * session_part.h — what the files of a session share: on the devices and off them again, with what
  * is in its cache.
  *
- * session.c owns the executors and feeding, session_result.c what comes of a batch, session_pages.c
- * what becomes of the cache when the session has to leave. Threads: all is called with the model's
- * device mutex held.
+ * session.c owns coming, going and feeding, session_execs.c the executors of all devices and how
+ * they run a batch together, session_result.c what comes of a batch, session_pages.c what becomes of
+ * the cache when the session has to leave. Threads: all is called with the model's device mutex
+ * held.
  */
 #ifndef ENGINE_SESSION_PART_H
 #define ENGINE_SESSION_PART_H
@@ -19,9 +20,27 @@ HTH_MUST_CHECK session_enter(struct hth_session *session);
  * device had is gone) it will be computed anew. */
 void session_leave(struct hth_session *session, bool lost);
 
+/* --- session_execs.c -------------------------------------------------------------------------- */
+
+/* Opens executors on the devices that the model's split uses. After a failure some may be open. */
+HTH_MUST_CHECK session_open_execs(struct hth_session *session);
+void session_close_execs(struct hth_session *session);
+
+/* Has a GPU a part? */
+bool session_has_gpu(const struct hth_session *session);
+
+/* Bytes of results that came from GPUs since executors were opened. */
+uint64_t session_read_bytes(const struct hth_session *session);
+
 /* `*result`: as gpu_exec_run has it; NULL without outputs. */
 HTH_MUST_CHECK session_run(struct hth_session *session, const struct batch *batch,
                            const void **result);
+
+/* From now on the GPUs use the plainest kernels there are. */
+void session_set_plain(struct hth_session *session);
+
+/* Counts what the session holds. */
+void session_count_bytes(struct hth_session *session);
 
 /* --- session_result.c ------------------------------------------------------------------------- */
 

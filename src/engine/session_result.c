@@ -100,12 +100,11 @@ static enum hth_status keep(struct hth_session *session, const struct batch *bat
 /* Of kernels that nothing usable came of not even the one that chooses the best is believed. */
 static enum hth_status run(struct hth_session *session, struct batch *batch, const void **result)
 {
-    uint64_t before = session->gpu ? gpu_exec_read_bytes(session->gpu) : 0;
+    uint64_t before = session_read_bytes(session);
     int wanted = batch->n_outputs ? session->results.n_best : session->opt.n_best;
     batch->n_best = session->chooses && !session->plain ? wanted : 0;
     enum hth_status status = session_run(session, batch, result);
-    if (session->gpu)
-        atomic_fetch_add(&session->read_bytes, gpu_exec_read_bytes(session->gpu) - before);
+    atomic_fetch_add(&session->read_bytes, session_read_bytes(session) - before);
     return status;
 }
 
@@ -119,13 +118,12 @@ enum hth_status session_compute(struct hth_session *session, struct batch *batch
         return status;
     if (are_usable(session, batch, result))
         return keep(session, batch, result);
-    if (session->gpu && !session->plain) {
+    if (session_has_gpu(session) && !session->plain) {
         log_warning(log,
                     "the logits %s: tried again with the plainest kernels of %s, which this "
                     "session keeps; hearth selftest tells which kernels are wrong",
-                    what, vk_get_caps(session->model->vk)->name);
-        session->plain = true;
-        gpu_exec_set_plain(session->gpu);
+                    what, session->model->told.info.device);
+        session_set_plain(session);
         status = run(session, batch, &result);
         if (status)
             return status;
@@ -133,7 +131,7 @@ enum hth_status session_compute(struct hth_session *session, struct batch *batch
             return keep(session, batch, result);
     }
     return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
-                    session->gpu ? "use --device cpu, and if it is right there, send what hearth "
+                    session_has_gpu(session) ? "use --device cpu, and if it is right there, send what hearth "
                                    "selftest prints"
                                  : "the model's file may be broken");
 }

@@ -33,51 +33,68 @@ static const void *expert_data(const struct weight *weight, int64_t expert)
                            : (const char *)weight->data + (uint64_t)expert * bytes;
 }
 
-/* A weight without the experts that are on the GPU. */
-static enum hth_status keep_some(struct split *split, const struct model *model,
-                                 const struct weight *weight, const bool *gpu)
+/* A weight whose experts are on several devices, `at` these; for the host without the others'. */
+static enum hth_status divide_weight(struct split *split, const struct model *model,
+                                     const struct weight *weight, const uint8_t *at)
 {
     size_t n = (size_t)weight->ne[2];
+    uint8_t *each = arena_alloc(&split->arena, n * sizeof *each);
     struct weight *copy = arena_alloc(&split->arena, sizeof *copy);
     const void **experts = arena_calloc(&split->arena, n, sizeof *experts);
-    if (!copy || !experts)
+    if (!each || !copy || !experts)
         return log_fail_memory(model->log, "the places of experts", n * sizeof *experts);
     *copy = *weight;
     copy->experts = experts;
-    for (size_t e = 0; e < n; e++)
-        experts[e] = gpu[e] ? NULL : expert_data(weight, (int64_t)e);
-    split->on_host[weight->index] = copy;
+    for (size_t e = 0; e < n; e++) {
+        each[e] = at[e];
+        experts[e] = at[e] == SPLIT_HOST ? expert_data(weight, (int64_t)e) : NULL;
+    }
+    split->of_expert[weight->index] = each;
+    if (split->of_weight[weight->index] >> SPLIT_HOST & 1)
+        split->on_host[weight->index] = copy;
     return HTH_OK;
 }
 
-/* Experts of a layer that are on the GPU with all their matrices. */
+static bool has_experts_of(const struct weight *weight, int layer)
+{
+    return split_is_experts(weight) && split_layer_of(weight->name) == layer;
+}
+
+/* Where each expert of a layer is with all its matrices; returns the devices' bits. */
+static uint32_t find_experts(const struct model *model, int layer,
+                             const struct split_choice *choice, uint8_t *at)
+{
+    enum { NOWHERE = UINT8_MAX };
+    uint32_t devices = 0;
+    for (int e = 0; e < model->hp.n_expert; e++) {
+        at[e] = NOWHERE;
+        for (size_t i = 0; i < model->n_weights; i++) {
+            if (!has_experts_of(model->weights[i], layer))
+                continue;
+            uint8_t device = (uint8_t)choice->weight(choice->user, model->weights[i], e);
+            at[e] = at[e] == NOWHERE || at[e] == device ? device : SPLIT_HOST;
+        }
+        devices |= at[e] == NOWHERE ? 0 : 1u << at[e];
+    }
+    return devices;
+}
+
 static enum hth_status place_experts(struct split *split, const struct model *model, int layer,
                                      const struct split_choice *choice)
 {
-    int n_expert = model->hp.n_expert, n_gpu = 0;
-    bool *gpu = mem_alloc((size_t)n_expert * sizeof *gpu);
-    if (!gpu)
-        return log_fail_memory(model->log, "the places of experts", (size_t)n_expert);
-    for (int e = 0; e < n_expert; e++)
-        gpu[e] = true;
-    for (size_t i = 0; i < model->n_weights; i++)
-        for (int e = 0; e < n_expert; e++)
-            if (split_is_experts(model->weights[i]) &&
-                split_layer_of(model->weights[i]->name) == layer)
-                gpu[e] &= choice->weight(choice->user, model->weights[i], e);
-    for (int e = 0; e < n_expert; e++)
-        n_gpu += gpu[e];
+    uint8_t *at = mem_alloc((size_t)model->hp.n_expert * sizeof *at);
+    if (!at)
+        return log_fail_memory(model->log, "the places of experts", (size_t)model->hp.n_expert);
+    uint32_t devices = find_experts(model, layer, choice, at);
     enum hth_status status = HTH_OK;
     for (size_t i = 0; i < model->n_weights && status == HTH_OK; i++) {
-        const struct weight *weight = model->weights[i];
-        if (!split_is_experts(weight) || split_layer_of(weight->name) != layer)
+        if (!has_experts_of(model->weights[i], layer))
             continue;
-        split->of_weight[i] =
-            (uint8_t)((n_gpu < n_expert) << SPLIT_HOST | (n_gpu > 0) << SPLIT_GPU);
-        if (n_gpu > 0 && n_gpu < n_expert)
-            status = keep_some(split, model, weight, gpu);
+        split->of_weight[i] = (uint8_t)devices;
+        if (!partition_is_one(devices))
+            status = divide_weight(split, model, model->weights[i], at);
     }
-    mem_free(gpu);
+    mem_free(at);
     return status;
 }
 
@@ -91,8 +108,7 @@ static enum hth_status place_all(struct split *split, const struct model *model,
                                  : SPLIT_HOST));
     enum hth_status status = HTH_OK;
     for (int layer = 0; choice && layer < model->hp.n_layer; layer++) {
-        split->of_cache[layer] = choice->cache(choice->user, layer) ? SPLIT_GPU : SPLIT_HOST;
-        split->used[SPLIT_GPU] |= split->of_cache[layer] == SPLIT_GPU;
+        split->of_cache[layer] = (uint8_t)choice->cache(choice->user, layer);
         if (status == HTH_OK && model->hp.n_expert > 0)
             status = place_experts(split, model, layer, choice);
     }
@@ -100,12 +116,12 @@ static enum hth_status place_all(struct split *split, const struct model *model,
         const struct weight *weight = model->weights[i];
         split->streamed[i] = (split->of_weight[i] >> SPLIT_HOST & 1) && !split_is_vector(weight) &&
                              choice->streamed(choice->user, weight);
-        split->used[SPLIT_GPU] |= split->streamed[i];
+        split->used[split->stream_to] |= split->streamed[i];
     }
     for (int layer = 0; layer < model->hp.n_layer; layer++)
-        split->used[SPLIT_HOST] |= split->of_cache[layer] == SPLIT_HOST;
+        split->used[split->of_cache[layer]] = true;
     for (size_t i = 0; i < model->n_weights; i++)
-        for (int d = 0; d < SPLIT_DEVICES; d++)
+        for (int d = 0; d < split->n_devices; d++)
             split->used[d] |= !split_is_vector(model->weights[i]) && (split->of_weight[i] >> d & 1);
     return status;
 }
@@ -117,10 +133,15 @@ enum hth_status split_create(struct split *out, const struct model *model,
     size_t n = model->n_weights + 1;
     out->of_weight = arena_calloc(&out->arena, n, sizeof *out->of_weight);
     out->of_cache = arena_calloc(&out->arena, (size_t)model->hp.n_layer + 1, sizeof *out->of_cache);
+    out->of_expert = arena_calloc(&out->arena, n, sizeof *out->of_expert);
     out->on_host = arena_calloc(&out->arena, n, sizeof(struct weight *));
     out->streamed = arena_calloc(&out->arena, n, sizeof *out->streamed);
-    out->stream_from = choice && choice->streamed ? choice->stream_from : 0;
-    if (!out->of_weight || !out->of_cache || !out->on_host || !out->streamed)
+    out->n_devices = choice ? choice->n_devices : 1;
+    if (choice && choice->streamed) {
+        out->stream_to = choice->stream_to;
+        out->stream_from = choice->stream_from;
+    }
+    if (!out->of_weight || !out->of_cache || !out->of_expert || !out->on_host || !out->streamed)
         return log_fail_memory(model->log, "the places of weights", n);
     return place_all(out, model, choice);
 }
@@ -131,40 +152,43 @@ void split_free(struct split *split)
     *split = (struct split){0};
 }
 
-bool split_is_whole(const struct split *split)
+bool split_needs_host(const struct split *split)
 {
-    return !split->used[SPLIT_HOST];
+    int n_gpus = 0;
+    for (int d = 1; d < split->n_devices; d++)
+        n_gpus += split->used[d];
+    return split->used[SPLIT_HOST] || n_gpus > 1;
 }
 
-bool split_on_gpu(const struct split *split, const struct weight *weight, int64_t expert)
+bool split_has(const struct split *split, int device, const struct weight *weight, int64_t expert)
 {
-    const struct weight *rest = split->on_host[weight->index];
-    if (rest)
-        return rest->experts[expert] == NULL;
-    return split_is_vector(weight) || (split->of_weight[weight->index] >> SPLIT_GPU & 1);
+    const uint8_t *each = split->of_expert[weight->index];
+    if (each)
+        return each[expert] == device;
+    return (device != SPLIT_HOST && split_is_vector(weight)) ||
+           (split->of_weight[weight->index] >> device & 1);
 }
 
-void split_move_expert(struct split *split, const struct weight *weight, int64_t expert,
-                       bool to_gpu)
+void split_move_expert(struct split *split, const struct weight *weight, int64_t expert, int device)
 {
     const void **experts = (const void **)(uintptr_t)split->on_host[weight->index]->experts;
-    experts[expert] = to_gpu ? NULL : expert_data(weight, expert);
+    experts[expert] = device == SPLIT_HOST ? expert_data(weight, expert) : NULL;
+    split->of_expert[weight->index][expert] = (uint8_t)device;
 }
 
 bool split_streams(const struct split *split, const struct weight *weight, int64_t expert)
 {
-    return split->streamed[weight->index] && !split_on_gpu(split, weight, expert);
+    return split->streamed[weight->index] && split_has(split, SPLIT_HOST, weight, expert);
 }
 
 uint64_t split_host_bytes(const struct split *split, const struct weight *weight)
 {
     uint64_t experts = 0;
-    if (!(split->of_weight[weight->index] >> SPLIT_HOST & 1))
-        return 0;
-    for (int64_t e = 0; split->on_host[weight->index] && e < weight->ne[2]; e++)
-        experts += !split_on_gpu(split, weight, e);
-    return split->on_host[weight->index] ? weight->size_bytes / (uint64_t)weight->ne[2] * experts
-                                         : weight->size_bytes;
+    if (!split->of_expert[weight->index])
+        return split_has(split, SPLIT_HOST, weight, -1) ? weight->size_bytes : 0;
+    for (int64_t e = 0; e < weight->ne[2]; e++)
+        experts += split_has(split, SPLIT_HOST, weight, e);
+    return weight->size_bytes / (uint64_t)weight->ne[2] * experts;
 }
 
 /* --- cache ------------------------------------------------------------------------------------ */
@@ -210,9 +234,11 @@ static uint32_t makers_of(const struct graph *graph, const uint32_t *devices, si
 static uint32_t devices_of_weight(const struct split *split, const struct graph *graph,
                                   const struct weight *weight)
 {
+    uint32_t devices = split->of_weight[weight->index];
     bool comes = split->stream_from && graph->n_tokens >= split->stream_from;
-    return comes && split->streamed[weight->index] ? 1u << SPLIT_GPU
-                                                   : split->of_weight[weight->index];
+    if (!comes || !split->streamed[weight->index])
+        return devices;
+    return (devices & ~(1u << SPLIT_HOST)) | 1u << split->stream_to;
 }
 
 /* Where an op's matrix or cache is; 0: it has neither. */
@@ -230,7 +256,7 @@ static uint32_t devices_by_weight(const struct split *split, const struct graph 
     return 0;
 }
 
-/* Where the first reader of what an op makes has its matrix; 0: it has none, or on both. */
+/* Where the first reader of what an op makes has its matrix; 0: it has none, or on several. */
 static uint32_t devices_of_reader(const struct split *split, const struct graph *graph,
                                   size_t index)
 {
@@ -271,8 +297,7 @@ static void leave_out_experts(const struct split *split, struct graph *graph)
     }
 }
 
-enum hth_status split_graph(const struct split *split, struct graph *graph,
-                            enum split_device device)
+enum hth_status split_graph(const struct split *split, struct graph *graph, int device)
 {
     const struct log *log = graph->log;
     uint32_t *devices = mem_calloc(graph->n_ops + 1, sizeof *devices);
@@ -284,7 +309,7 @@ enum hth_status split_graph(const struct split *split, struct graph *graph,
         devices[i] = devices_of_op(split, graph, devices, i);
     struct partition parts;
     struct partition_options options = {
-        .n_devices = SPLIT_DEVICES, .host = SPLIT_HOST, .devices = devices};
+        .n_devices = split->n_devices, .host = SPLIT_HOST, .devices = devices};
     enum hth_status status = partition_graph(&parts, graph, &options);
     mem_free(devices);
     if (status)

@@ -34,13 +34,17 @@ static uint64_t shape_hash(const struct model *model)
 
 static enum hth_status find_file(const struct hth_model *model, struct tuned_file *file)
 {
-    const struct vk_caps *caps = model->vk ? vk_get_caps(model->vk) : NULL;
+    const struct vk_caps *caps = model->n_devices > 1 ? vk_get_caps(model->devices[1].vk) : NULL;
     char folder[32];
     snprintf(folder, sizeof folder, "tuned/%016llx", (unsigned long long)shape_hash(model->model));
     strbuf_printf(&file->of, "%d; %d processors of ", TUNED_VERSION, os_cpu_count());
     os_cpu_name(&file->of);
     strbuf_append(&file->of, STR("; "));
     kept_of(caps, &file->of);
+    for (int d = 2; d < model->n_devices; d++) {
+        strbuf_append(&file->of, STR("; with "));
+        kept_of(vk_get_caps(model->devices[d].vk), &file->of);
+    }
     if (!kept_path(folder, caps, &file->path) && !file->path.failed)
         strbuf_free(&file->path);
     return file->path.failed || file->of.failed
@@ -137,8 +141,7 @@ enum hth_status tuned_use(struct hth_model *model)
     if (!opt->session.n_batch)
         opt->session.n_batch = tuned.n_batch;
     if (!is_placed(opt) && tuned.no_gpu && !chooses_device(opt)) {
-        vk_close(model->vk);
-        model->vk = NULL;
+        keeping_drop_devices(model);
     } else if (!is_placed(opt)) {
         opt->vram_bytes = tuned.vram_bytes;
     }

@@ -102,8 +102,9 @@ struct tensor {
     enum row_count rows;         /* bounds the outermost dimension */
     const struct weight *weight; /* TENSOR_WEIGHT */
     struct kv_geom kv;           /* TENSOR_KV */
-    int hop;                     /* TENSOR_HOP: its number (partition.h), and where it lies */
-    uint64_t hop_offset;         /* bytes */
+    int hop;                     /* TENSOR_HOP: its number (partition.h), and where it lies: */
+    int hop_device;              /* in whose memory for hops, */
+    uint64_t hop_offset;         /* and at which byte of it */
     struct tensor *view_of;      /* shares the bytes of this one, from view_offset elements on */
     int64_t view_offset;
     int id; /* position in graph.tensors */

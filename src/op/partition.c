@@ -61,7 +61,8 @@ static bool surely_read(const struct splitter *s, int old)
 static bool is_latest(const struct splitter *s, int old)
 {
     for (int i = old + 1; i < s->out->n_hops - 1; i++)
-        if (s->out->hops[i].offset == s->out->hops[old].offset)
+        if (s->out->hops[i].device == s->out->hops[old].device &&
+            s->out->hops[i].offset == s->out->hops[old].offset)
             return false;
     return true;
 }
@@ -75,8 +76,8 @@ static uint64_t hop_place(struct splitter *s, const struct hop *hop)
             is_latest(s, i) && surely_read(s, i))
             return old->offset;
     }
-    uint64_t offset = s->out->hop_bytes;
-    s->out->hop_bytes += align_up(hop->size_bytes, HOP_ALIGN);
+    uint64_t *end = &s->out->hop_bytes[hop->device], offset = *end;
+    *end += align_up(hop->size_bytes, HOP_ALIGN);
     return offset;
 }
 
@@ -93,7 +94,8 @@ static int add_hop(struct splitter *s, int from, int to, uint64_t size_bytes)
     if (!hops || !ways)
         return -1;
     int number = s->out->n_hops++;
-    hops[number] = (struct hop){.from = from, .to = to, .size_bytes = size_bytes};
+    int device = from == s->opt->host ? to : from;
+    hops[number] = (struct hop){.from = from, .to = to, .device = device, .size_bytes = size_bytes};
     ways[number] = (struct way){SIZE_MAX, SIZE_MAX};
     hops[number].offset = hop_place(s, &hops[number]);
     return number;
@@ -119,14 +121,15 @@ static struct tensor *make_like(struct graph *graph, const struct tensor *like, 
     return tensor;
 }
 
-static struct tensor *make_hop(struct graph *graph, const struct tensor *like, int number,
-                               uint64_t offset)
+static struct tensor *make_hop(const struct splitter *s, struct graph *graph,
+                               const struct tensor *like, int number)
 {
     struct tensor *tensor = make_like(graph, like, ".hop");
     if (tensor) {
         tensor->kind = TENSOR_HOP;
         tensor->hop = number;
-        tensor->hop_offset = offset;
+        tensor->hop_device = s->out->hops[number].device;
+        tensor->hop_offset = s->out->hops[number].offset;
     }
     return tensor;
 }
@@ -142,9 +145,8 @@ static void append_copy(struct graph *graph, struct tensor *from, struct tensor 
 static enum hth_status write_hop(struct splitter *s, int number, const struct tensor *what,
                                  struct tensor *from)
 {
-    const struct hop *hop = &s->out->hops[number];
-    struct graph *graph = &s->out->graphs[hop->from];
-    append_copy(graph, from, make_hop(graph, what, number, hop->offset));
+    struct graph *graph = &s->out->graphs[s->out->hops[number].from];
+    append_copy(graph, from, make_hop(s, graph, what, number));
     s->ways[number].written = graph->n_ops - 1;
     return graph->status;
 }
@@ -163,7 +165,7 @@ static enum hth_status send(struct splitter *s, const struct tensor *what, int d
         return status;
     }
     struct graph *graph = &s->out->graphs[host];
-    struct tensor *arrived = make_hop(graph, what, number, s->out->hops[number].offset);
+    struct tensor *arrived = make_hop(s, graph, what, number);
     s->ways[number].read = graph->n_ops;
     int onward = add_hop(s, host, reader, bytes);
     if (onward < 0)
@@ -177,7 +179,7 @@ static struct tensor *receive(struct splitter *s, const struct tensor *what, int
 {
     struct graph *graph = &s->out->graphs[device];
     int number = *coming_from(s, what, device, maker);
-    struct tensor *hop = make_hop(graph, what, number, s->out->hops[number].offset);
+    struct tensor *hop = make_hop(s, graph, what, number);
     struct tensor *tensor = make_like(graph, what, NULL);
     append_copy(graph, hop, tensor);
     s->ways[number].read = graph->n_ops - 1;

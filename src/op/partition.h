@@ -2,10 +2,12 @@
  * partition.h — one graph and a device for each op become a graph per device, copies between them
  * explicit.
  *
- * A tensor that another device reads goes through a hop: a piece of host memory. Right after it is
- * made, a copy op writes it there; before its first reader a copy op takes it out. All devices run
- * their ops in the order of the whole graph, so whoever waits at a copy waits for one that comes
- * earlier there: nobody waits for ever. From one card to another the host passes it on.
+ * A tensor that another device reads goes through a hop: a piece of the host's memory that a device
+ * shares with the host, each device having its own. Right after it is made, a copy op writes it
+ * there; before its first reader a copy op takes it out. From one card to another it takes two, and
+ * the host copies from the one's memory to the other's. All devices run their ops in the order of
+ * the whole graph, so whoever waits at a copy waits for one that comes earlier there: nobody waits
+ * for ever.
  *
  * An op may run on several devices: each then has some of a layer's experts, the others of which
  * give zeros there, and the whole is the sum of what they make. Ops on the same devices take the
@@ -22,7 +24,8 @@ enum { PARTITION_MAX_DEVICES = 16 };
 
 struct hop {
     int from, to;                /* devices */
-    uint64_t offset, size_bytes; /* in the hops' memory, for all rows of the bucket */
+    int device;                  /* of these the one that is not the host: it is in its memory */
+    uint64_t offset, size_bytes; /* there, for all rows of the bucket */
 };
 
 struct partition {
@@ -30,7 +33,7 @@ struct partition {
     int n_devices;
     struct hop *hops; /* by number, in the order in which they are written */
     int n_hops;
-    uint64_t hop_bytes; /* what the hops' memory must have */
+    uint64_t hop_bytes[PARTITION_MAX_DEVICES]; /* what a device's memory for hops must have */
 };
 
 struct partition_options {

@@ -36,7 +36,8 @@ uint64_t plan_working_bytes(const struct units *units, int n_batch)
 static uint64_t activation_bytes(const struct units *units, int n_batch, int device)
 {
     bool known = device > 0 && units->working_bytes;
-    return known ? units->working_bytes : plan_working_bytes(units, n_batch);
+    return (known ? units->working_bytes : plan_working_bytes(units, n_batch)) +
+           units->taken_bytes[device];
 }
 
 static uint64_t minus(uint64_t a, uint64_t b)
@@ -646,6 +647,7 @@ static bool is_estimated(const struct plan *plan)
 
 static void fill(struct plan *plan, struct search *search)
 {
+    plan->stream_to = search->cost.stream_device; /* by the machine that it is decided by */
     cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
               search->best_file_part);
     plan->turn = search->best_turn;
@@ -718,13 +720,13 @@ static struct search *begin_search(struct plan *plan, const struct machine *mach
 static struct turn turn_of(const struct machine *machine, const struct units *units,
                            const struct plan_options *options)
 {
-    bool apart = false;
+    bool apart = false, several = machine->n_devices > 2; /* which have no experts in turn */
     for (int d = 1; d < machine->n_devices; d++)
         apart |= machine->devices[d].kind == MACHINE_DISCRETE;
     struct turn turn = {.n_in = options->n_in ? options->n_in : DEFAULT_IN,
                         .n_out = options->n_out ? options->n_out : DEFAULT_OUT,
                         .skew = options->skew,
-                        .no_cache = options->as_run && !apart,
+                        .no_cache = options->as_run && (!apart || several),
                         .as_run = options->as_run};
     if (turn.n_in + turn.n_out > units->n_ctx) {
         turn.n_out = turn.n_out < units->n_ctx / 2 ? turn.n_out : units->n_ctx / 2;

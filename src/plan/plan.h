@@ -53,6 +53,7 @@ struct plan {
     double turn_s, prompt_tokens_per_s, answer_tokens_per_s;
     double file_part;  /* of the host's weights, read from the file for every token */
     int stream_from;   /* tokens of a batch for which weights are streamed; 0: for none are */
+    int stream_to;     /* the GPU that they are streamed to */
     double expert_hit; /* expected share of experts that the GPU has, over layers with some */
     bool estimated;    /* some rate that it rests on is an estimate */
     struct plan_more more;

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "model/model.h"
+#include "plan/machine.h"
 
 enum unit_kind {
     UNIT_ATTENTION,
@@ -58,6 +59,7 @@ struct units {
     uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
     uint64_t largest_stack_bytes;   /* the same with all experts of a matrix, as allocated */
     uint64_t working_bytes; /* of a GPU that has a part, beside units; 0: not known, estimated */
+    uint64_t taken_bytes[MACHINE_MAX_DEVICES]; /* and what is there that is of no unit */
 };
 
 enum { UNITS_PER_LAYER = 4, ALLOW_ALL = -1 };

@@ -101,15 +101,27 @@ static int rank(const struct vk_caps *caps)
     }
 }
 
+static bool is_better(const struct vk_caps *a, const struct vk_caps *b)
+{
+    int mine = rank(a), other = b ? rank(b) : 0;
+    return mine > other || (mine > 0 && mine == other && a->device_bytes > b->device_bytes);
+}
+
+int vk_best(const struct vk_caps *devices, uint32_t count)
+{
+    int best = -1;
+    for (uint32_t i = 0; i < count; i++)
+        if (is_better(&devices[i], best < 0 ? NULL : &devices[best]))
+            best = (int)i;
+    return best;
+}
+
 static int choose(const struct vk_gpu *gpus, uint32_t count)
 {
     int best = -1;
-    for (uint32_t i = 0; i < count; i++) {
-        int mine = rank(&gpus[i].caps), other = best < 0 ? 0 : rank(&gpus[best].caps);
-        if (mine > other ||
-            (mine > 0 && mine == other && gpus[i].caps.device_bytes > gpus[best].caps.device_bytes))
+    for (uint32_t i = 0; i < count; i++)
+        if (is_better(&gpus[i].caps, best < 0 ? NULL : &gpus[best].caps))
             best = (int)i;
-    }
     return best;
 }
 
@@ -290,6 +302,11 @@ const struct vk_caps *vk_get_caps(const struct vk *vk)
 int vk_get_index(const struct vk *vk)
 {
     return vk->index;
+}
+
+bool vk_is_lost(const struct vk *vk)
+{
+    return atomic_load(&vk->lost);
 }
 
 void vk_update_budget(struct vk *vk, struct vk_caps *caps)

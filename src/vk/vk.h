@@ -95,6 +95,9 @@ struct vk_caps {
 HTH_MUST_CHECK vk_list(struct vk_caps **devices, uint32_t *count, const char **why,
                        const struct log *log);
 
+/* The best real GPU of a list, by kind, then by memory; −1: there is none. */
+int vk_best(const struct vk_caps *devices, uint32_t count);
+
 struct vk_options {
     int index;       /* in vk_list's order; −1: the best real GPU (software never) */
     bool validation; /* VK_LAYER_KHRONOS_validation; its messages are logged and counted */
@@ -111,6 +114,7 @@ HTH_MUST_CHECK vk_open(struct vk **out, const struct vk_options *options, const 
 void vk_close(struct vk *vk);
 const struct vk_caps *vk_get_caps(const struct vk *vk);
 int vk_get_index(const struct vk *vk); /* in vk_list's order */
+bool vk_is_lost(const struct vk *vk);
 
 /* Asks the driver for the budgets again. */
 void vk_update_budget(struct vk *vk, struct vk_caps *caps);

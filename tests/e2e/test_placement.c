@@ -34,6 +34,27 @@ TEST(what_fits_is_on_the_device)
     spawn_free(&none);
 }
 
+/* The software device stands in for two GPUs, of which none has room for all. */
+TEST(two_devices_share_a_model)
+{
+    struct spawn whole = {0}, both = {0}, plan = {0};
+    run_on_device(&whole, NULL, NULL);
+    RUN(&both, "run", spawn_tiny_model(), "--device", "vulkan:0,vulkan:0", SMALL, "--vram",
+        "1500K");
+    assert_code(&both, 0);
+    assert_contains(both.err.ptr, "and no GPU has more than 1.5 to use");
+    assert_contains(spawn_last_line(&both), ") and ");
+    assert_string_equal(both.out.ptr, whole.out.ptr);
+    RUN(&plan, "plan", spawn_tiny_model(), "--device", "vulkan:0,vulkan:0", "--vram", "1500K");
+    assert_code(&plan, 0);
+    const char *first = strstr(plan.out.ptr, "vulkan:0");
+    assert_non_null(first);
+    assert_non_null(strstr(first + 1, "vulkan:0"));
+    spawn_free(&whole);
+    spawn_free(&both);
+    spawn_free(&plan);
+}
+
 /* Each option divides the model, and the answer stays. */
 TEST(options_divide_and_the_answer_stays)
 {
@@ -235,6 +256,7 @@ TEST(options_that_make_no_sense_are_refused)
     REFUSE(2, "there is no device \"gpu\"", "--device", "cpu", "--place", "blk=gpu");
     REFUSE(2, "write PATTERN=cpu", "--device", "cpu", "--place", "blk");
     REFUSE(2, "and the host has", "--device", "cpu", "--ram", "900000G");
+    REFUSE(2, "no such device \"vulkan:0,cpu\"", "--device", "vulkan:0,cpu");
     REFUSE(1, "at most --ctx ", "--device", "cpu", "-c", "2000000000");
 }
 

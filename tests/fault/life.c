@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "logits.h"
 #include "model/synth.h"
 #include "text/json_read.h"
 
@@ -127,12 +128,18 @@ static void learn(struct life *life, const struct things *t, const struct strbuf
     strbuf_append(&life->text, strbuf_str(text));
     strbuf_append(&life->chat, (struct str){t->back, t->back_len});
     assert_true(life->text.len > 0);
+    if (strchr(life->device, ','))
+        assert_int_equal(hth_model_get_plan(t->model).n_gpus, 2);
 }
 
 bool life_placed_anew(const struct life *life)
 {
-    return strstr(life->said.ptr, "planned again") || strstr(life->said.ptr, "the GPU was lost") ||
-           strstr(life->said.ptr, "the GPU is lost");
+    static const char *const says[] = {"planned again", " was lost", " is lost again",
+                                       "is not used, as it cannot be opened"};
+    bool did = false;
+    for (size_t i = 0; i < ARRAY_LEN(says); i++)
+        did |= strstr(life->said.ptr, says[i]) != NULL;
+    return did;
 }
 
 /* Where the device had no memory, parts of the model are elsewhere, and rounded as there; where it
@@ -205,6 +212,13 @@ uint64_t life_whole_bytes(struct life life)
     uint64_t bytes = hth_model_get_plan(model).gpu_bytes;
     hth_model_close(model);
     return bytes;
+}
+
+const char *life_two_gpus(void)
+{
+    static char devices[256];
+    snprintf(devices, sizeof devices, "%s,%s", test_device(), test_device());
+    return devices;
 }
 
 const char *life_model(void)

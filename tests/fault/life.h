@@ -44,8 +44,12 @@ void life_free(struct life *life);
 /* Bytes on the device when it has all of the model. */
 uint64_t life_whole_bytes(struct life life);
 
-/* Did a warning say that the device refused memory or was lost, and that life went on? */
+/* Did a warning say that a device refused memory, was lost or could not be opened, and that life
+ * went on? */
 bool life_placed_anew(const struct life *life);
+
+/* The device of the test run twice, as if there were two GPUs. */
+const char *life_two_gpus(void);
 
 /* A small model in the temporary folder: few layers, a BPE vocabulary, a chat template. */
 const char *life_model(void);

@@ -25,6 +25,15 @@ static void disturb(struct talk *talk, int step)
         talk->disturb(talk, step);
 }
 
+/* What neither of two GPUs has room for is on both. */
+static void use_two_gpus(const struct talk *talk, struct hth_model_options *options)
+{
+    static char devices[256];
+    snprintf(devices, sizeof devices, "%s,%s", test_device(), test_device());
+    options->device = devices;
+    options->vram_bytes = talk->vram_bytes;
+}
+
 void talk_open(struct talk *talk)
 {
     talk->n_errors = 0;
@@ -40,6 +49,8 @@ void talk_open(struct talk *talk)
                                         .log = hear,
                                         .log_user = talk,
                                         .log_level = HTH_LOG_INFO};
+    if (talk->vram_bytes)
+        use_two_gpus(talk, &options);
     if (hth_model_open(&talk->model, talk->path, &options) != HTH_OK)
         fail_msg("%s", test_log_text());
     disturb(talk, -1);
@@ -150,12 +161,20 @@ void talk_learn(struct talk *talk)
 
 uint64_t talk_held(const struct talk *talk)
 {
-    return vk_allocated_bytes(talk->model->vk, VK_MEMORY_DEVICE);
+    return vk_allocated_bytes(talk->model->devices[1].vk, VK_MEMORY_DEVICE);
 }
 
 uint64_t talk_margin(const struct talk *talk)
 {
-    return vk_get_caps(talk->model->vk)->heaps[0].margin_bytes;
+    return vk_get_caps(talk->model->devices[1].vk)->heaps[0].margin_bytes;
+}
+
+int talk_n_gpus(const struct talk *talk)
+{
+    int n = 0;
+    for (int d = 1; d < talk->model->n_devices; d++)
+        n += talk->model->placing.split.used[d];
+    return n;
 }
 
 void talk_settle(struct talk *talk)

@@ -16,6 +16,7 @@ enum { TALK_PROMPT = 70, TALK_ANSWER = 24, TALK_ALL = TALK_PROMPT + TALK_ANSWER 
 struct talk {
     const char *path;
     bool discrete;
+    uint64_t vram_bytes; /* with the device twice, and at most so much of each; 0: once */
     enum hth_kv_type kv;
     bool integers;    /* activations of 8 bits, as usual, which the two sides round differently */
     double tolerance; /* NMSE of a token's logits; 0: 1e-6 */
@@ -47,9 +48,13 @@ void talk_feed(struct talk *talk, struct hth_session *session, int step);
 /* Fails unless the session's logits are those of this step. */
 void talk_check(const struct talk *talk, struct hth_session *session, int step);
 
-/* Bytes of the device in use; what the driver grants beyond what hearth uses of it. */
+/* Bytes of the device in use, of two the first's; what the driver grants beyond what hearth uses of
+ * it. */
 uint64_t talk_held(const struct talk *talk);
 uint64_t talk_margin(const struct talk *talk);
+
+/* GPUs that have a part of the model. */
+int talk_n_gpus(const struct talk *talk);
 
 /* Looks at the budget now, and lets the session come back if it had to leave. */
 void talk_settle(struct talk *talk);

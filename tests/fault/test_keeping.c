@@ -295,8 +295,7 @@ static void check_lost(struct talk talk, const char *call, int usual)
     for (int k = 0; k < n; k += stride) {
         again(&talk, call, k, false);
         n_lost += layer->n_failed;
-        assert_int_equal(talk_count_logged("the GPU was lost: it is opened again"),
-                         layer->n_failed);
+        assert_int_equal(talk_count_logged(" was lost: it is opened again"), layer->n_failed);
     }
     printf("lost %d times, at %d calls of %s\n", n_lost, n, call);
     assert_true(n_lost * stride * 4 >= n * 3); /* submits are cut by time: not always as many */
@@ -323,6 +322,94 @@ TEST(lost_again_and_again)
     talk_close(&talk);
     again(&talk, "vkQueueSubmit", 9, true);
     assert_int_equal(talk_count_logged("is lost again and again"), 1);
+    talk_open(&talk);
+    end(&talk);
+}
+
+/* --- two GPUs --------------------------------------------------------------------------------- */
+
+/* The undisturbed talk is by one, which has room for all. */
+static void start_two(struct talk *talk)
+{
+    start(talk);
+    talk->vram_bytes = talk_held(talk) * 2 / 3;
+    talk_close(talk);
+    talk_open(talk);
+    assert_int_equal(talk_n_gpus(talk), 2);
+}
+
+static void take_of_two(struct talk *talk, int step)
+{
+    if (step == 6)
+        grant(talk, granted);
+    if (step == 7) {
+        assert_int_equal(talk_count_logged("'s memory, of which "), 1);
+        assert_int_equal(talk_count_logged("MiB went elsewhere; now "), 1);
+        assert_true(talk_held(talk) <= granted);
+    }
+    if (step == 14)
+        grant(talk, PLENTY);
+    if (step == 15) {
+        assert_int_equal(talk_count_logged(back), 1);
+        assert_int_equal(talk_n_gpus(talk), 2);
+        assert_int_equal(talk_held(talk), whole);
+    }
+}
+
+TEST(memory_of_two_is_taken)
+{
+    struct talk talk = {.path = "synth:tiny-llama:q4_k", .kv = HTH_KV_F32};
+    start_two(&talk);
+    talk.disturb = take_of_two;
+    whole = talk_held(&talk);
+    granted = whole * 4 / 5;
+    talk_run(&talk);
+    assert_int_equal(talk_count_logged(back), 1);
+    end(&talk);
+}
+
+/* Whichever of the two it is, the other goes on with what it is given. */
+TEST(one_of_two_is_lost)
+{
+    struct talk talk = {.path = "synth:tiny-llama:q4_k", .kv = HTH_KV_F32};
+    const int stride = stride_or(61);
+    start_two(&talk);
+    talk_close(&talk);
+    again(&talk, NULL, 0, false);
+    int n = call_of("vkQueueSubmit")->n_calls;
+    for (int k = 0; k < n; k += stride) {
+        again(&talk, "vkQueueSubmit", k, false);
+        assert_int_equal(talk_count_logged(" was lost: it is opened again"), layer->n_failed);
+    }
+    talk_open(&talk);
+    end(&talk);
+}
+
+/* One that is gone for good leaves the model to the other, and that to the CPU. */
+TEST(two_are_lost_again_and_again)
+{
+    struct talk talk = {.path = "synth:tiny-llama:q4_k", .kv = HTH_KV_F32};
+    start_two(&talk);
+    talk_close(&talk);
+    again(&talk, "vkQueueSubmit", 29, true);
+    assert_int_equal(talk_count_logged("is lost again and again, and all goes on without it"), 1);
+    assert_int_equal(talk_count_logged("is lost again and again, and all goes on on the CPU"), 1);
+    talk_open(&talk);
+    end(&talk);
+}
+
+TEST(one_of_two_cannot_be_opened)
+{
+    struct talk talk = {.path = "synth:tiny-llama:q4_k", .kv = HTH_KV_F32};
+    start_two(&talk);
+    talk_close(&talk);
+    layer_reset(layer);
+    talk_open(&talk);
+    int n = call_of("vkCreateDevice")->n_calls;
+    talk_close(&talk);
+    again(&talk, "vkCreateDevice", n / 2, true);
+    assert_int_equal(talk_count_logged("is not used, as it cannot be opened ("), 1);
+    layer_reset(layer);
     talk_open(&talk);
     end(&talk);
 }

@@ -80,6 +80,14 @@ TEST(vulkan_discrete)
               13);
 }
 
+/* Each with room for a part. */
+TEST(two_gpus_and_cpu)
+{
+    fail_each(
+        &(struct life){.path = life_model(), .device = life_two_gpus(), .vram_bytes = 1500000},
+        true, 29);
+}
+
 /* All but a ring's worth of weights passes through the device. */
 TEST(vulkan_streamed)
 {

@@ -44,7 +44,7 @@ static void check_rows(struct hth_model *model, const char *name, int n_tokens)
     const struct batch_size size = {.n_tokens = n_tokens, .n_outputs = 1};
     const struct program *program = NULL;
     if (hth_session_open(&session, model, &options) != HTH_OK ||
-        gpu_exec_program(session->gpu, size, &program) != HTH_OK)
+        gpu_exec_program(session->gpu[1].exec, size, &program) != HTH_OK)
         fail_msg("%s", test_log_text());
     int n = 0;
     for (size_t i = 0; i < program->n_steps; i++) {
@@ -75,7 +75,7 @@ static void check_rich(const char *name, struct hth_model_options options)
     for (size_t i = 0; i < ARRAY_LEN(half); i++)
         check(model, &golden, &half[i], tolerance_f16);
     printf("llama.cpp's own error with F16 activations: %.2e\n", golden.nmse_f16);
-    bool fp16 = model->vk && vk_get_caps(model->vk)->fp16;
+    bool fp16 = model->devices[1].vk && vk_get_caps(model->devices[1].vk)->fp16;
     hth_model_close(model);
     if (fp16) { /* products in half floats, whether this device prefers them or not */
         options.rows = "matmul_f16";
@@ -232,7 +232,7 @@ static void check_int(const char *path, struct hth_model *model, const struct go
     const struct logits_run whole = {.kv = HTH_KV_F32}, single = {.kv = HTH_KV_F32, .piece = 1};
     check(model, golden, &whole, tolerance_int(golden));
     check(model, golden, &single, tolerance_int(golden));
-    if (!model->vk || !vk_get_caps(model->vk)->int_dot_any)
+    if (!model->devices[1].vk || !vk_get_caps(model->devices[1].vk)->int_dot_any)
         return;
     options.rows = "matmul_int";
     struct hth_model *forced = model_open(path, options);

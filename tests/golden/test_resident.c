@@ -37,7 +37,7 @@ static void compute_some_tokens(struct hth_model *model)
     assert_true(first == HTH_OK || first == HTH_ERROR_FORMAT);
     assert_true(second == HTH_OK || second == HTH_ERROR_FORMAT);
     /* What the device holds now is weights, the session, and nothing decoded besides. */
-    uint64_t all = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE);
+    uint64_t all = vk_allocated_bytes(model->devices[1].vk, VK_MEMORY_DEVICE);
     uint64_t rest = all - hth_session_get_info(session).bytes;
     if (hth_session_get_info(session).bytes > all)
         rest = 0; /* part of a session may be counted as another kind of memory */
@@ -50,7 +50,7 @@ static void check_file(const char *name, const char *device)
     struct hth_model *model = model_open(name, (struct hth_model_options){.device = device});
     struct hth_model_info info = hth_model_get_info(model);
     uint64_t file = file_bytes(model->gguf);
-    uint64_t allocated = vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE);
+    uint64_t allocated = vk_allocated_bytes(model->devices[1].vk, VK_MEMORY_DEVICE);
     double share = (double)info.weight_bytes_resident / (double)file;
     printf("%s: %.1f MB in the file, %.4f × resident, %.4f × allocated\n", name, (double)file / 1e6,
            share, (double)allocated / (double)file);

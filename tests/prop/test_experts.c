@@ -109,8 +109,8 @@ static void check_places(const struct hth_model *model)
         const struct weight *weight = model->model->weights[i];
         int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
         for (int e = 0; layer >= 0 && e < weight->ne[2]; e++) {
-            bool there = model->place.weights[i].parts[e].size_bytes > 0;
-            assert_int_equal(there, split_on_gpu(&model->placing.split, weight, e));
+            bool there = model->devices[1].place.weights[i].parts[e].size_bytes > 0;
+            assert_int_equal(there, split_has(&model->placing.split, 1, weight, e));
             if (placing_caches(&model->placing, layer))
                 assert_int_equal(there, slots_place_of(experts->slots, layer, e) == SLOTS_HERE);
         }
@@ -144,8 +144,8 @@ static float *compute(struct run *run, const char *path)
     assert_int_equal(hth_session_open(&session, model, &shape), HTH_OK);
     float *out = feed_all(session, run);
     check_places(model);
-    assert_int_equal(vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE), run->planned);
-    run->streamed = session->gpu && gpu_exec_passed_bytes(session->gpu) > 0;
+    assert_int_equal(vk_allocated_bytes(model->devices[1].vk, VK_MEMORY_DEVICE), run->planned);
+    run->streamed = session->gpu[1].exec && gpu_exec_passed_bytes(session->gpu[1].exec) > 0;
     run->count = experts_count(model->experts);
     assert_int_equal(hth_session_get_info(session).expert_uses, run->count.uses);
     assert_int_equal(hth_session_get_info(session).expert_hits, run->count.hits);
@@ -207,20 +207,20 @@ struct both {
     uint64_t waited_ns;
 };
 
-static enum hth_status wait_hop(void *user, int hop)
+static enum hth_status wait_hop(void *user, int device, int hop)
 {
     struct both *both = user;
     uint64_t begun_ns = os_time_ns();
-    enum hth_status status = gpu_exec_wait_hop(both->session->gpu, hop);
+    enum hth_status status = gpu_exec_wait_hop(both->session->gpu[device].exec, hop);
     both->waited_ns += os_time_ns() - begun_ns;
     return status;
 }
 
-static enum hth_status advance(void *user, int hop)
+static enum hth_status advance(void *user, int device, int hop)
 {
     struct both *both = user;
     uint64_t begun_ns = os_time_ns();
-    enum hth_status status = gpu_exec_advance(both->session->gpu, hop);
+    enum hth_status status = gpu_exec_advance(both->session->gpu[device].exec, hop);
     both->waited_ns += os_time_ns() - begun_ns;
     return status;
 }
@@ -239,10 +239,10 @@ static uint64_t busy_ns(struct hth_session *session)
     const struct program *program;
     const struct batch_size size = {.n_tokens = 1, .n_outputs = 1};
     uint64_t sum = 0;
-    assert_int_equal(gpu_exec_program(session->gpu, size, &program), HTH_OK);
+    assert_int_equal(gpu_exec_program(session->gpu[1].exec, size, &program), HTH_OK);
     uint64_t *times = mem_calloc(program->n_steps, sizeof *times);
     assert_non_null(times);
-    assert_int_equal(gpu_exec_times(session->gpu, size, times), HTH_OK);
+    assert_int_equal(gpu_exec_times(session->gpu[1].exec, size, times), HTH_OK);
     for (size_t i = 0; i < program->n_steps; i++)
         sum += times[i];
     mem_free(times);
@@ -256,15 +256,18 @@ static int64_t at_once_ns(struct hth_session *session)
     const void *result;
     struct both both = {session, 0};
     struct batch batch = session->last;
-    const struct cpu_hops hops = {gpu_exec_hops(session->gpu), wait_hop, advance, NULL, &both};
+    const struct cpu_hops hops = {.memory = {NULL, gpu_exec_hops(session->gpu[1].exec)},
+                                  .before_read = wait_hop,
+                                  .after_write = advance,
+                                  .user = &both};
     uint64_t begun_ns = os_time_ns();
-    assert_int_equal(gpu_exec_start(session->gpu, &batch), HTH_OK);
-    assert_int_equal(gpu_exec_advance(session->gpu, -1), HTH_OK);
+    assert_int_equal(gpu_exec_start(session->gpu[1].exec, &batch), HTH_OK);
+    assert_int_equal(gpu_exec_advance(session->gpu[1].exec, -1), HTH_OK);
     uint64_t cpu_ns = os_time_ns();
     assert_int_equal(cpu_exec_run(exec_of_token(session), &batch, session->cpu_pages, &hops),
                      HTH_OK);
     cpu_ns = os_time_ns() - cpu_ns - both.waited_ns;
-    assert_int_equal(gpu_exec_finish(session->gpu, &batch, &result), HTH_OK);
+    assert_int_equal(gpu_exec_finish(session->gpu[1].exec, &batch, &result), HTH_OK);
     uint64_t all_ns = os_time_ns() - begun_ns;
     return (int64_t)(cpu_ns + busy_ns(session)) - (int64_t)all_ns;
 }

@@ -16,10 +16,11 @@ enum { N_TOKENS = 70, N_BATCH = 24, N_STEPS = 6 };
 struct run {
     const char *path;
     uint64_t vram_bytes;
-    bool discrete;
+    bool discrete, two_gpus;
     int n_seqs;
     uint64_t planned, whole;
     bool on_gpu, divided, streamed;
+    int n_gpus; /* that have a part */
     size_t n_vocab;
 };
 
@@ -52,22 +53,45 @@ static float *feed_all(struct hth_session *session, size_t n_vocab)
     return out;
 }
 
+/* Of each GPU. */
 static void check_bytes(const struct run *run, const struct hth_model *model, const char *when)
 {
-    uint64_t taken = model->vk ? vk_allocated_bytes(model->vk, VK_MEMORY_DEVICE) : 0;
-    if (taken != run->planned)
-        fail_msg("%s, %s: %llu bytes planned, %llu allocated", run->path, when,
-                 (unsigned long long)run->planned, (unsigned long long)taken);
-    if (run->vram_bytes && taken > run->vram_bytes)
-        fail_msg("%s, %s: %llu bytes of at most %llu", run->path, when, (unsigned long long)taken,
-                 (unsigned long long)run->vram_bytes);
+    uint64_t all = 0;
+    for (int d = 1; d < model->n_devices; d++) {
+        uint64_t taken = vk_allocated_bytes(model->devices[d].vk, VK_MEMORY_DEVICE);
+        uint64_t planned = device_need_all(&model->placing.need[d]);
+        if (taken != planned)
+            fail_msg("%s, %s: %llu bytes planned for GPU %d, %llu allocated", run->path, when,
+                     (unsigned long long)planned, d, (unsigned long long)taken);
+        if (run->vram_bytes && taken > run->vram_bytes)
+            fail_msg("%s, %s: %llu bytes of at most %llu", run->path, when,
+                     (unsigned long long)taken, (unsigned long long)run->vram_bytes);
+        all += taken;
+    }
+    assert_int_equal(all, run->planned);
+}
+
+static bool has_streamed(const struct hth_session *session)
+{
+    bool has = false;
+    for (int d = 1; d < SPLIT_DEVICES; d++)
+        has |= session->gpu[d].exec && gpu_exec_passed_bytes(session->gpu[d].exec) > 0;
+    return has;
+}
+
+/* The device of the test run, once or twice, as if there were two of it. */
+static const char *devices_of(const struct run *run)
+{
+    static char twice[256];
+    snprintf(twice, sizeof twice, "%s,%s", test_device(), test_device());
+    return run->two_gpus ? twice : test_device();
 }
 
 static float *compute(struct run *run)
 {
     struct hth_session_options shape = shape_of(run);
     struct hth_model *model =
-        model_open(run->path, (struct hth_model_options){.device = test_device(),
+        model_open(run->path, (struct hth_model_options){.device = devices_of(run),
                                                          .treat_as_discrete = run->discrete,
                                                          .vram_bytes = run->vram_bytes,
                                                          .session = shape});
@@ -84,7 +108,8 @@ static float *compute(struct run *run)
     check_bytes(run, model, "open");
     float *out = feed_all(session, run->n_vocab);
     check_bytes(run, model, "fed");
-    run->streamed = session->gpu && gpu_exec_passed_bytes(session->gpu) > 0;
+    run->streamed = has_streamed(session);
+    run->n_gpus = model->n_devices - 1;
     assert_true(run->streamed == (plan.stream_from > 0 && plan.streamed_bytes > 0));
     hth_session_close(session);
     hth_model_close(model);
@@ -113,6 +138,37 @@ static void check(const char *path, bool discrete, int n_seqs)
             fail_msg("%s at %d %%: NMSE %g", path, (int)percent, nmse);
     }
     mem_free(want);
+}
+
+/* With two GPUs none of which has room for all. */
+static void check_two(const char *path, bool discrete)
+{
+    struct run whole = {.path = path, .discrete = discrete, .n_seqs = 1, .two_gpus = true};
+    float *want = compute(&whole);
+    assert_true(whole.n_gpus == 1 && !whole.divided);
+    for (uint64_t percent = 50; percent <= 80; percent += 15) {
+        struct run run = whole;
+        run.vram_bytes = whole.whole * percent / 100;
+        float *got = compute(&run);
+        double nmse = test_nmse(want, got, N_TOKENS * run.n_vocab);
+        printf("%s at %d %% of two: %llu bytes on %d GPUs, NMSE %.1e\n", path, (int)percent,
+               (unsigned long long)run.planned, run.n_gpus, nmse);
+        mem_free(got);
+        assert_true(run.divided && run.on_gpu && run.n_gpus == 2);
+        if (!(nmse <= 1e-6))
+            fail_msg("%s at %d %% of two: NMSE %g", path, (int)percent, nmse);
+    }
+    mem_free(want);
+}
+
+TEST(experts_on_two_gpus_vulkan)
+{
+    check_two("synth:tiny-moe:q8_0", true);
+}
+
+TEST(dense_on_two_gpus_vulkan)
+{
+    check_two("synth:tiny-llama:q4_k", false);
 }
 
 TEST(experts_vulkan)

@@ -4,19 +4,22 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "engine/engine.h"
 
 /* cost: 30 */
 
 /* Wherever the parts of a model live, it computes the same: weights on either side at random,
- * tensor by tensor and layer by layer, against the model whole on the GPU. */
+ * tensor by tensor and layer by layer, against the model whole on the GPU; and with two GPUs, which
+ * the software device stands in for. */
 
-enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 8 };
+enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 8, MOST_GPUS = 2 };
 enum mode { BY_TENSOR, BY_LAYER, EXPERTS_APART, EACH_EXPERT };
 
 struct places {
     uint64_t seed;
     enum mode mode;
-    int n_gpu, n_host;
+    int n_gpus;
+    int n[MOST_GPUS + 1]; /* of tensors and experts with each, the CPU's first */
 };
 
 static uint64_t mix(uint64_t hash, uint64_t with)
@@ -36,18 +39,36 @@ static int place(void *user, const char *tensor, int expert)
     else
         for (const char *c = tensor; *c; c++)
             hash = mix(hash, (uint64_t)*c);
-    bool gpu = places->mode == EXPERTS_APART ? expert < 0 : hash >> 41 & 1;
-    places->n_gpu += gpu;
-    places->n_host += !gpu;
-    return gpu;
+    int n = places->n_gpus, device = (int)((hash >> 41) % (uint64_t)(n + 1));
+    if (places->mode == EXPERTS_APART)
+        device = expert < 0 ? 1 + (int)((hash >> 41) % (uint64_t)n) : 0;
+    places->n[device]++;
+    return device;
+}
+
+/* The device of the test run, once or twice. */
+static const char *devices_of(const struct places *places)
+{
+    static char twice[256];
+    snprintf(twice, sizeof twice, "%s,%s", test_device(), test_device());
+    return places && places->n_gpus == 2 ? twice : test_device();
+}
+
+/* Each device on which there is something runs a part. */
+static void check_devices(const struct hth_model *model, const struct places *places)
+{
+    for (int d = 1; places && d <= places->n_gpus; d++)
+        assert_int_equal(model->placing.split.used[d], places->n[d] > 0);
 }
 
 /* Logits of all tokens: a batch, what is left of it, and some one by one. */
 static float *compute(const char *path, struct places *places, size_t *n_vocab)
 {
-    struct hth_model *model = model_open(
-        path, (struct hth_model_options){
-                  .device = test_device(), .place = places ? place : NULL, .place_user = places});
+    struct hth_model *model =
+        model_open(path, (struct hth_model_options){.device = devices_of(places),
+                                                    .place = places ? place : NULL,
+                                                    .place_user = places});
+    check_devices(model, places);
     *n_vocab = (size_t)hth_model_get_info(model).n_vocab;
     struct hth_session_options options = {
         .n_ctx = N_TOKENS, .n_batch = N_BATCH, .kv = HTH_KV_F32, .float_only = true};
@@ -72,17 +93,19 @@ static float *compute(const char *path, struct places *places, size_t *n_vocab)
     return out;
 }
 
-static void check(const char *path, int n_modes)
+static void check(const char *path, int n_modes, int n_gpus)
 {
     size_t n_vocab;
     float *want = compute(path, NULL, &n_vocab);
     for (int i = 0; i < N_PLACES; i++) {
-        struct places places = {.seed = (uint64_t)i + 20261121, .mode = (enum mode)(i % n_modes)};
+        struct places places = {
+            .seed = (uint64_t)i + 20261121, .mode = (enum mode)(i % n_modes), .n_gpus = n_gpus};
         float *got = compute(path, &places, &n_vocab);
         double nmse = test_nmse(want, got, N_TOKENS * n_vocab);
-        printf(
-            "%s, seed %llu, mode %d: %d tensors and experts on the GPU, %d on the CPU: NMSE %.1e\n",
-            path, (unsigned long long)places.seed, places.mode, places.n_gpu, places.n_host, nmse);
+        printf("%s, seed %llu, mode %d: of tensors and experts %d are with the CPU, %d and %d on "
+               "GPUs: NMSE %.1e\n",
+               path, (unsigned long long)places.seed, places.mode, places.n[0], places.n[1],
+               places.n[2], nmse);
         mem_free(got);
         if (!(nmse <= 1e-6))
             fail_msg("%s, seed %llu, mode %d: NMSE %g", path, (unsigned long long)places.seed,
@@ -93,10 +116,20 @@ static void check(const char *path, int n_modes)
 
 TEST(experts_vulkan)
 {
-    check("synth:tiny-moe:q8_0", 4);
+    check("synth:tiny-moe:q8_0", 4, 1);
+}
+
+TEST(experts_three_ways_vulkan)
+{
+    check("synth:tiny-moe:q8_0", 4, 2);
 }
 
 TEST(dense_vulkan)
 {
-    check("synth:tiny-llama:q4_k", 2);
+    check("synth:tiny-llama:q4_k", 2, 1);
+}
+
+TEST(dense_three_ways_vulkan)
+{
+    check("synth:tiny-llama:q4_k", 2, 2);
 }

@@ -265,7 +265,7 @@ static void check_flow(const struct program *program)
 static void check_program(struct hth_session *session, struct batch_size size)
 {
     const struct program *program;
-    if (gpu_exec_program(session->gpu, size, &program) != HTH_OK)
+    if (gpu_exec_program(session->gpu[1].exec, size, &program) != HTH_OK)
         fail_msg("%s", test_log_text());
     struct access *copies = mem_calloc(program->n_steps, sizeof *copies);
     struct access **list = mem_calloc(program->n_steps, sizeof(struct access *));
@@ -291,7 +291,7 @@ TEST(programs_of_a_model)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct hth_model *model = model_open(
             "synth:tiny-moe:q4_k", (struct hth_model_options){.device = device, .rows = rows[i]});
-        const struct vk_caps *caps = vk_get_caps(model->vk);
+        const struct vk_caps *caps = vk_get_caps(model->devices[1].vk);
         if ((i == 1 && !caps->int_dot_any) || (i == 2 && !caps->n_matrices)) {
             hth_model_close(model);
             continue;

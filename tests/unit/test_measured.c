@@ -276,7 +276,8 @@ static void check_probe(struct vk *vk, int device)
     struct pool *pool;
     struct machine_probe *probe;
     assert_int_equal(pool_create(&pool, 2, test_log()), HTH_OK);
-    assert_int_equal(machine_probe_open(&probe, pool, vk, test_log()), HTH_OK);
+    struct vk *const devices[] = {NULL, vk};
+    assert_int_equal(machine_probe_open(&probe, pool, devices, vk ? 2 : 1, test_log()), HTH_OK);
     double small = machine_probe_time_s(probe, PROBE_READ, device, 1 << 20);
     double again = machine_probe_time_s(probe, PROBE_MATRIX, device, 64 << 20);
     print_message("device %d: 1 MiB read in %.2g s, 64 Mflop in %.2g s\n", device, small, again);
@@ -319,7 +320,7 @@ TEST(probes_of_a_device_vulkan)
 TEST(no_device_no_times)
 {
     struct machine_probe *probe;
-    assert_int_equal(machine_probe_open(&probe, NULL, NULL, test_log()), HTH_OK);
+    assert_int_equal(machine_probe_open(&probe, NULL, NULL, 1, test_log()), HTH_OK);
     for (int kind = PROBE_READ; kind <= PROBE_HOP; kind++)
         assert_true(machine_probe_time_s(probe, (enum probe_kind)kind, 1, 1 << 20) == 0);
     machine_probe_close(probe);
@@ -331,7 +332,7 @@ TEST(probes_of_formats)
     struct pool *pool;
     struct machine_probe *probe;
     assert_int_equal(pool_create(&pool, 2, test_log()), HTH_OK);
-    assert_int_equal(machine_probe_open(&probe, pool, NULL, test_log()), HTH_OK);
+    assert_int_equal(machine_probe_open(&probe, pool, NULL, 1, test_log()), HTH_OK);
     for (size_t i = 0; dtype_at(i); i++) {
         double seconds = 0;
         for (int run = 0; run < 9 && !dtype_at(i)->is_integer; run++)

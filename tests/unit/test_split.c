@@ -5,6 +5,7 @@
 /* Which device runs which op of a layer with experts. */
 
 enum { EMBD = 32, FF = 64, EXPERTS = 4, TOKENS = 2 };
+enum { GPU = 1, OTHER_GPU, N_DEVICES };
 
 enum { TABLE, NORM, ROUTER, GATE, UP, DOWN, N_WEIGHTS };
 
@@ -20,20 +21,22 @@ static const struct weight layer_weights[N_WEIGHTS] = {
 struct fixture {
     struct weight weights[N_WEIGHTS], *list[N_WEIGHTS];
     struct model model;
-    struct graph graphs[SPLIT_DEVICES];
-    bool router_on_gpu, layer_norm;
+    struct graph graphs[N_DEVICES];
+    bool router_on_gpu, layer_norm, two_gpus;
 };
 
-static bool on_gpu(void *user, const struct weight *weight, int expert)
+static int device_of(void *user, const struct weight *weight, int expert)
 {
     const struct fixture *f = user;
-    return expert >= 0 ? expert % 2 : weight->index == ROUTER && f->router_on_gpu;
+    if (expert < 0)
+        return weight->index == ROUTER && f->router_on_gpu ? GPU : SPLIT_HOST;
+    return expert % (f->two_gpus ? 3 : 2);
 }
 
-static bool cache_on_gpu(void *user, int layer)
+static int device_of_cache(void *user, int layer)
 {
     (void)user, (void)layer;
-    return false;
+    return SPLIT_HOST;
 }
 
 static void build(struct fixture *f, struct graph *g)
@@ -58,7 +61,8 @@ static void build(struct fixture *f, struct graph *g)
     assert_int_equal(g->status, HTH_OK);
 }
 
-/* The odd experts are on the GPU, the others, as the table, with the host. */
+/* The odd experts are on the GPU, the others, as the table, with the host; or one after the other
+ * in turn with the host, the GPU and another one. */
 static void divide(struct fixture *f)
 {
     struct split split;
@@ -72,18 +76,19 @@ static void divide(struct fixture *f)
                                                   layer_weights[i].ne[2]);
         f->list[i] = &f->weights[i];
     }
-    const struct split_choice choice = {.weight = on_gpu, .cache = cache_on_gpu, .user = f};
+    const struct split_choice choice = {
+        .n_devices = N_DEVICES, .weight = device_of, .cache = device_of_cache, .user = f};
     assert_int_equal(split_create(&split, &f->model, &choice), HTH_OK);
-    for (int d = 0; d < SPLIT_DEVICES; d++) {
+    for (int d = 0; d < N_DEVICES; d++) {
         build(f, &f->graphs[d]);
-        assert_int_equal(split_graph(&split, &f->graphs[d], (enum split_device)d), HTH_OK);
+        assert_int_equal(split_graph(&split, &f->graphs[d], d), HTH_OK);
     }
     split_free(&split);
 }
 
 static void release(struct fixture *f)
 {
-    for (int d = 0; d < SPLIT_DEVICES; d++)
+    for (int d = 0; d < N_DEVICES; d++)
         graph_free(&f->graphs[d]);
 }
 
@@ -91,7 +96,7 @@ static void release(struct fixture *f)
 static unsigned devices_of(const struct fixture *f, const char *label)
 {
     unsigned devices = 0;
-    for (int d = 0; d < SPLIT_DEVICES; d++)
+    for (int d = 0; d < N_DEVICES; d++)
         for (size_t i = 0; i < f->graphs[d].n_ops; i++)
             if (strcmp(f->graphs[d].ops[i]->label, label) == 0 &&
                 f->graphs[d].ops[i]->kind != OP_COPY)
@@ -99,18 +104,18 @@ static unsigned devices_of(const struct fixture *f, const char *label)
     return devices;
 }
 
-/* Numbers that the GPU takes from the host or hands to it. */
-static int64_t handed_over(const struct fixture *f)
+/* Numbers that a GPU takes from the host or hands to it. */
+static int64_t handed_over(const struct fixture *f, int device)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < f->graphs[SPLIT_GPU].n_ops; i++) {
-        const struct op *op = f->graphs[SPLIT_GPU].ops[i];
+    for (size_t i = 0; i < f->graphs[device].n_ops; i++) {
+        const struct op *op = f->graphs[device].ops[i];
         n += op->kind == OP_COPY ? tensor_elems(op->out[0]) : 0;
     }
     return n;
 }
 
-enum { HOST = 1u << SPLIT_HOST, GPU = 1u << SPLIT_GPU, BOTH = HOST | GPU };
+enum { ON_HOST = 1u << SPLIT_HOST, ON_GPU = 1u << GPU, ON_BOTH = ON_HOST | ON_GPU };
 
 /* What lies between experts' matrices is where they are; only what a layer's part takes and its sum
  * go over: the normed rows, numbers and shares of the chosen, and back a row per token. */
@@ -118,12 +123,27 @@ TEST(rows_of_experts_stay_where_the_experts_are)
 {
     struct fixture f = {0};
     divide(&f);
-    assert_int_equal(devices_of(&f, "blk.0.gate"), BOTH);
-    assert_int_equal(devices_of(&f, "blk.0.up"), BOTH);
-    assert_int_equal(devices_of(&f, "blk.0.glu"), BOTH);
-    assert_int_equal(devices_of(&f, "blk.0.down"), BOTH);
-    assert_int_equal(devices_of(&f, "blk.0.sum"), BOTH);
-    assert_int_equal(handed_over(&f), TOKENS * (EMBD + 2 + 2 + EMBD));
+    assert_int_equal(devices_of(&f, "blk.0.gate"), ON_BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.up"), ON_BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.glu"), ON_BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.down"), ON_BOTH);
+    assert_int_equal(devices_of(&f, "blk.0.sum"), ON_BOTH);
+    assert_int_equal(handed_over(&f, GPU), TOKENS * (EMBD + 2 + 2 + EMBD));
+    release(&f);
+}
+
+/* Each of two GPUs has its share of them, and takes and hands over what one alone does. */
+TEST(experts_are_on_two_gpus_and_with_the_host)
+{
+    static const char *const labels[] = {"blk.0.gate", "blk.0.up", "blk.0.glu", "blk.0.down",
+                                         "blk.0.sum"};
+    struct fixture f = {.two_gpus = true};
+    divide(&f);
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        assert_int_equal(devices_of(&f, labels[i]), ON_BOTH | 1u << OTHER_GPU);
+    assert_int_equal(devices_of(&f, "blk.0.residual"), ON_HOST);
+    assert_int_equal(handed_over(&f, GPU), TOKENS * (EMBD + 2 + 2 + EMBD));
+    assert_int_equal(handed_over(&f, OTHER_GPU), TOKENS * (EMBD + 2 + 2 + EMBD));
     release(&f);
 }
 
@@ -132,11 +152,11 @@ TEST(what_is_no_experts_runs_once)
 {
     struct fixture f = {0};
     divide(&f);
-    assert_int_equal(devices_of(&f, "embed"), HOST);
-    assert_int_equal(devices_of(&f, "blk.0.norm"), HOST);
-    assert_int_equal(devices_of(&f, "blk.0.router"), HOST);
-    assert_int_equal(devices_of(&f, "blk.0.share"), HOST);
-    assert_int_equal(devices_of(&f, "blk.0.residual"), HOST);
+    assert_int_equal(devices_of(&f, "embed"), ON_HOST);
+    assert_int_equal(devices_of(&f, "blk.0.norm"), ON_HOST);
+    assert_int_equal(devices_of(&f, "blk.0.router"), ON_HOST);
+    assert_int_equal(devices_of(&f, "blk.0.share"), ON_HOST);
+    assert_int_equal(devices_of(&f, "blk.0.residual"), ON_HOST);
     release(&f);
 }
 
@@ -146,10 +166,10 @@ TEST(a_norm_is_where_it_is_read)
     for (int layer_norm = 0; layer_norm < 2; layer_norm++) {
         struct fixture f = {.router_on_gpu = true, .layer_norm = layer_norm};
         divide(&f);
-        assert_int_equal(devices_of(&f, "embed"), HOST);
-        assert_int_equal(devices_of(&f, "blk.0.norm"), GPU);
-        assert_int_equal(devices_of(&f, "blk.0.router"), GPU);
-        assert_int_equal(devices_of(&f, "blk.0.share"), GPU);
+        assert_int_equal(devices_of(&f, "embed"), ON_HOST);
+        assert_int_equal(devices_of(&f, "blk.0.norm"), ON_GPU);
+        assert_int_equal(devices_of(&f, "blk.0.router"), ON_GPU);
+        assert_int_equal(devices_of(&f, "blk.0.share"), ON_GPU);
         release(&f);
     }
 }
