@@ -3,8 +3,8 @@
  * is in its cache.
  *
  * session.c owns coming, going and feeding, session_execs.c the executors of all devices and how
- * they run a batch together, session_result.c what comes of a batch, session_pages.c what becomes of
- * the cache when the session has to leave. Threads: all is called with the model's device mutex
+ * they run a batch together, session_result.c what comes of a batch, session_pages.c what becomes
+ * of the cache when the session has to leave. Threads: all is called with the model's device mutex
  * held.
  */
 #ifndef ENGINE_SESSION_PART_H
