@@ -64,8 +64,10 @@ static bool append_env(struct strbuf *out, const wchar_t *name)
         return false;
     int n = WideCharToMultiByte(CP_UTF8, 0, value, -1, NULL, 0, NULL, NULL);
     char *text = n > 0 ? mem_alloc((size_t)n) : NULL;
-    if (!text)
+    if (!text) {
+        out->failed |= n > 0; /* out of memory is not "unset" */
         return false;
+    }
     WideCharToMultiByte(CP_UTF8, 0, value, -1, text, n, NULL, NULL);
     for (char *c = text; *c; c++)
         strbuf_append_char(out, *c == '\\' ? '/' : *c);

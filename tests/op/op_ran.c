@@ -21,7 +21,7 @@ void op_ran_begin(const char *device, bool leave_out)
         os_remove(path);
         return;
     }
-    file = os_fopen(path, "w");
+    file = os_fopen(path, "wb"); /* the same bytes on every system */
     if (!file)
         fail_msg("%s cannot be written: %s", path, os_error_text());
     strbuf_append_char(&lines, '\n');
