@@ -131,9 +131,10 @@ enum hth_status session_compute(struct hth_session *session, struct batch *batch
             return keep(session, batch, result);
     }
     return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
-                    session_has_gpu(session) ? "use --device cpu, and if it is right there, send what hearth "
-                                   "selftest prints"
-                                 : "the model's file may be broken");
+                    session_has_gpu(session)
+                        ? "use --device cpu, and if it is right there, send what hearth "
+                          "selftest prints"
+                        : "the model's file may be broken");
 }
 
 const float *hth_session_logits(const struct hth_session *session, int index)
