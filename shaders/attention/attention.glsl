@@ -2,8 +2,10 @@
 // no score leaves shared memory.
 //
 // A workgroup takes one tile of query tokens (all of one sequence) for one KV head; its QR rows are
-// (token, head) pairs that read the same K and V. Entry points define how K and V are stored: KV_F32,
-// KV_F16 or KV_Q8_0.
+// (token, head) pairs that read the same K and V. Few tokens are few workgroups: then up to SPLITS of them
+// share the pages, each leaves what it has come to, and the last one to be done puts it together (Dao et
+// al. 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html). Entry points define how K and V are
+// stored: KV_F32, KV_F16 or KV_Q8_0.
 #include "common/prelude.glsl"
 #include "attention/attention_args.h"
 
@@ -12,6 +14,7 @@ layout(local_size_x = BATCH_KV_PAGE) in;
 layout(constant_id = 0) const uint QR = 16u; // rows per workgroup, at most 16
 layout(constant_id = 1) const uint HEAD_K = 64u;
 layout(constant_id = 2) const uint HEAD_V = 64u;
+layout(constant_id = 3) const uint SPLITS = 1u;
 layout(push_constant, std430) uniform Args { attention_args a; };
 
 const uint MAX_QR = 16u;
@@ -24,6 +27,7 @@ shared float sq[QR * HEAD_K];
 shared float sp[QR * GROUP];      // scores, then probabilities
 shared float part[GROUP];
 shared float row_max[MAX_QR], row_sum[MAX_QR], row_keep[MAX_QR];
+shared uint n_done;
 
 #include "attention/kv_load.glsl"
 
@@ -90,6 +94,53 @@ void softmax_page()
     barrier();
 }
 
+// What divides the sum of a row that has seen all its positions. A sink is one more logit, without a value.
+float row_factor(uint head, float largest, float sum)
+{
+    if (a.sinks == REF_NONE)
+        return 1.0 / sum;
+    float sink = LOAD_F32(a.sinks, head), all = max(largest, sink), keep = exp(largest - all);
+    return keep / (sum * keep + exp(sink - all));
+}
+
+const uint PART_ROW = HEAD_V + 2u; // what a part holds of a row: sums, maximum, sum of probabilities
+
+// Counts parts that are there, in a counter that is zero again when the last one is. True in the workgroup
+// that sees all n.
+bool is_last(uint counter, uint n)
+{
+    memoryBarrierBuffer();
+    barrier();
+    if (gl_LocalInvocationIndex == 0u) {
+        n_done = atomicAdd(SHARED_U32(a.batch, counter), 1u) + 1u;
+        if (n_done == n)
+            SHARED_U32(a.batch, counter) = 0u;
+    }
+    barrier();
+    memoryBarrierBuffer();
+    return n_done == n;
+}
+
+// A row of all n parts together, of which the first has it at `row`.
+void join_row(uint row, uint n, uint y, uint head)
+{
+    const uint PART = QR * PART_ROW;
+    float largest = LOWEST, sum = 0.0;
+    for (uint s = 0u; s < n; s++)
+        largest = max(largest, SHARED_F32(a.parts, row + s * PART + HEAD_V));
+    for (uint s = 0u; s < n; s++)
+        sum += exp(SHARED_F32(a.parts, row + s * PART + HEAD_V) - largest) *
+               SHARED_F32(a.parts, row + s * PART + HEAD_V + 1u);
+    float factor = row_factor(head, largest, sum);
+    for (uint d = gl_LocalInvocationIndex; d < HEAD_V; d += GROUP) {
+        float value = 0.0;
+        for (uint s = 0u; s < n; s++)
+            value += exp(SHARED_F32(a.parts, row + s * PART + HEAD_V) - largest) *
+                     SHARED_F32(a.parts, row + s * PART + d);
+        STORE_F32(a.y, y + d, value * factor);
+    }
+}
+
 void main()
 {
     uint lane = gl_LocalInvocationIndex;
@@ -98,8 +149,15 @@ void main()
     uint first_token = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x);
     uint n_tokens = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x + 1u);
     // rows (token, head) beyond QR go to further workgroups
-    uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z * QR;
+    uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z / SPLITS * QR;
     if (first_row >= n_tokens * a.heads)
+        return;
+    uint oldest = BATCH_AT(a.batch, BATCH_POS, first_token);
+    uint newest = BATCH_AT(a.batch, BATCH_POS, first_token + n_tokens - 1u);
+    uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
+    uint first_page = first_seen / GROUP, n_pages = newest / GROUP + 1u - first_page;
+    uint split = gl_WorkGroupID.z % SPLITS, n_splits = min(SPLITS, n_pages);
+    if (split >= n_splits)
         return;
     uint rows = min(n_tokens * a.heads - first_row, QR);
 
@@ -116,12 +174,10 @@ void main()
     [[unroll]] for (uint i = 0u; i < QR * DIMS; i++)
         o[i] = 0.0;
     uint table = BATCH_AT(a.batch, BATCH_SEQ, first_token) * BATCH(a.batch, BATCH_TABLE_STRIDE);
-    uint oldest = BATCH_AT(a.batch, BATCH_POS, first_token);
-    uint newest = BATCH_AT(a.batch, BATCH_POS, first_token + n_tokens - 1u);
-    uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
+    uint page_end = first_page + n_pages * (split + 1u) / n_splits;
     barrier();
 
-    for (uint p = first_seen / GROUP; p <= newest / GROUP; p++) {
+    for (uint p = first_page + n_pages * split / n_splits; p < page_end; p++) {
         uint page = BATCH_AT(a.batch, BATCH_PAGES, table + p);
         score_page(page, p * GROUP + lane, kv_head * GROUP + lane, first_token, first_row, rows);
         barrier();
@@ -142,17 +198,34 @@ void main()
         barrier();
     }
 
+    if (n_splits > 1u) {
+        uint tile = gl_WorkGroupID.x * gl_NumWorkGroups.y + kv_head;
+        uint first = tile * (gl_NumWorkGroups.z / SPLITS) + gl_WorkGroupID.z / SPLITS;
+        uint part = (first * SPLITS + split) * QR * PART_ROW;
+        [[unroll]] for (uint r = 0u; r < QR; r++)
+            [[unroll]] for (uint i = 0u; i < DIMS; i++)
+                if (lane + i * GROUP < HEAD_V)
+                    SHARED_F32(a.parts, part + r * PART_ROW + lane + i * GROUP) = o[r * DIMS + i];
+        if (lane < QR) {
+            SHARED_F32(a.parts, part + lane * PART_ROW + HEAD_V) = row_max[lane];
+            SHARED_F32(a.parts, part + lane * PART_ROW + HEAD_V + 1u) = row_sum[lane];
+        }
+        if (!is_last(BATCH(a.batch, BATCH_COUNTERS) + first, n_splits))
+            return;
+        for (uint r = 0u; r < rows; r++) {
+            uint token = first_token + (first_row + r) / a.heads;
+            uint head = kv_head * a.heads + (first_row + r) % a.heads;
+            join_row((first * SPLITS * QR + r) * PART_ROW, n_splits,
+                     token * a.y_stride + head * HEAD_V, head);
+        }
+        return;
+    }
     [[unroll]] for (uint r = 0u; r < QR; r++) {
         if (r >= rows)
             continue;
         uint token = first_token + (first_row + r) / a.heads;
         uint head = kv_head * a.heads + (first_row + r) % a.heads;
-        float factor = 1.0 / row_sum[r];
-        if (a.sinks != REF_NONE) { // one more logit, without a value
-            float sink = LOAD_F32(a.sinks, head), largest = max(row_max[r], sink);
-            float keep = exp(row_max[r] - largest);
-            factor = keep / (row_sum[r] * keep + exp(sink - largest));
-        }
+        float factor = row_factor(head, row_max[r], row_sum[r]);
         [[unroll]] for (uint i = 0u; i < DIMS; i++)
             if (lane + i * GROUP < HEAD_V)
                 STORE_F32(a.y, token * a.y_stride + head * HEAD_V + lane + i * GROUP,

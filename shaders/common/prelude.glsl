@@ -3,7 +3,8 @@
 // Memory is reached only through the macros below. A place is `ref` = chunk << 24 | offset / 256, and an
 // index counts elements of the macro's type from there. Two forms: an array of storage buffers, one per
 // chunk (default), and 64-bit addresses (HTH_ADDRESSES), whose bases stand in a uniform buffer.
-// A chunk's number must be the same in a whole workgroup. The array is as long as the descriptors that the
+// A chunk's number must be the same in a whole workgroup. SHARED_* is what workgroups of one dispatch tell each
+// other: both write and read through it, with memoryBarrierBuffer() between. The array is as long as the descriptors that the
 // device binds (vk.h fills max_chunks in by its name): most bind MAX_CHUNKS, a few drivers only 32 or 16.
 //
 // No chunk's number leads outside of the array, REF_NONE and what is no place at all included: for a load
@@ -37,6 +38,8 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Pt
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutU32 { uint d[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) writeonly buffer PtrOutU16 { uint16_t d[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutF32 { float d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedU32 { uint d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedF32 { float d[]; };
 layout(set = 0, binding = 1, std140) uniform Chunks { uvec4 address[MAX_CHUNKS / 2]; } chunks;
 
 uint64_t chunk_address(uint ref)
@@ -54,6 +57,8 @@ uint64_t chunk_address(uint ref)
 #define STORE_U32(ref, i, v) PtrOutU32(chunk_address(ref)).d[i] = (v)
 #define STORE_U16(ref, i, v) PtrOutU16(chunk_address(ref)).d[i] = uint16_t(v)
 #define STORE_F32(ref, i, v) PtrOutF32(chunk_address(ref)).d[i] = (v)
+#define SHARED_U32(ref, i) PtrSharedU32(chunk_address(ref)).d[i]
+#define SHARED_F32(ref, i) PtrSharedF32(chunk_address(ref)).d[i]
 #else
 layout(constant_id = 31) const uint max_chunks = MAX_CHUNKS;
 #define REF_CHUNK(ref) min((ref) >> 24, max_chunks - 1u)
@@ -66,6 +71,8 @@ layout(set = 0, binding = 0, std430) readonly buffer MemF32x4 { vec4 d[]; } mem_
 layout(set = 0, binding = 0, std430) writeonly buffer OutU32 { uint d[]; } out_u32[max_chunks];
 layout(set = 0, binding = 0, std430) writeonly buffer OutU16 { uint16_t d[]; } out_u16[max_chunks];
 layout(set = 0, binding = 0, std430) writeonly buffer OutF32 { float d[]; } out_f32[max_chunks];
+layout(set = 0, binding = 0, std430) coherent buffer SharedU32 { uint d[]; } shared_u32[max_chunks];
+layout(set = 0, binding = 0, std430) coherent buffer SharedF32 { float d[]; } shared_f32[max_chunks];
 #define LOAD_U32(ref, i) mem_u32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)]
 #define LOAD_U32X2(ref, i) mem_u32x2[REF_CHUNK(ref)].d[REF_BASE(ref, 8u) + (i)]
 #define LOAD_U32X4(ref, i) mem_u32x4[REF_CHUNK(ref)].d[REF_BASE(ref, 16u) + (i)]
@@ -75,6 +82,8 @@ layout(set = 0, binding = 0, std430) writeonly buffer OutF32 { float d[]; } out_
 #define STORE_U32(ref, i, v) out_u32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)] = (v)
 #define STORE_U16(ref, i, v) out_u16[REF_CHUNK(ref)].d[REF_BASE(ref, 2u) + (i)] = uint16_t(v)
 #define STORE_F32(ref, i, v) out_f32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)] = (v)
+#define SHARED_U32(ref, i) shared_u32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)]
+#define SHARED_F32(ref, i) shared_f32[REF_CHUNK(ref)].d[REF_BASE(ref, 4u) + (i)]
 #endif
 
 #define BATCH(batch, field) LOAD_U32(batch, field)

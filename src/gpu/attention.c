@@ -3,7 +3,11 @@
 
 #include "attention/attention_args.h"
 
-enum { MAX_HEAD = 512, MAX_QR = 16 };
+enum { MAX_HEAD = 512, MAX_QR = 16, MAX_SPLITS = 32 };
+
+/* Workgroups of 64 that keep a GPU's memory busy, whatever its size; a software device wants a few
+ * for each processor, and pays for each that has nothing to do. */
+enum { ENOUGH_GROUPS = 512, ENOUGH_SOFTWARE_GROUPS = 8 };
 
 static bool kv_fits(const struct op *op, const struct dtype *type)
 {
@@ -46,11 +50,31 @@ static uint32_t query_rows(const struct row_env *env, const struct op *op)
     return wanted < limit ? wanted : limit;
 }
 
+static uint32_t row_blocks(const struct op *op, uint32_t tile_tokens, uint32_t qr)
+{
+    return (tile_tokens * (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv) + qr - 1) /
+           qr;
+}
+
+/* Workgroups that share a tile's pages. */
+static uint32_t splits(const struct row_env *env, const struct op *op, uint32_t qr)
+{
+    uint32_t n_tokens = (uint32_t)op->in[0]->ne[2];
+    uint32_t tile = attention_tile_tokens(op, (int)n_tokens);
+    uint32_t groups =
+        (n_tokens + tile - 1) / tile * (uint32_t)op->in[1]->kv.n_head_kv * row_blocks(op, tile, qr);
+    uint32_t enough = env->caps->kind == VK_KIND_SOFTWARE ? ENOUGH_SOFTWARE_GROUPS : ENOUGH_GROUPS;
+    uint32_t n = (enough + groups - 1) / groups;
+    return n_tokens > SPLIT_TOKENS ? 1 : n < MAX_SPLITS ? n : MAX_SPLITS;
+}
+
 static void shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
     choice->subgroup_size = row_subgroup(env->caps, 1);
-    choice_set(choice, "QR", query_rows(env, op));
+    uint32_t qr = query_rows(env, op);
+    choice_set(choice, "QR", qr);
+    choice_set(choice, "SPLITS", splits(env, op, qr));
     choice_set(choice, "HEAD_K", (uint32_t)kv->k_dim);
     choice_set(choice, "HEAD_V", (uint32_t)kv->v_dim);
 }
@@ -59,7 +83,10 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
 {
     const struct tensor *q = op->in[0], *kv = op->in[1], *y = op->out[0];
     const struct attention_params *p = &op->p.attention;
-    uint32_t qr = choice_get(choice, "QR", 1), heads = (uint32_t)(p->n_head / kv->kv.n_head_kv);
+    const struct batch_layout *batch = &c->program->batch;
+    uint32_t qr = choice_get(choice, "QR", 1), n_splits = choice_get(choice, "SPLITS", 1);
+    uint32_t blocks = row_blocks(op, batch->tile_tokens, qr);
+    uint32_t n_head_kv = (uint32_t)kv->kv.n_head_kv;
     struct attention_args a = {
         .batch = compile_batch_ref(c),
         .q = compile_ref(c, q),
@@ -69,20 +96,27 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
         .y_stride = (uint32_t)y->stride[1],
         .k_offset = kv->kv.k_offset / VK_REF_ALIGN,
         .v_offset = kv->kv.v_offset / VK_REF_ALIGN,
-        .heads = heads,
+        .heads = (uint32_t)p->n_head / n_head_kv,
         .scale = p->scale,
         .softcap = p->softcap,
         .window = (uint32_t)p->window,
+        .parts = REF_NONE,
     };
-    const struct batch_layout *batch = &c->program->batch;
+    struct range parts;
+    if (n_splits > 1)
+        compile_side(c, SIDE_PARTS,
+                     4ull * batch->max_tiles * n_head_kv * blocks * n_splits * qr *
+                         ((uint32_t)kv->kv.v_dim + 2),
+                     &a.parts, &parts);
     struct dispatch d = {.choice = *choice,
                          .args = &a,
                          .args_bytes = sizeof a,
-                         .groups = {batch->max_tiles, (uint32_t)kv->kv.n_head_kv,
-                                    (batch->tile_tokens * heads + qr - 1) / qr}};
+                         .groups = {batch->max_tiles, n_head_kv, blocks * n_splits}};
     dispatch_reads(&d, c, q);
     dispatch_reads(&d, c, kv);
     dispatch_writes(&d, c, y);
+    if (n_splits > 1)
+        dispatch_writes_range(&d, parts); /* who counts in the same counters waits for it, too */
     return compile_add(c, &d);
 }
 

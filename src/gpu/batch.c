@@ -33,6 +33,8 @@ void batch_fill(const struct batch_layout *layout, const struct batch *batch,
     words[BATCH_OUTPUTS] = layout->outputs;
     words[BATCH_TILES] = layout->tiles;
     words[BATCH_PAGES] = layout->pages;
+    words[BATCH_COUNTERS] = layout->counters;
+    memset(words + layout->counters, 0, 4ull * layout->n_counters);
     size_t bytes = (size_t)batch->n_tokens * 4;
     memcpy(words + layout->ids, batch->ids, bytes);
     memcpy(words + layout->pos, batch->pos, bytes);

@@ -197,22 +197,32 @@ void compile_side(struct compile *c, enum side side, uint64_t size_bytes, uint32
     *range = (struct range){c->activations, c->side_at[side], c->side_at[side] + size};
 }
 
-/* Tokens per attention tile: all heads of a group times tokens are a workgroup's rows, at most 16.
- */
-static uint32_t tile_tokens(const struct graph *graph)
+/* All heads of a group times tokens are a workgroup's rows, at most 16. */
+uint32_t attention_tile_tokens(const struct op *op, int n_tokens)
 {
-    if (graph->n_tokens <= 16)
-        return 1;
-    uint32_t tokens = 16;
+    uint32_t heads = (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv);
+    return n_tokens <= 16 || heads >= 16 ? 1 : 16 / heads;
+}
+
+/* Tiles that all of the graph's attention can take; a counter for each workgroup that there can be
+ * of them. */
+static void lay_out_tiles(struct batch_layout *batch, const struct graph *graph, uint32_t seqs)
+{
+    uint32_t n_tokens = (uint32_t)graph->n_tokens, heads = 0;
+    batch->tile_tokens = graph->n_tokens <= 16 ? 1 : 16;
     for (size_t i = 0; i < graph->n_ops; i++) {
         const struct op *op = graph->ops[i];
         if (op->kind != OP_ATTENTION)
             continue;
-        uint32_t heads = (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv);
-        uint32_t fit = heads >= 16 ? 1 : 16 / heads;
-        tokens = fit < tokens ? fit : tokens;
+        uint32_t fit = attention_tile_tokens(op, graph->n_tokens);
+        uint32_t n_head = (uint32_t)op->p.attention.n_head;
+        batch->tile_tokens = fit < batch->tile_tokens ? fit : batch->tile_tokens;
+        heads = n_head > heads ? n_head : heads;
     }
-    return tokens;
+    uint32_t tiles = (n_tokens + batch->tile_tokens - 1) / batch->tile_tokens + seqs - 1;
+    batch->max_tiles = tiles < n_tokens ? tiles : n_tokens;
+    if (n_tokens <= SPLIT_TOKENS)
+        batch->n_counters = batch->max_tiles * batch->tile_tokens * heads;
 }
 
 static void lay_out_batch(struct compile *c, int table_stride)
@@ -220,9 +230,8 @@ static void lay_out_batch(struct compile *c, int table_stride)
     struct batch_layout *batch = &c->program->batch;
     uint32_t tokens = (uint32_t)c->graph->n_tokens, outputs = (uint32_t)c->graph->n_outputs;
     uint32_t seqs = (uint32_t)(c->env.n_seqs > 0 ? c->env.n_seqs : 1);
-    *batch = (struct batch_layout){.tile_tokens = tile_tokens(c->graph)};
-    uint32_t tiles = (tokens + batch->tile_tokens - 1) / batch->tile_tokens + seqs - 1;
-    batch->max_tiles = tiles < tokens ? tiles : tokens;
+    *batch = (struct batch_layout){0};
+    lay_out_tiles(batch, c->graph, seqs);
     batch->table_stride = (uint32_t)table_stride;
     batch->ids = BATCH_HEADER_WORDS;
     batch->pos = batch->ids + tokens;
@@ -230,7 +239,8 @@ static void lay_out_batch(struct compile *c, int table_stride)
     batch->outputs = batch->seq + tokens;
     batch->tiles = batch->outputs + outputs;
     batch->pages = batch->tiles + 2 * batch->max_tiles;
-    batch->n_words = batch->pages + seqs * batch->table_stride;
+    batch->counters = batch->pages + seqs * batch->table_stride;
+    batch->n_words = batch->counters + batch->n_counters;
 }
 
 static const struct row *choose(const struct compile *c, struct row_choice *choice)

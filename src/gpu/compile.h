@@ -35,6 +35,12 @@ struct load {
     size_t after;      /* the end of those that read what lies there before; 0: none does */
 };
 
+/* Attention of buckets up to this size may share a tile's pages between workgroups. */
+enum { SPLIT_TOKENS = 64 };
+
+/* Query tokens per tile of attention, of which `n_tokens` are to be made. */
+uint32_t attention_tile_tokens(const struct op *op, int n_tokens);
+
 /* A rotary table that the host computes for each batch. */
 struct rope_table {
     struct rope_params params;
@@ -46,7 +52,8 @@ enum { MAX_ROPE_TABLES = 8 };
 
 /* Word offsets of the arrays in the batch buffer, for one bucket. */
 struct batch_layout {
-    uint32_t ids, pos, seq, outputs, tiles, pages;
+    uint32_t ids, pos, seq, outputs, tiles, pages, counters;
+    uint32_t n_counters;
     uint32_t max_tiles, tile_tokens; /* query tokens per tile of attention */
     uint32_t table_stride;
     struct rope_table ropes[MAX_ROPE_TABLES];
@@ -67,8 +74,9 @@ struct program {
     uint64_t result_bytes;     /* 0: another device has it */
 };
 
-/* Contents made by helper dispatches; all but the last are shared by several ops. */
-enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_FOUND, SIDE_COUNT };
+/* Contents made by helper dispatches, shared by several ops; from SIDE_FOUND on only while an op
+ * runs. */
+enum side { SIDE_QUANTIZED, SIDE_HALVES, SIDE_GROUPS, SIDE_FOUND, SIDE_PARTS, SIDE_COUNT };
 
 /* A row in a shape of its own. */
 struct row_pick {

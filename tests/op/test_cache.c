@@ -133,11 +133,11 @@ struct shape {
     struct attention_params params;
 };
 
-static void attend(const struct shape *shape)
+static void attend_in(const struct shape *shape, const struct op_batch *list, size_t n)
 {
-    for (size_t b = 0; b < ARRAY_LEN(batches); b++) {
+    for (size_t b = 0; b < n; b++) {
         struct op_test t;
-        op_test_begin(&t, &batches[b]);
+        op_test_begin(&t, &list[b]);
         t.scale = 4;
         /* Scores of 2^80 are right only to 2^56: nothing is left of their differences. */
         t.skip_kinds = 1u << INPUT_HUGE;
@@ -154,6 +154,11 @@ static void attend(const struct shape *shape)
         op_attention(&t.graph, "y", q, kv, sinks, &params);
         op_test_run(&t);
     }
+}
+
+static void attend(const struct shape *shape)
+{
+    attend_in(shape, batches, ARRAY_LEN(batches));
 }
 
 TEST(attention_f16)
@@ -178,6 +183,28 @@ TEST(attention_q8_0)
 {
     attend(&(struct shape){
         .n_head = 4, .n_head_kv = 2, .k_dim = 64, .v_dim = 64, .type = &dtype_q8_0});
+}
+
+/* Few tokens that see many pages: workgroups share them, and one or none is left over. */
+TEST(attention_shared)
+{
+    static const struct op_batch far[] = {
+        {.bucket = 1, .n_seqs = 1, .seqs = {{1000, 1}}},
+        {.n_seqs = 3, .seqs = {{0, 1}, {640, 2}, {63, 3}}},
+        {.n_seqs = 2, .seqs = {{900, 30}, {127, 20}}},
+    };
+    const struct shape shapes[] = {
+        {.n_head = 4, .n_head_kv = 2, .k_dim = 64, .v_dim = 64, .type = &dtype_f16, .sinks = true},
+        {.n_head = 2, .n_head_kv = 1, .k_dim = 32, .v_dim = 80, .type = &dtype_f32},
+        {.n_head = 1,
+         .n_head_kv = 1,
+         .k_dim = 64,
+         .v_dim = 64,
+         .type = &dtype_f16,
+         .params = {.window = 300}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+        attend_in(&shapes[i], far, ARRAY_LEN(far));
 }
 
 TEST(attention_widths)
