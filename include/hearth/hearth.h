@@ -36,7 +36,7 @@ extern "C" {
 
 struct hth_model;
 
-enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0 };
+enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0, HTH_KV_Q4_0 };
 
 /* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
 struct hth_session_options {

@@ -5,7 +5,7 @@
 // (token, head) pairs that read the same K and V. Few tokens are few workgroups: then up to SPLITS of them
 // share the pages, each leaves what it has come to, and the last one to be done puts it together (Dao et
 // al. 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html). Entry points define how K and V are
-// stored: KV_F32, KV_F16 or KV_Q8_0.
+// stored: KV_F32, KV_F16, KV_Q8_0 or KV_Q4_0.
 #include "common/prelude.glsl"
 #include "attention/attention_args.h"
 

@@ -49,3 +49,23 @@ float load_v(uint place, uint row, uint d)
     return half_to_float(LOAD_U16(place, at)) * float(q);
 }
 #endif
+
+#ifdef KV_Q4_0
+// blocks of 18 bytes: d, then 16 bytes: value i in the low half of byte i, value i + 16 in its high half
+void load_k(uint place, uint row, uint d, out vec4 k0, out vec4 k1)
+{
+    uint at = (row * (HEAD_K >> 5) + (d >> 5)) * 9u;
+    float scale = half_to_float(LOAD_U16(place, at));
+    uint q = at + 1u + ((d & 15u) >> 1), shift = (d & 16u) >> 2;
+    k0 = scale * (nibbles_low(LOAD_U32_ALIGN2(place, q) >> shift) - 8.0);
+    k1 = scale * (nibbles_low(LOAD_U32_ALIGN2(place, q + 2u) >> shift) - 8.0);
+}
+
+float load_v(uint place, uint row, uint d)
+{
+    uint at = (row * (HEAD_V >> 5) + (d >> 5)) * 9u;
+    uint pair = LOAD_U16(place, at + 1u + ((d & 15u) >> 1));
+    uint q = pair >> (((d & 1u) << 3) + ((d & 16u) >> 2)) & 15u;
+    return half_to_float(LOAD_U16(place, at)) * (float(q) - 8.0);
+}
+#endif

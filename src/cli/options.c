@@ -40,9 +40,7 @@ static const struct option session[] = {
      .help = "tokens that prompt and answer may have together"},
     {.name = "batch", .letter = 'b', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 65536, .fallback = "512",
      .also = "batch-size ubatch-size ub", .help = "tokens computed at once"},
-    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
-     .also = "cache-type-k cache-type-v ctk ctv kv-cache-type",
-     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    OPTION_KV,
     {.name = "float", .type = OPTION_FLAG,
      .help = "no integer activations, no fp16 arithmetic: slower, most exact"},
     {0},
@@ -202,6 +200,7 @@ enum hth_kv_type kv_option(const struct args *args)
     struct str kv = str_of(args_text(args, "kv"));
     return str_equal_nocase(kv, STR("f32"))    ? HTH_KV_F32
            : str_equal_nocase(kv, STR("q8_0")) ? HTH_KV_Q8_0
+           : str_equal_nocase(kv, STR("q4_0")) ? HTH_KV_Q4_0
                                                : HTH_KV_F16;
 }
 

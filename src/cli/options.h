@@ -53,6 +53,14 @@ ATTR_WARN_UNUSED int open_chat_model(const struct args *args, const char *path,
 ATTR_WARN_UNUSED int open_vocabulary(const char *path, const struct chat_template *template,
                                      struct hth_model **out);
 
+/* An option of a command's table. */
+/* clang-format off */
+#define OPTION_KV \
+    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0|q4_0", .fallback = "f16", \
+     .also = "cache-type-k cache-type-v ctk ctv kv-cache-type", \
+     .help = "of the cache of keys and values: f16, f32, q8_0 (half of f16) or q4_0 (a quarter, less exact)"}
+/* clang-format on */
+
 /* The type that --kv names. */
 enum hth_kv_type kv_option(const struct args *args);
 

@@ -10,8 +10,7 @@ static const struct option options[] = {
     {.name = "stats", .type = OPTION_FLAG, .help = "with what the driver's compiler says of each"},
     {.name = "steps", .type = OPTION_FLAG, .help = "the dispatches of a step of one token instead, in order"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
-    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
-     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    OPTION_KV,
     {.name = "float", .type = OPTION_FLAG, .help = "no integer activations, no fp16 arithmetic"},
     {0},
 };

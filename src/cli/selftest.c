@@ -11,8 +11,7 @@
 /* clang-format off */
 static const struct option options[] = {
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON object"},
-    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
-     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    OPTION_KV,
     {.name = "float", .type = OPTION_FLAG, .help = "only kernels without integer activations and fp16 arithmetic"},
     {0},
 };

@@ -22,8 +22,7 @@ static const struct option options[] = {
      .help = "stop looking after so long"},
     {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 64, .max = INT32_MAX,
      .help = "tokens that prompt and answer may have together, as it will be used"},
-    {.name = "kv", .type = OPTION_CHOICE, .metavar = "TYPE", .choices = "f16|f32|q8_0", .fallback = "f16",
-     .help = "of the cache of keys and values: f16, f32 or q8_0"},
+    OPTION_KV,
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON object"},
     {0},
 };

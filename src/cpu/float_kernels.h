@@ -85,14 +85,14 @@ static inline void float_decode(const struct float_kernels *kernels, const struc
         type->decode(in, out, n);
 }
 
-/* The way back. */
+/* The way back, quickly. */
 static inline void float_encode(const struct float_kernels *kernels, const struct dtype *type,
                                 const float *in, void *out, size_t n)
 {
     if (type == &dtype_f16 && kernels->encode_f16)
         kernels->encode_f16(in, out, n);
     else
-        type->encode(in, out, n);
+        dtype_encode_quick(type, in, out, n);
 }
 
 extern const struct float_kernels float_kernels_scalar;

@@ -56,7 +56,13 @@ void session_fill(struct hth_session_options *opt, const struct hparams *hp)
 
 const struct dtype *session_kv_type(const struct hth_session_options *opt)
 {
-    return opt->kv == HTH_KV_F32 ? &dtype_f32 : opt->kv == HTH_KV_Q8_0 ? &dtype_q8_0 : &dtype_f16;
+    switch (opt->kv) {
+    case HTH_KV_F32: return &dtype_f32;
+    case HTH_KV_Q8_0: return &dtype_q8_0;
+    case HTH_KV_Q4_0: return &dtype_q4_0;
+    case HTH_KV_F16: break;
+    }
+    return &dtype_f16;
 }
 
 static int64_t pages_of(const struct hth_session_options *opt)

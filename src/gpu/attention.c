@@ -34,6 +34,12 @@ static bool fits_q8_0(const struct row_env *env, const struct op *op)
     return kv_fits(op, &dtype_q8_0);
 }
 
+static bool fits_q4_0(const struct row_env *env, const struct op *op)
+{
+    (void)env;
+    return kv_fits(op, &dtype_q4_0);
+}
+
 /* Rows of a workgroup: (token, head) pairs that share a KV head; fewer where registers are short
  * (wide heads, 16 lanes) or the bucket has one token per tile anyway. */
 static uint32_t query_rows(const struct row_env *env, const struct op *op)
@@ -134,6 +140,11 @@ static const struct row rows[] = {
     {.name = "attention_q8_0",
      .blob = "attention_q8_0",
      .fits = fits_q8_0,
+     .shape = shape,
+     .emit = emit},
+    {.name = "attention_q4_0",
+     .blob = "attention_q4_0",
+     .fits = fits_q4_0,
      .shape = shape,
      .emit = emit},
 };

@@ -59,6 +59,12 @@ static bool fits_q8_0(const struct row_env *env, const struct op *op)
     return kv_fits(op, &dtype_q8_0);
 }
 
+static bool fits_q4_0(const struct row_env *env, const struct op *op)
+{
+    (void)env;
+    return kv_fits(op, &dtype_q4_0);
+}
+
 static enum hth_status emit(struct compile *c, const struct op *op, const struct row_choice *choice)
 {
     struct parts p = parts_of(op);
@@ -105,6 +111,7 @@ static const struct row rows[] = {
     {.name = "rope_kv_f16", .blob = "rope_kv_f16", .fits = fits_f16, .emit = emit},
     {.name = "rope_kv_f32", .blob = "rope_kv_f32", .fits = fits_f32, .emit = emit},
     {.name = "rope_kv_q8_0", .blob = "rope_kv_q8_0", .fits = fits_q8_0, .emit = emit},
+    {.name = "rope_kv_q4_0", .blob = "rope_kv_q4_0", .fits = fits_q4_0, .emit = emit},
 };
 
 const struct row_family row_family_rope_kv = {

@@ -30,9 +30,9 @@ static enum hth_status reference(const struct op_call *call)
     for (int t = 0; t < batch->n_tokens; t++)
         for (int h = 0; h < kv->n_head_kv; h++) {
             int64_t pos = batch->pos[t];
-            kv->k_type->encode(view_row(&call->in[0], h, t),
+            dtype_encode_quick(kv->k_type, view_row(&call->in[0], h, t),
                                call_k_row(call, kv, pos, batch->seq[t], h), (size_t)kv->k_dim);
-            kv->v_type->encode(view_row(&call->in[1], h, t),
+            dtype_encode_quick(kv->v_type, view_row(&call->in[1], h, t),
                                call_v_row(call, kv, pos, batch->seq[t], h), (size_t)kv->v_dim);
         }
     return HTH_OK;

@@ -42,6 +42,10 @@ struct dtype {
      * mean square error low. NULL where hearth cannot write the format. */
     void (*encode)(const float *values, void *blocks, size_t n);
 
+    /* The same without a search for good scales: for what is written while a model runs, the cache.
+     * NULL: `encode` is quick. */
+    void (*encode_quick)(const float *values, void *blocks, size_t n);
+
     /* The integer form of `n` weights (a multiple of block_elems and of 32), for products with
      * activations in signed bytes (quant/q8_act.h); `decode` gives the same numbers but for
      * rounding. NULL: float only. */
@@ -60,6 +64,12 @@ const struct dtype *dtype_by_name(struct str name);
 
 /* All types, in order of their GGUF numbers; NULL past the end. */
 const struct dtype *dtype_at(size_t index);
+
+static inline void dtype_encode_quick(const struct dtype *type, const float *values, void *blocks,
+                                      size_t n)
+{
+    (type->encode_quick ? type->encode_quick : type->encode)(values, blocks, n);
+}
 
 /* Bytes of a row of `n` elements; n must be a multiple of block_elems. */
 static inline uint64_t dtype_row_bytes(const struct dtype *type, uint64_t n)

@@ -2,6 +2,8 @@
  * i, weight i + 16 in its high half. */
 #include "quant/dtype.h"
 
+#include <math.h>
+
 #include "quant/block.h"
 #include "quant/fit.h"
 
@@ -19,15 +21,31 @@ static void decode(const void *blocks, float *out, size_t n)
     }
 }
 
+static void put_block(const float *values, float scale, uint8_t *out)
+{
+    int8_t q[ELEMS];
+    float d = store_f16(out, scale);
+    fit_round(values, ELEMS, (struct fit_line){d, 0}, -8, 7, q);
+    for (int i = 0; i < 16; i++)
+        out[2 + i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+}
+
 static void encode(const float *values, void *blocks, size_t n)
 {
     uint8_t *out = blocks;
+    for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS)
+        put_block(values, fit_scale(values, ELEMS, -8, 7), out);
+}
+
+/* The value that is farthest from zero becomes −8. */
+static void encode_quick(const float *values, void *blocks, size_t n)
+{
+    uint8_t *out = blocks;
     for (size_t b = 0; b < n / ELEMS; b++, out += BYTES, values += ELEMS) {
-        int8_t q[ELEMS];
-        float d = store_f16(out, fit_scale(values, ELEMS, -8, 7));
-        fit_round(values, ELEMS, (struct fit_line){d, 0}, -8, 7, q);
-        for (int i = 0; i < 16; i++)
-            out[2 + i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+        float extreme = 0;
+        for (int i = 0; i < ELEMS; i++)
+            extreme = fabsf(values[i]) > fabsf(extreme) ? values[i] : extreme;
+        put_block(values, extreme / -8.0f, out);
     }
 }
 
@@ -52,6 +70,7 @@ const struct dtype dtype_q4_0 = {
     .block_bytes = BYTES,
     .decode = decode,
     .encode = encode,
+    .encode_quick = encode_quick,
     .sub_elems = 32,
     .to_int = to_int,
 };

@@ -96,9 +96,9 @@ TEST(bash_completes_commands_and_values)
     expect("hearth help ins", "inspect\n");
     expect("hearth --v", "--version\n");
     expect("hearth completion ''", "bash\nzsh\nfish\n");
-    expect("hearth run m.gguf --kv q", "q8_0\n");
+    expect("hearth run m.gguf --kv q", "q8_0\nq4_0\n");
     expect("hearth run m.gguf --kv = f", "f16\nf32\n");
-    expect("hearth run m.gguf --kv =", "f16\nf32\nq8_0\n");
+    expect("hearth run m.gguf --kv =", "f16\nf32\nq8_0\nq4_0\n");
     expect("hearth run --device v", "vulkan\n");
     expect("hearth run m.gguf --prompt b", "\n"); /* a text is the user's */
     expect("hearth frobnicate x", "\n");

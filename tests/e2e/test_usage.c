@@ -142,8 +142,8 @@ TEST(values_are_checked)
     USAGE_ERROR("from -1 to 9007199254740991, not -2", "run", "m.gguf", "-p", "x", "--seed", "-2");
     USAGE_ERROR("from 0 to 1, not 2", "run", "m.gguf", "-p", "x", "--min-p", "2");
     USAGE_ERROR("--temp wants a number", "run", "m.gguf", "-p", "x", "--temp", "nan");
-    USAGE_ERROR("--kv wants one of f16|f32|q8_0", "run", "m.gguf", "-p", "x", "--kv", "q4");
-    USAGE_ERROR("--kv wants one of f16|f32|q8_0", "run", "m.gguf", "-p", "x", "--kv", "");
+    USAGE_ERROR("--kv wants one of f16|f32|q8_0|q4_0", "run", "m.gguf", "-p", "x", "--kv", "q4");
+    USAGE_ERROR("--kv wants one of f16|f32|q8_0|q4_0", "run", "m.gguf", "-p", "x", "--kv", "");
     USAGE_ERROR("--device wants auto, cpu", "run", "m.gguf", "-p", "x", "--device", "gpu");
     USAGE_ERROR("--device wants auto, cpu", "run", "m.gguf", "-p", "x", "--device", "vulkan:");
     USAGE_ERROR("--vram wants a size", "run", "m.gguf", "-p", "x", "--vram", "6X");

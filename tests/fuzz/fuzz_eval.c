@@ -101,7 +101,7 @@ static bool feed(struct hth_model *model, const struct hth_session_options *opti
 
 static void evaluate(struct hth_model *model, struct recipe *choices)
 {
-    static const enum hth_kv_type kv[] = {HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0};
+    static const enum hth_kv_type kv[] = {HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0, HTH_KV_Q4_0};
     int n_vocab = hth_model_get_info(model).n_vocab;
     unsigned form = recipe_byte(choices);
     struct hth_session_options options = {.n_ctx = N_TOKENS + (int)(form >> 3) % 4,

@@ -124,6 +124,12 @@ TEST(kv_write_q8_0)
     kv_write(&dtype_q8_0, 1, 96, 32);
 }
 
+TEST(kv_write_q4_0)
+{
+    kv_write(&dtype_q4_0, 2, 64, 64);
+    kv_write(&dtype_q4_0, 1, 96, 32);
+}
+
 /* --- attention --- */
 
 struct shape {
@@ -183,6 +189,14 @@ TEST(attention_q8_0)
 {
     attend(&(struct shape){
         .n_head = 4, .n_head_kv = 2, .k_dim = 64, .v_dim = 64, .type = &dtype_q8_0});
+}
+
+TEST(attention_q4_0)
+{
+    attend(&(struct shape){
+        .n_head = 4, .n_head_kv = 2, .k_dim = 64, .v_dim = 64, .type = &dtype_q4_0});
+    attend(&(struct shape){
+        .n_head = 3, .n_head_kv = 1, .k_dim = 96, .v_dim = 32, .type = &dtype_q4_0});
 }
 
 /* Few tokens that see many pages: workgroups share them, and one or none is left over. */

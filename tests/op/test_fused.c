@@ -210,7 +210,7 @@ TEST(rope_kv)
 {
     static const struct rope_params params = {
         .kind = ROPE_NEOX, .n_rot = 64, .freq_base = 1e6f, .freq_scale = 1, .attn_factor = 1};
-    const struct dtype *const cache_types[] = {&dtype_f32, &dtype_f16, &dtype_q8_0};
+    const struct dtype *const cache_types[] = {&dtype_f32, &dtype_f16, &dtype_q8_0, &dtype_q4_0};
     for (size_t i = 0; i < ARRAY_LEN(cache_types) * ARRAY_LEN(batches); i++) {
         struct op_test t;
         op_test_begin(&t, &batches[i % ARRAY_LEN(batches)]);
@@ -232,7 +232,7 @@ TEST(normed_rope_kv)
 {
     static const struct rope_params params = {
         .kind = ROPE_NORM, .n_rot = 48, .freq_base = 1e4f, .freq_scale = 1, .attn_factor = 1};
-    const struct dtype *const cache_types[] = {&dtype_f32, &dtype_f16, &dtype_q8_0};
+    const struct dtype *const cache_types[] = {&dtype_f32, &dtype_f16, &dtype_q8_0, &dtype_q4_0};
     for (size_t i = 0; i < ARRAY_LEN(cache_types) * ARRAY_LEN(batches); i++) {
         struct op_test t;
         op_test_begin(&t, &batches[i % ARRAY_LEN(batches)]);

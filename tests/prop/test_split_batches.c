@@ -190,6 +190,11 @@ TEST(q8_0)
     check("cpu", HTH_KV_Q8_0, 1);
 }
 
+TEST(q4_0)
+{
+    check("cpu", HTH_KV_Q4_0, 1);
+}
+
 TEST(f32_vulkan)
 {
     check(test_device(), HTH_KV_F32, 2);
@@ -203,6 +208,11 @@ TEST(f16_vulkan)
 TEST(q8_0_vulkan)
 {
     check(test_device(), HTH_KV_Q8_0, 1);
+}
+
+TEST(q4_0_vulkan)
+{
+    check(test_device(), HTH_KV_Q4_0, 1);
 }
 
 /* Pages are shared for real: the second sequence is there at once, and neither disturbs the other.
