@@ -224,6 +224,13 @@ void machine_measure(struct machine *machine, const struct probe *probe)
         machine_measure_device(machine, probe, d);
 }
 
+/* What is left of a time without its op, which is not most of one so long: an op that seems to be
+ * was measured while the machine was busy. */
+static double without_op_s(double seconds, double op_s)
+{
+    return seconds > 2 * op_s ? seconds - op_s : seconds / 2;
+}
+
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
                             const struct dtype *dtype)
 {
@@ -234,8 +241,8 @@ bool machine_measure_format(struct machine *machine, const struct probe *probe, 
     if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
         return false;
     flop = flop < LEAST ? LEAST : flop > MOST ? MOST : flop;
-    double read_s = median_s(probe, PROBE_READ, d, dtype, (uint64_t)BYTES) - op_s;
-    double matrix_s = median_s(probe, PROBE_MATRIX, d, dtype, (uint64_t)flop) - op_s;
+    double read_s = without_op_s(median_s(probe, PROBE_READ, d, dtype, (uint64_t)BYTES), op_s);
+    double matrix_s = without_op_s(median_s(probe, PROBE_MATRIX, d, dtype, (uint64_t)flop), op_s);
     struct machine_format found = {BYTES / read_s, flop / matrix_s};
     if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
         !machine_rate_sensible(RATE_MATRIX, found.matrix))

@@ -206,6 +206,24 @@ TEST(formats_have_rates_of_their_own)
     }
 }
 
+/* Where an op's own time was measured in a busy moment and came out as more than a whole product
+ * takes, rates of formats are found all the same, and not far off. */
+TEST(a_busy_moment_spoils_no_format)
+{
+    struct trial t;
+    open_trial(&t, "card-24", "llama-8b", true);
+    struct probe probe = virtual_probe(&t.vm);
+    for (int d = 0; d < t.learned.n_devices; d++) {
+        const struct machine_format *found = &t.learned.devices[d].formats[dtype_q4_k.gguf_id];
+        const struct machine_format *true_rate = &t.vm.truth.devices[d].formats[dtype_q4_k.gguf_id];
+        t.learned.devices[d].rate[RATE_DISPATCH] = 1;
+        assert_true(machine_measure_format(&t.learned, &probe, d, &dtype_q4_k));
+        assert_true(off(found->read, true_rate->read) < 1.2);
+        assert_true(off(found->matrix, true_rate->matrix) < 1.2);
+    }
+    close_trial(&t);
+}
+
 /* What a run of the plan's own turn took, told as the engine does. */
 static void learn_run(struct trial *t, double prompt_s, double answer_s)
 {
