@@ -92,22 +92,35 @@ static enum hth_status choose_one(struct device_list *out, const char *which,
     return HTH_OK;
 }
 
+/* "vulkan:WHICH", or several of these with commas between. */
+static bool is_list(const char *wanted)
+{
+    for (const char *item = wanted; item; item = strchr(item, ',') ? strchr(item, ',') + 1 : NULL)
+        if (strncmp(item, PREFIX, strlen(PREFIX)) != 0)
+            return false;
+    return true;
+}
+
+static enum hth_status no_such(const char *wanted, const struct log *log)
+{
+    return log_fail(log, HTH_ERROR_ARGUMENT,
+                    "no such device \"%s\": use auto, cpu, vulkan, vulkan:N or several of these "
+                    "with commas between",
+                    wanted);
+}
+
 static enum hth_status choose_named(struct device_list *out, const char *wanted,
                                     const struct vk_caps *devices, uint32_t count,
                                     const struct log *log)
 {
-    enum hth_status status = HTH_OK;
+    enum hth_status status = is_list(wanted) ? HTH_OK : no_such(wanted, log);
     for (const char *item = wanted, *next; item && status == HTH_OK; item = next) {
         char which[sizeof devices->name];
         const char *comma = strchr(item, ',');
-        size_t n = comma ? (size_t)(comma - item) : strlen(item);
+        size_t n = (comma ? (size_t)(comma - item) : strlen(item)) - strlen(PREFIX);
         next = comma ? comma + 1 : NULL;
-        if (strncmp(item, PREFIX, strlen(PREFIX)) != 0 || n - strlen(PREFIX) >= sizeof which)
-            return log_fail(log, HTH_ERROR_ARGUMENT,
-                            "no such device \"%s\": use auto, cpu, vulkan, vulkan:N or several of "
-                            "these with commas between",
-                            wanted);
-        n -= strlen(PREFIX);
+        if (n >= sizeof which)
+            return no_such(wanted, log);
         memcpy(which, item + strlen(PREFIX), n);
         which[n] = '\0';
         status = choose_one(out, which, devices, count, log);
@@ -135,13 +148,6 @@ enum hth_status device_choose(struct device_list *out, const char *wanted,
                : choose_named(out, wanted, devices, count, log);
 }
 
-/* Is it a word that --device knows, whatever devices there are? */
-static bool is_known(const char *wanted)
-{
-    return strcmp(wanted, "auto") == 0 || strcmp(wanted, "vulkan") == 0 ||
-           strncmp(wanted, PREFIX, strlen(PREFIX)) == 0;
-}
-
 enum hth_status device_choose_now(struct device_list *out, const char *wanted,
                                   const struct log *log)
 {
@@ -152,8 +158,8 @@ enum hth_status device_choose_now(struct device_list *out, const char *wanted,
     const char *why;
     if (strcmp(wanted, "cpu") == 0)
         return HTH_OK;
-    if (!is_known(wanted))
-        return choose_named(out, wanted, NULL, 0, log);
+    if (strcmp(wanted, "auto") != 0 && strcmp(wanted, "vulkan") != 0 && !is_list(wanted))
+        return no_such(wanted, log); /* whatever devices there are */
     enum hth_status status = vk_list(&devices, &count, &why, log);
     if (status)
         return status;
