@@ -1,0 +1,288 @@
+/* Tiles: rows of the matmul family for many columns, in floats, halves, integers or on cooperative
+ * matrices. */
+#include "gpu/matmul_part.h"
+
+#include "base/mem.h"
+#include "common/batch_args.h"
+#include "gpu/coop.h"
+#include "matmul/halve_args.h"
+#include "matmul/matmul_args.h"
+#include "matmul/quantize_args.h"
+#include "moe/moe_args.h"
+
+enum { TILE_COLUMNS = 8 }; /* of an invocation at most: MAX_TN of the shader */
+
+bool tile_fits(const struct row_env *env, const struct op *op)
+{
+    (void)env;
+    struct matmul_parts p = matmul_parts(op);
+    return op->kind == OP_MATMUL && !p.residual && matmul_shapes_fit(&p);
+}
+
+/* 32 columns, of which an invocation has `tn`, and `bm` rows. A processor's compiler keeps sums in
+ * memory from one round of a loop to the next, so that rounds must be few; and it has caches for
+ * more columns, which all use what is decoded once. */
+static void shape_tile(const struct row_env *env, const struct op *op, struct row_choice *choice,
+                       uint32_t bm, uint32_t tn)
+{
+    struct matmul_parts p = matmul_parts(op);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    bool processor = env->caps->kind == VK_KIND_SOFTWARE;
+    uint32_t bn = 32, group = bm / 4 * (bn / tn), most = env->caps->max_subgroups * lanes;
+    for (; most && group > most && tn < TILE_COLUMNS; group /= 2)
+        tn *= 2;
+    if (processor && !p.ids && matmul_columns(&p) > 32 && 2 * group <= most) {
+        bn *= 2;
+        group *= 2;
+    }
+    choice_set(choice, "BM", bm);
+    choice_set(choice, "BN", bn);
+    choice_set(choice, "TN", tn);
+    choice_set(choice, "GROUP", group);
+    choice_set(choice, "UNITS", group > bm && !processor ? group / bm : 1);
+    choice_set(choice, "K_STEP", processor ? 8 : 1);
+    choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
+}
+
+void tile_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_tile(env, op, choice, 128, row_has_many_registers(env->caps) ? 8 : 4);
+}
+
+/* Sums of halves or integers stand beside the float ones; with 8 lanes, Intel's Xe-LP spills sooner
+ * than one would count. */
+void tile_narrow_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_tile(env, op, choice, 64, env->caps->subgroup_min < 16 ? 2 : 4);
+}
+
+/* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
+ * and down of a layer, so it is an activation of its own, made when the ids are new. */
+static enum hth_status emit_groups(struct compile *c, const struct matmul_parts *p, uint32_t tile,
+                                   struct matmul_args *a, struct dispatch *d, uint32_t *n_tiles)
+{
+    uint32_t n_used = (uint32_t)p->y[0]->ne[1], n_expert = (uint32_t)p->w[0]->ne[2];
+    uint32_t slots = n_used * (uint32_t)c->graph->n_tokens;
+    *n_tiles = slots / tile + (slots < n_expert ? slots : n_expert);
+    struct group_args g = {.batch = compile_batch_ref(c),
+                           .ids = compile_ref(c, p->ids),
+                           .n_expert = n_expert,
+                           .n_used = n_used,
+                           .tile = tile,
+                           .slots_at = GROUPS_TILES + 3 * *n_tiles};
+    struct range range;
+    bool there = c->grouped == p->ids && c->grouped_tile == tile;
+    compile_side(c, SIDE_GROUPS, 4ull * (g.slots_at + slots), &g.groups, &range);
+    a->groups = g.groups;
+    dispatch_reads_range(d, range);
+    if (there)
+        return HTH_OK;
+    struct dispatch group = {
+        .name = "group", .args = &g, .args_bytes = sizeof g, .groups = {1, 1, 1}};
+    if (!compile_helper(c, "group", &group.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&group, c, p->ids);
+    dispatch_writes_range(&group, range);
+    c->grouped = p->ids;
+    c->grouped_tile = tile;
+    return compile_add(c, &group);
+}
+
+/* Replaces x of a tile's arguments by what a helper makes of it, once for all matmuls that share
+ * it, in `range`. */
+typedef enum hth_status prepare_fn(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range);
+
+/* Activations in bytes. */
+static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
+                                      struct matmul_args *a, struct range *range)
+{
+    uint32_t rows = (uint32_t)tensor_rows(x), k = a->k;
+    uint64_t bytes = align_up((uint64_t)rows * k, VK_REF_ALIGN);
+    bool there = c->quantized == x;
+    struct quantize_args q = {.batch = a->batch,
+                              .rows_field = a->rows_field,
+                              .per_row = rows / compile_bucket(c, x),
+                              .k = k,
+                              .x = a->x,
+                              .x_stride = a->x_stride};
+    compile_side(c, SIDE_QUANTIZED, bytes + (uint64_t)rows * k / 32 * 16, &q.q, range);
+    q.scales = q.q + (uint32_t)(bytes / VK_REF_ALIGN);
+    a->x = q.q;
+    a->x_scales = q.scales;
+    a->x_stride = k;
+    if (there)
+        return HTH_OK;
+    struct dispatch d = {.name = "quantize",
+                         .args = &q,
+                         .args_bytes = sizeof q,
+                         .groups = {(k / 32 + 31) / 32, rows, 1}};
+    if (!compile_helper(c, "quantize", &d.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&d, c, x);
+    dispatch_writes_range(&d, *range);
+    c->quantized = x;
+    return compile_add(c, &d);
+}
+
+/* Activations in halves, each row by a power of two, so that none overflows. */
+static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range)
+{
+    uint32_t rows = (uint32_t)tensor_rows(x), stride = (uint32_t)align_up(a->k, 32);
+    uint64_t bytes = align_up(2ull * rows * stride, VK_REF_ALIGN);
+    bool there = c->halved == x;
+    struct halve_args h = {.batch = a->batch,
+                           .rows_field = a->rows_field,
+                           .per_row = rows / compile_bucket(c, x),
+                           .k = a->k,
+                           .x = a->x,
+                           .x_stride = a->x_stride};
+    compile_side(c, SIDE_HALVES, bytes + 4ull * rows, &h.halves, range);
+    h.scales = h.halves + (uint32_t)(bytes / VK_REF_ALIGN);
+    a->x = h.halves;
+    a->x_scales = h.scales;
+    a->x_stride = stride;
+    if (there)
+        return HTH_OK;
+    struct dispatch d = {
+        .name = "halve", .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
+    if (!compile_helper(c, "halve", &d.choice))
+        return HTH_ERROR_UNSUPPORTED;
+    dispatch_reads(&d, c, x);
+    dispatch_writes_range(&d, *range);
+    c->halved = x;
+    return compile_add(c, &d);
+}
+
+/* `prepare` NULL: the tiles take x as it is. */
+static enum hth_status emit_tiles(struct compile *c, const struct op *op,
+                                  const struct row_choice *choice, prepare_fn *prepare)
+{
+    struct matmul_parts p = matmul_parts(op);
+    uint32_t bm = choice_get(choice, "BM", 128), bn = choice_get(choice, "BN", 32);
+    struct matmul_args a = {
+        .batch = compile_batch_ref(c),
+        .rows_field = compile_rows_field(p.x),
+        .k = (uint32_t)p.w[0]->ne[0],
+        .x = compile_ref(c, p.x),
+        .x_stride = (uint32_t)p.x->stride[1],
+        .x_scales = REF_NONE,
+        .y = compile_ref(c, p.y[0]),
+        .y_stride = (uint32_t)p.y[0]->stride[1],
+        .bias = compile_vector(c, p.bias[0]),
+        .groups = REF_NONE,
+        .table = REF_NONE,
+        .n_used = p.ids ? (uint32_t)p.y[0]->ne[1] : 1,
+        .x_per_slot = matmul_x_per_slot(&p),
+    };
+    struct dispatch d = matmul_begin(c, choice, &p);
+    enum hth_status status = HTH_OK;
+    if (prepare) {
+        struct range range;
+        status = prepare(c, p.x, &a, &range);
+        dispatch_reads_range(&d, range);
+    }
+    d.groups[1] = ((uint32_t)matmul_columns(&p) + bn - 1) / bn;
+    d.groups[2] = 1;
+    const struct placed *placed = compile_weight(c, p.w[0]);
+    if (status == HTH_OK && p.ids) {
+        status = emit_groups(c, &p, bn, &a, &d, &d.groups[1]);
+        a.table = vk_ref(placed->table_chunk, placed->table_offset);
+    }
+    for (int i = 0; i < (p.ids ? 1 : placed->n_parts) && status == HTH_OK; i++) {
+        const struct placed_part *part = &placed->parts[i];
+        a.w = vk_ref(part->chunk, part->offset);
+        a.n = (uint32_t)(p.ids ? p.w[0]->ne[1] : part->count);
+        a.y_first = (uint32_t)(p.ids ? 0 : part->first);
+        d.args = &a;
+        d.args_bytes = sizeof a;
+        d.groups[0] = (a.n + bm - 1) / bm;
+        status = compile_add(c, &d);
+    }
+    return status;
+}
+
+enum hth_status tile_emit(struct compile *c, const struct op *op, const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, NULL);
+}
+
+enum hth_status tile_int_emit(struct compile *c, const struct op *op,
+                              const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_quantized);
+}
+
+enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
+                               const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_halved);
+}
+
+/* By expert, what counts is how many columns one of them gets. */
+static bool coop_tile_of(const struct row_env *env, const struct op *op, struct coop_tile *tile)
+{
+    struct matmul_parts p = matmul_parts(op);
+    int64_t experts = p.ids ? p.w[0]->ne[2] : 1;
+    return coop_tile(env->caps, (uint32_t)(matmul_columns(&p) / experts), tile);
+}
+
+bool tile_coop_fits(const struct row_env *env, const struct op *op)
+{
+    struct coop_tile tile;
+    return tile_fits(env, op) && coop_tile_of(env, op, &tile);
+}
+
+void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (!coop_tile_of(env, op, &tile))
+        return;
+    const struct {
+        const char *name;
+        uint32_t value;
+    } constants[] = {
+        {"GROUP", tile.group}, {"BM", tile.bm}, {"BN", tile.bn},
+        {"M", tile.m},         {"N", tile.n},   {"K", tile.k},
+        {"FM", tile.fm},       {"FN", tile.fn}, {"UNITS", tile.units},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(constants); i++)
+        choice_set(choice, constants[i].name, constants[i].value);
+    choice->subgroup_size = tile.lanes;
+}
+
+/* Where the device has no instruction for it, only when asked for by name. */
+bool tile_int_fits(const struct row_env *env, const struct op *op)
+{
+    return env->caps->int_dot_any && tile_fits(env, op);
+}
+
+bool tile_half_fits(const struct row_env *env, const struct op *op)
+{
+    return env->caps->fp16 && tile_fits(env, op);
+}
+
+/* Integer dot products where the device says that they are fast. */
+bool tile_int_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot;
+}
+
+/* Nothing says so of packed fp16, but every design with fast integer dot products is known to have
+ * it. Not with 8 lanes: Xe-LP's compiler spills there at any size of tile. */
+bool tile_half_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot && env->caps->subgroup_min >= 16;
+}
+
+/* Nothing says either whether matrices are multiplied by units made for them or one number after
+ * the other. Every design that has such units has fast integer dot products, too. */
+bool tile_coop_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot;
+}
