@@ -50,6 +50,8 @@ target_link_libraries(hearth_deps_vk INTERFACE hearth_volk)
 set(HEARTH_TEST_LAUNCHER "")
 if(WIN32 AND CMAKE_CROSSCOMPILING)
   set(HEARTH_TEST_LAUNCHER "${CMAKE_SOURCE_DIR}/scripts/with-wine")
+elseif(CMAKE_CROSSCOMPILING) # there is no Vulkan for qemu's programs
+  set(HEARTH_TEST_LAUNCHER ${CMAKE_CROSSCOMPILING_EMULATOR})
 elseif(NOT WIN32 AND NOT HEARTH_SANITIZE)
   set(HEARTH_TEST_LAUNCHER "${CMAKE_SOURCE_DIR}/scripts/with-lavapipe" --or-without)
 endif()

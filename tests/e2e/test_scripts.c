@@ -104,8 +104,10 @@ TEST(setup_ends_at_once_when_all_is_there)
 TEST(build_windows_explains_itself)
 {
     assert_int_equal(run("scripts/build-windows --help"), 0);
+    assert_int_equal(run("scripts/build-arm --help"), 0);
     assert_says("--prefix DIR");
     assert_int_equal(run("scripts/build-windows --wrong"), 2);
+    assert_int_equal(run("scripts/build-arm --wrong"), 2);
     assert_says("--wrong");
     assert_int_equal(run("scripts/with-wine"), 2);
     assert_says("usage");

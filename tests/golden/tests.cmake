@@ -29,7 +29,7 @@ endforeach()
 
 # Whole models under the Vulkan validation layer, which prints what it finds and changes no result. That it is really there the first
 # shows, whose program does what it must find.
-if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
   set(validating LABELS golden SKIP_RETURN_CODE 77 TIMEOUT 600)
   add_test(NAME golden.validate.finds_a_violation COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_cache> rope_pairs)
   set_tests_properties(golden.validate.finds_a_violation PROPERTIES ${validating} PASS_REGULAR_EXPRESSION "VUID-"
