@@ -152,14 +152,14 @@ void main()
     uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z / SPLITS * QR;
     if (first_row >= n_tokens * a.heads)
         return;
-    uint oldest = BATCH_AT(a.batch, BATCH_POS, first_token);
-    uint newest = BATCH_AT(a.batch, BATCH_POS, first_token + n_tokens - 1u);
+    uint rows = min(n_tokens * a.heads - first_row, QR);
+    uint oldest = BATCH_AT(a.batch, BATCH_POS, first_token + first_row / a.heads);
+    uint newest = BATCH_AT(a.batch, BATCH_POS, first_token + (first_row + rows - 1u) / a.heads);
     uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
     uint first_page = first_seen / GROUP, n_pages = newest / GROUP + 1u - first_page;
     uint split = gl_WorkGroupID.z % SPLITS, n_splits = min(SPLITS, n_pages);
     if (split >= n_splits)
         return;
-    uint rows = min(n_tokens * a.heads - first_row, QR);
 
     for (uint i = lane; i < QR * HEAD_K; i += GROUP) {
         uint r = first_row + min(i / HEAD_K, rows - 1u), head = kv_head * a.heads + r % a.heads;

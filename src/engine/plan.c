@@ -1,6 +1,7 @@
 #include "engine/plan_part.h"
 
 #include "base/mem.h"
+#include "cpu/interleave.h"
 #include "model/synth.h"
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -65,6 +66,24 @@ static enum hth_status bind(struct plan_report *report, const struct plan_reques
     return HTH_OK;
 }
 
+/* What the CPU interleaves when it first needs it, as keeping.c does; what is read from the file
+ * for every token stays as it is there. */
+static void say_layouts(struct plan_report *report, const struct hth_model_options *device)
+{
+    enum { ROWS_TOGETHER = 16 };
+    struct plan *plan = &report->plan;
+    if (device->no_repack || plan->file_part > 0)
+        return;
+    for (size_t i = 0; i < report->model->n_weights; i++) {
+        const struct weight *weight = report->model->weights[i];
+        int unit = report->units.unit_of_weight[weight->index];
+        bool takes = weight->ne[1] % ROWS_TOGETHER == 0 &&
+                     interleave_rows(weight->dtype, weight->ne[0], 0, NULL, NULL);
+        if (unit >= 0 && takes)
+            plan->items[unit].layout = LAYOUT_CPU;
+    }
+}
+
 static enum hth_status make(struct plan_report *report, const struct plan_request *request)
 {
     static const int lengths[][2] = {
@@ -92,6 +111,8 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
     if (status == HTH_OK)
         status =
             plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);
+    if (status == HTH_OK)
+        say_layouts(report, &request->device);
     int trained = status == HTH_OK ? report->units.n_ctx_train : 0;
     if (trained > 0 && report->units.n_ctx > trained)
         log_warning(&report->log, "the model was trained on %d positions, and --ctx asks for %d",

@@ -86,7 +86,7 @@ static int push_unit(const struct plan *plan, json_t *list, const struct plan_un
     json_t *value = json_pack("{s:s, s:i, s:o, s:s, s:s}", "name", entry->name, "count",
                               entry->count, "bytes", count(entry->bytes), "device",
                               machine_device_name(plan->machine, entry->device, id), "layout",
-                              plan_layout_name(item->layout));
+                              plan_layout_name(entry->device ? LAYOUT_FILE : item->layout));
     if (entry->device == 0)
         json_object_set_new(value, "prefill",
                             json_string(plan_mode_name((enum prefill_mode)item->choice.mode)));

@@ -2,6 +2,7 @@
 #include "gpu/compile.h"
 
 #include "attention/attention_args.h"
+#include "gpu/coop.h"
 
 enum { MAX_HEAD = 512, MAX_QR = 16, MAX_SPLITS = 32 };
 
@@ -40,12 +41,18 @@ static bool fits_q4_0(const struct row_env *env, const struct op *op)
     return kv_fits(op, &dtype_q4_0);
 }
 
+/* Query heads that share a KV head. */
+static uint32_t heads_of(const struct op *op)
+{
+    return (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv);
+}
+
 /* Rows of a workgroup: (token, head) pairs that share a KV head; fewer where registers are short
  * (wide heads, 16 lanes) or the bucket has one token per tile anyway. */
 static uint32_t query_rows(const struct row_env *env, const struct op *op)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
-    uint32_t heads = (uint32_t)(op->p.attention.n_head / kv->n_head_kv);
+    uint32_t heads = heads_of(op);
     uint32_t limit = MAX_QR;
     if (kv->v_dim > 128 || !row_has_many_registers(env->caps))
         limit = 8;
@@ -58,8 +65,7 @@ static uint32_t query_rows(const struct row_env *env, const struct op *op)
 
 static uint32_t row_blocks(const struct op *op, uint32_t tile_tokens, uint32_t qr)
 {
-    return (tile_tokens * (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv) + qr - 1) /
-           qr;
+    return (tile_tokens * heads_of(op) + qr - 1) / qr;
 }
 
 /* Workgroups that share a tile's pages. */
@@ -85,6 +91,70 @@ static void shape(const struct row_env *env, const struct op *op, struct row_cho
     choice_set(choice, "HEAD_V", (uint32_t)kv->v_dim);
 }
 
+/* --- on cooperative matrices ------------------------------------------------------------------ */
+
+static bool coop_tile_of(const struct row_env *env, const struct op *op,
+                         struct coop_attention *tile)
+{
+    const struct kv_geom *kv = &op->in[1]->kv;
+    int n_tokens = (int)op->in[0]->ne[2];
+    return n_tokens > ROW_FEW_TOKENS &&
+           coop_attention(env->caps, attention_tile_tokens(op, n_tokens) * heads_of(op),
+                          (uint32_t)kv->k_dim, (uint32_t)kv->v_dim, tile);
+}
+
+static bool coop_fits_f16(const struct row_env *env, const struct op *op)
+{
+    struct coop_attention tile;
+    return kv_fits(op, &dtype_f16) && coop_tile_of(env, op, &tile);
+}
+
+static bool coop_fits_q8_0(const struct row_env *env, const struct op *op)
+{
+    struct coop_attention tile;
+    return kv_fits(op, &dtype_q8_0) && coop_tile_of(env, op, &tile);
+}
+
+static bool coop_fits_q4_0(const struct row_env *env, const struct op *op)
+{
+    struct coop_attention tile;
+    return kv_fits(op, &dtype_q4_0) && coop_tile_of(env, op, &tile);
+}
+
+/* As for tiles of matmul: designs that have units for matrices have fast integer dot products. Few
+ * tokens rather share their pages between many workgroups. */
+static bool coop_prefers(const struct row_env *env, const struct op *op)
+{
+    return env->caps->int_dot && op->in[0]->ne[2] > SPLIT_TOKENS;
+}
+
+static void coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    const struct kv_geom *kv = &op->in[1]->kv;
+    struct coop_attention tile;
+    if (!coop_tile_of(env, op, &tile))
+        return;
+    const struct {
+        const char *name;
+        uint32_t value;
+    } constants[] = {
+        {"GROUP", tile.group},
+        {"QR", tile.rows},
+        {"M", tile.m},
+        {"N", tile.n},
+        {"K", tile.k},
+        {"FM", tile.fm},
+        {"FN", tile.fn},
+        {"HEAD_K", (uint32_t)kv->k_dim},
+        {"HEAD_V", (uint32_t)kv->v_dim},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(constants); i++)
+        choice_set(choice, constants[i].name, constants[i].value);
+    choice->subgroup_size = tile.lanes;
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
+
 static enum hth_status emit(struct compile *c, const struct op *op, const struct row_choice *choice)
 {
     const struct tensor *q = op->in[0], *kv = op->in[1], *y = op->out[0];
@@ -102,7 +172,7 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
         .y_stride = (uint32_t)y->stride[1],
         .k_offset = kv->kv.k_offset / VK_REF_ALIGN,
         .v_offset = kv->kv.v_offset / VK_REF_ALIGN,
-        .heads = (uint32_t)p->n_head / n_head_kv,
+        .heads = heads_of(op),
         .scale = p->scale,
         .softcap = p->softcap,
         .window = (uint32_t)p->window,
@@ -127,6 +197,30 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
 }
 
 static const struct row rows[] = {
+    {.name = "attention_coop_f16",
+     .blob = "attention_coop_f16",
+     .half = true,
+     .matrices = true,
+     .fits = coop_fits_f16,
+     .prefers = coop_prefers,
+     .shape = coop_shape,
+     .emit = emit},
+    {.name = "attention_coop_q8_0",
+     .blob = "attention_coop_q8_0",
+     .half = true,
+     .matrices = true,
+     .fits = coop_fits_q8_0,
+     .prefers = coop_prefers,
+     .shape = coop_shape,
+     .emit = emit},
+    {.name = "attention_coop_q4_0",
+     .blob = "attention_coop_q4_0",
+     .half = true,
+     .matrices = true,
+     .fits = coop_fits_q4_0,
+     .prefers = coop_prefers,
+     .shape = coop_shape,
+     .emit = emit},
     {.name = "attention_f16",
      .blob = "attention_f16",
      .fits = fits_f16,

@@ -197,11 +197,16 @@ void compile_side(struct compile *c, enum side side, uint64_t size_bytes, uint32
     *range = (struct range){c->activations, c->side_at[side], c->side_at[side] + size};
 }
 
-/* All heads of a group times tokens are a workgroup's rows, at most 16. */
+enum { TILE_ROWS = 64, LEAST_TILE_ROWS = 16 };
+
+/* All heads of a group times tokens are a tile's rows: 64 or a little less, of which workgroups
+ * have a quarter, half or all. */
 uint32_t attention_tile_tokens(const struct op *op, int n_tokens)
 {
     uint32_t heads = (uint32_t)(op->p.attention.n_head / op->in[1]->kv.n_head_kv);
-    return n_tokens <= 16 || heads >= 16 ? 1 : 16 / heads;
+    uint32_t quarter = heads >= LEAST_TILE_ROWS ? 1 : LEAST_TILE_ROWS / heads;
+    uint32_t tile = quarter * (TILE_ROWS / (quarter * heads));
+    return n_tokens <= ROW_FEW_TOKENS || tile == 0 ? 1 : tile;
 }
 
 /* Tiles that all of the graph's attention can take; a counter for each workgroup that there can be
@@ -209,7 +214,7 @@ uint32_t attention_tile_tokens(const struct op *op, int n_tokens)
 static void lay_out_tiles(struct batch_layout *batch, const struct graph *graph, uint32_t seqs)
 {
     uint32_t n_tokens = (uint32_t)graph->n_tokens, heads = 0;
-    batch->tile_tokens = graph->n_tokens <= 16 ? 1 : 16;
+    batch->tile_tokens = graph->n_tokens <= ROW_FEW_TOKENS ? 1 : TILE_ROWS;
     for (size_t i = 0; i < graph->n_ops; i++) {
         const struct op *op = graph->ops[i];
         if (op->kind != OP_ATTENTION)

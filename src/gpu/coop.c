@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "gpu/row.h"
 
 enum {
@@ -91,4 +92,57 @@ bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *o
         (caps->max_subgroups && out->group / lanes > caps->max_subgroups))
         return false;
     return divide(out) && shared_bytes(out) <= caps->shared_bytes;
+}
+
+/* --- attention -------------------------------------------------------------------------------- */
+
+enum { ATTENTION_DIMS = 64, LEAST_ROWS = 16, MOST_ROWS = 32, MOST_PARTS = 16 };
+
+/* As attention_coop.glsl declares it. */
+static uint32_t attention_shared_bytes(const struct coop_attention *tile, uint32_t k_dim)
+{
+    uint32_t halves =
+        tile->rows * (k_dim + 8) + (ATTENTION_DIMS + tile->rows) * (ATTENTION_DIMS + 8);
+    uint32_t words = tile->rows * (ATTENTION_DIMS + 4) + tile->group + 2 * tile->rows + 1;
+    return 2 * halves + 4 * words;
+}
+
+/* Of a tile's rows and subgroups: are there matrices for each, and registers for their sums? */
+static bool divide_attention(const struct vk_caps *caps, uint32_t k_dim, uint32_t v_dim,
+                             struct coop_attention *tile)
+{
+    uint32_t subgroups = tile->group / tile->lanes, along_n = ATTENTION_DIMS / tile->n;
+    along_n = subgroups < along_n ? subgroups : along_n;
+    uint32_t along_m = subgroups / along_n, parts = tile->group / tile->rows;
+    if (tile->rows % (tile->m * along_m) || tile->group > caps->max_invocations ||
+        tile->group > caps->max_group[0] || parts == 0 || parts > MOST_PARTS ||
+        (caps->max_subgroups && subgroups > caps->max_subgroups))
+        return false;
+    tile->fm = tile->rows / (tile->m * along_m);
+    tile->fn = ATTENTION_DIMS / (tile->n * along_n);
+    uint64_t sums = (uint64_t)tile->rows * align_up(v_dim, ATTENTION_DIMS) / tile->group;
+    return sums <= most_sums(caps, tile->lanes) &&
+           attention_shared_bytes(tile, k_dim) <= caps->shared_bytes;
+}
+
+/* As many rows as can be, by as few subgroups, from four on: one is too few to hide anything. */
+bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
+                    struct coop_attention *out)
+{
+    const struct vk_matrix *matrix = best_matrix(caps);
+    uint32_t lanes = row_subgroup(caps, 1);
+    if (!matrix || !lanes || !caps->fp16 || k_dim % matrix->k || k_dim % 8 || v_dim % 8)
+        return false;
+    for (uint32_t most = MOST_ROWS; most >= LEAST_ROWS; most /= 2)
+        for (uint32_t subgroups = 4; subgroups <= 32 && most < 2 * rows; subgroups *= 2) {
+            *out = (struct coop_attention){.lanes = lanes,
+                                           .group = lanes * subgroups,
+                                           .rows = most,
+                                           .m = matrix->m,
+                                           .n = matrix->n,
+                                           .k = matrix->k};
+            if (divide_attention(caps, k_dim, v_dim, out))
+                return true;
+        }
+    return false;
 }

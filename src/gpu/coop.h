@@ -1,6 +1,6 @@
 /*
- * coop.h — tiles of W·x on cooperative matrices: which of a device's shapes, how many of them a
- * subgroup has, how large the tile is that a workgroup makes.
+ * coop.h — tiles of W·x and of attention on cooperative matrices: which of a device's shapes, how
+ * many of them a subgroup has, how large the tile is that a workgroup makes.
  *
  * Pure functions of what the device says it can do. Owns nothing. Any thread.
  */
@@ -22,5 +22,18 @@ struct coop_tile {
 /* The tile for so many columns of x: all of them or, by expert, those that one is expected to get.
  * False: the device multiplies no halves into floats, or not in shapes and subgroups that fit. */
 bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *out);
+
+/* What attention_coop.glsl is specialised with, besides the widths of heads. */
+struct coop_attention {
+    uint32_t lanes, group; /* as above */
+    uint32_t rows;         /* (token, head) pairs of a workgroup */
+    uint32_t m, n, k;      /* of one matrix: rows, positions or dimensions, what is summed up */
+    uint32_t fm, fn;       /* matrices of a subgroup, along rows and along 64 of the others */
+};
+
+/* The tile for at most `rows` rows, of heads that are `k_dim` and `v_dim` wide. False: no tile fits
+ * the registers, the shared memory or the shapes that the device has. */
+bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
+                    struct coop_attention *out);
 
 #endif

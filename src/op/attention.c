@@ -131,7 +131,9 @@ static struct op_cost cost(const struct op *op, int64_t kv_len)
 }
 
 /* A weight's relative error is the absolute error of its score: scores near 100 are known to 6e-6
- * in float, and to 0.06 in fp16, which is why fp16 rows sum in float and only round their inputs.
+ * in float, and to 0.06 in fp16, which is why fp16 rows sum in float and only round their inputs:
+ * queries, and keys of a quantized cache. Where one query is far larger than the rest that still is
+ * 5e-5.
  */
 const struct op_def op_def_attention = {
     .kind = OP_ATTENTION,
@@ -140,7 +142,7 @@ const struct op_def op_def_attention = {
     .reference = reference,
     .cost = cost,
     .tolerance_f32 = 1e-9,
-    .tolerance_f16 = 1e-5,
+    .tolerance_f16 = 1e-4,
     .tolerance_int = 1e-9,
 };
 

@@ -24,7 +24,7 @@ struct plan_options {
 
 struct plan_unit {
     struct choice choice;
-    enum weight_layout layout; /* of its bytes where it lives */
+    enum weight_layout layout; /* of its bytes where they live with the CPU */
     double decode_s;           /* of a token; hops to it included */
     double gain_s;             /* of a turn, had it been on the fastest GPU; 0 if it is on one */
 };

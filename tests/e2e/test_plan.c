@@ -121,6 +121,41 @@ TEST(options_say_where)
     spawn_free(&s);
 }
 
+/* Units on a device whose name contains `part` and that lie there as `layout` says. */
+static int n_laid_out(const json_t *root, const char *device, const char *part, const char *layout)
+{
+    int n = 0;
+    size_t i;
+    json_t *unit;
+    json_array_foreach(json_object_get(root, "units"), i, unit)
+    {
+        n += strcmp(json_string_value(json_object_get(unit, "device")), device) == 0 &&
+             strstr(json_string_value(json_object_get(unit, "name")), part) &&
+             strcmp(json_string_value(json_object_get(unit, "layout")), layout) == 0;
+    }
+    return n;
+}
+
+/* Only on the CPU, and only of formats that have such a form. */
+TEST(the_cpu_has_rows_side_by_side)
+{
+    struct spawn s = {0};
+    json_t *root = PLAN(MODEL, "--ngl", "10");
+    assert_int_equal(n_laid_out(root, "cpu", ".ffn", "cpu"), 22);
+    assert_int_equal(n_laid_out(root, "cpu", ".cache", "cpu"), 0);
+    assert_int_equal(n_laid_out(root, "vulkan:0", "", "cpu"), 0);
+    json_decref(root);
+    spawn_free(&s);
+    root = PLAN(MODEL, "--ngl", "10", "--no-repack");
+    assert_int_equal(n_laid_out(root, "cpu", "", "cpu"), 0);
+    json_decref(root);
+    spawn_free(&s);
+    root = PLAN("synth:llama-8b:iq4_xs", "--ngl", "10");
+    assert_int_equal(n_laid_out(root, "cpu", ".ffn", "file"), 22);
+    json_decref(root);
+    spawn_free(&s);
+}
+
 TEST(less_memory_is_kept_to)
 {
     struct spawn s = {0};

@@ -1,0 +1,256 @@
+// attention_coop.glsl: softmax(q·Kᵀ)·V over the cache for many tokens, on cooperative matrices of halves with
+// sums in fp32.
+//
+// A workgroup takes QR rows, (token, head) pairs of one tile that read the same K and V, and goes over the cache
+// a page of 64 positions at a time. K and V become halves in shared memory, DIMS dimensions of a page at a time.
+// Each subgroup has FM by FN matrices: of the scores of a page, and of every DIMS dimensions of the result. The
+// result stays in them from page to page, relative to a maximum that follows the true one only where that is
+// MARGIN larger: then, which is seldom, it goes through shared memory once (after Shah et al. 2024, FlashAttention-3,
+// and Dao et al. 2025 for the margin). Entry points define how K and V are stored: KV_F16, KV_Q8_0 or KV_Q4_0.
+#pragma use_vulkan_memory_model
+#include "common/prelude.glsl"
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#include "attention/attention_args.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint GROUP = 32u; // SM × SN subgroups
+layout(constant_id = 1) const uint QR = 16u;
+layout(constant_id = 2) const uint HEAD_K = 64u;
+layout(constant_id = 3) const uint HEAD_V = 64u;
+layout(constant_id = 4) const uint M = 16u; // of a matrix: rows,
+layout(constant_id = 5) const uint N = 16u; // positions or dimensions,
+layout(constant_id = 6) const uint K = 16u; // and what is summed up
+layout(constant_id = 7) const uint FM = 1u; // matrices of a subgroup, along the rows
+layout(constant_id = 8) const uint FN = 4u; // and along 64 positions or dimensions
+layout(push_constant, std430) uniform Args { attention_args a; };
+
+const uint PAGE = BATCH_KV_PAGE;
+const uint DIMS = PAGE; // so that scores and results are divided alike
+const uint BLOCKS = (HEAD_V + DIMS - 1u) / DIMS;
+const uint SM = QR / (M * FM);
+const uint PARTS = GROUP / QR;            // invocations per row in the softmax, at most 16
+const uint FOURS = PAGE / (4u * PARTS);   // scores of such an invocation
+// From row to row, in fours: 16 bytes more than there are, so that neighbours lie in different banks.
+const uint STRIDE = DIMS / 4u + 2u, Q_STRIDE = HEAD_K / 4u + 2u, S_STRIDE = PAGE / 4u + 1u;
+const float LOWEST = -1e30;
+const float MARGIN = 8.0; // of probabilities up to e^8, which halves hold
+
+shared f16vec4 sq[QR * Q_STRIDE];
+shared f16vec4 skv[PAGE * STRIDE];
+shared f16vec4 sp[QR * STRIDE];
+shared vec4 ss[QR * S_STRIDE]; // scores; then a matrix of each subgroup, on its way to another layout
+shared float part[GROUP], row_keep[QR];
+shared uint row_y[QR], moved;
+
+#include "attention/kv_load.glsl"
+
+// DIMS dimensions of a page, from `first` on. What no row sees may never have been written, or by another
+// sequence: whatever is there, zeros times their probability, which is none, are zeros.
+#define STAGE(load, place, head, first, width)                                                   \
+    for (uint e = tid; e < PAGE * DIMS / 8u; e += GROUP) {                                       \
+        uint position = e / (DIMS / 8u), d = (first) + e % (DIMS / 8u) * 8u;                     \
+        vec4 low = vec4(0.0), high = vec4(0.0);                                                  \
+        if (d < (width) && position >= begin && position <= last)                                \
+            load(place, (head)*PAGE + position, d, low, high);                                   \
+        skv[position * STRIDE + (d - (first)) / 4u] = f16vec4(low);                              \
+        skv[position * STRIDE + (d - (first)) / 4u + 1u] = f16vec4(high);                        \
+    }
+
+// The power of two that takes `largest` to 2^13 or more, as in halve.comp.
+float power_for(float largest)
+{
+    int exponent = int(floatBitsToUint(largest) >> 23) - 127;
+    int shift = exponent == 128 ? 0 : min(13 - exponent, 126);
+    return uintBitsToFloat(uint(shift + 127) << 23);
+}
+
+// What divides the sum of a row that has seen all its positions. A sink is one more logit, without a value.
+float row_factor(uint head, float largest, float sum)
+{
+    if (a.sinks == REF_NONE)
+        return 1.0 / sum;
+    float sink = LOAD_F32(a.sinks, head), all = max(largest, sink), keep = exp(largest - all);
+    return keep / (sum * keep + exp(sink - all));
+}
+
+// The sum, or the largest, of what the invocations of a row have.
+float row_sum_of(uint r, float own, uint tid)
+{
+    part[tid] = own;
+    barrier();
+    float sum = 0.0;
+    [[unroll]] for (uint i = 0u; i < PARTS; i++)
+        sum += part[r * PARTS + i];
+    return sum;
+}
+
+float row_max_of(uint r, float own, uint tid)
+{
+    part[tid] = own;
+    barrier();
+    float largest = part[r * PARTS];
+    [[unroll]] for (uint i = 1u; i < PARTS; i++)
+        largest = max(largest, part[r * PARTS + i]);
+    return largest;
+}
+
+#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
+
+void main()
+{
+    uint tid = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    if (gl_WorkGroupID.x >= BATCH(a.batch, BATCH_N_TILES))
+        return;
+    uint tile_token = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x);
+    uint tile_rows = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x + 1u) * a.heads;
+    uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z * QR;
+    if (first_row >= tile_rows)
+        return;
+    uint rows = min(tile_rows - first_row, QR);
+    uint oldest = BATCH_AT(a.batch, BATCH_POS, tile_token + first_row / a.heads);
+    uint newest = BATCH_AT(a.batch, BATCH_POS, tile_token + (first_row + rows - 1u) / a.heads);
+    uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
+    uint table = BATCH_AT(a.batch, BATCH_SEQ, tile_token) * BATCH(a.batch, BATCH_TABLE_STRIDE);
+    uint m_first = gl_SubgroupID % SM * FM * M, n_first = gl_SubgroupID / SM * FN * N; // of this subgroup
+
+    // this invocation's row in the softmax; what lies past the last one does as that
+    uint r = tid / PARTS, from = tid % PARTS;
+    uint token = tile_token + (first_row + min(r, rows - 1u)) / a.heads;
+    uint head = kv_head * a.heads + (first_row + min(r, rows - 1u)) % a.heads;
+    uint query = BATCH_AT(a.batch, BATCH_POS, token), q = token * a.q_stride + head * HEAD_K;
+    float largest = 0.0;
+    for (uint d = from; d < HEAD_K; d += PARTS)
+        largest = max(largest, abs(LOAD_F32(a.q, q + d)));
+    float power = power_for(row_max_of(r, largest, tid)), scale = a.scale / power;
+    for (uint d = 4u * from; d < HEAD_K; d += 4u * PARTS)
+        sq[r * Q_STRIDE + d / 4u] =
+            f16vec4(power * vec4(LOAD_F32(a.q, q + d), LOAD_F32(a.q, q + d + 1u),
+                                 LOAD_F32(a.q, q + d + 2u), LOAD_F32(a.q, q + d + 3u)));
+    if (from == 0u)
+        row_y[r] = token * a.y_stride + head * HEAD_V;
+    if (tid == 0u)
+        moved = 0u; // the number of the last page that moved a maximum, from 1
+    float top = LOWEST, sum = 0.0; // of this row; the sum of what this invocation has seen
+    ACCUMULATOR o[BLOCKS * FM * FN];
+    [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+        o[i] = ACCUMULATOR(0.0);
+    uint own = gl_SubgroupID * (M * N / 4u);
+    barrier();
+
+    for (uint p = first_seen / PAGE; p <= newest / PAGE; p++) {
+        uint page = BATCH_AT(a.batch, BATCH_PAGES, table + p), last = newest - p * PAGE;
+        uint begin = max(first_seen, p * PAGE) - p * PAGE;
+
+        ACCUMULATOR s[FM * FN];
+        [[unroll]] for (uint i = 0u; i < FM * FN; i++)
+            s[i] = ACCUMULATOR(0.0);
+        for (uint first = 0u; first < HEAD_K; first += DIMS) {
+            STAGE(load_k, page + a.k_offset, kv_head, first, HEAD_K)
+            barrier();
+            for (uint k = 0u; k < min(DIMS, HEAD_K - first); k += K) {
+                coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> keys[FN];
+                [[unroll]] for (uint c = 0u; c < FN; c++)
+                    coopMatLoad(keys[c], skv, (n_first + c * N) * STRIDE + k / 4u, STRIDE,
+                                gl_CooperativeMatrixLayoutColumnMajor);
+                [[unroll]] for (uint i = 0u; i < FM; i++) {
+                    coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> queries;
+                    coopMatLoad(queries, sq, (m_first + i * M) * Q_STRIDE + (first + k) / 4u, Q_STRIDE,
+                                gl_CooperativeMatrixLayoutRowMajor);
+                    [[unroll]] for (uint c = 0u; c < FN; c++)
+                        s[i * FN + c] = coopMatMulAdd(queries, keys[c], s[i * FN + c]);
+                }
+            }
+            barrier();
+        }
+        [[unroll]] for (uint i = 0u; i < FM * FN; i++)
+            coopMatStore(s[i], ss, (m_first + i / FN * M) * S_STRIDE + (n_first + i % FN * N) / 4u, S_STRIDE,
+                         gl_CooperativeMatrixLayoutRowMajor);
+        barrier();
+
+        vec4 score[FOURS];
+        largest = LOWEST;
+        [[unroll]] for (uint i = 0u; i < FOURS; i++) {
+            uint at = from + i * PARTS;
+            vec4 value = ss[r * S_STRIDE + at] * scale;
+            if (a.softcap > 0.0)
+                value = a.softcap * tanh(clamp(value / a.softcap, -15.0, 15.0));
+            uvec4 position = p * PAGE + 4u * at + uvec4(0u, 1u, 2u, 3u);
+            bvec4 seen = lessThanEqual(position, uvec4(query));
+            if (a.window > 0u)
+                seen = bvec4(uvec4(seen) & uvec4(greaterThan(position + a.window, uvec4(query))));
+            score[i] = mix(vec4(LOWEST), value, seen);
+            largest = max(largest, max(max(score[i].x, score[i].y), max(score[i].z, score[i].w)));
+        }
+        largest = row_max_of(r, largest, tid);
+        float keep = 1.0;
+        if (largest > top + MARGIN) {
+            if (top > 0.5 * LOWEST) { // else there is nothing yet
+                keep = exp(top - largest);
+                moved = p + 1u;
+            }
+            top = largest;
+        }
+        sum *= keep;
+        [[unroll]] for (uint i = 0u; i < FOURS; i++) {
+            bvec4 seen = greaterThan(score[i], vec4(0.5 * LOWEST));
+            f16vec4 probability = f16vec4(mix(vec4(0.0), exp(score[i] - top), seen));
+            sp[r * STRIDE + from + i * PARTS] = probability;
+            sum += dot(vec4(probability), vec4(1.0));
+        }
+        if (from == 0u)
+            row_keep[r] = keep;
+        barrier();
+
+        [[dont_unroll]] for (uint at = 0u; at < (moved == p + 1u ? BLOCKS * FM * FN : 0u); at++) {
+            [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+                if (i == at)
+                    coopMatStore(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+            subgroupBarrier();
+            for (uint e = gl_SubgroupInvocationID; e < M * N / 4u; e += gl_SubgroupSize)
+                ss[own + e] *= row_keep[m_first + at / FN % FM * M + e / (N / 4u)];
+            subgroupBarrier();
+            [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+                if (i == at)
+                    coopMatLoad(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+            subgroupBarrier();
+        }
+        [[unroll]] for (uint block = 0u; block < BLOCKS; block++) {
+            STAGE(load_v8, page + a.v_offset, kv_head, block * DIMS, HEAD_V)
+            barrier();
+            for (uint k = 0u; k < PAGE && k <= last; k += K) {
+                coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> values[FN];
+                [[unroll]] for (uint c = 0u; c < FN; c++)
+                    coopMatLoad(values[c], skv, k * STRIDE + (n_first + c * N) / 4u, STRIDE,
+                                gl_CooperativeMatrixLayoutRowMajor);
+                [[unroll]] for (uint i = 0u; i < FM; i++) {
+                    coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> shares;
+                    coopMatLoad(shares, sp, (m_first + i * M) * STRIDE + k / 4u, STRIDE,
+                                gl_CooperativeMatrixLayoutRowMajor);
+                    [[unroll]] for (uint c = 0u; c < FN; c++)
+                        o[(block * FM + i) * FN + c] =
+                            coopMatMulAdd(shares, values[c], o[(block * FM + i) * FN + c]);
+                }
+            }
+            barrier();
+        }
+    }
+
+    sum = row_sum_of(r, sum, tid);
+    if (from == 0u)
+        row_keep[r] = row_factor(head, top, sum);
+    barrier();
+    [[dont_unroll]] for (uint at = 0u; at < BLOCKS * FM * FN; at++) {
+        [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+            if (i == at)
+                coopMatStore(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+        subgroupBarrier();
+        uint m = m_first + at / FN % FM * M, n = at / (FM * FN) * DIMS + n_first + at % FN * N;
+        [[dont_unroll]] for (uint e = gl_SubgroupInvocationID; e < M * N; e += gl_SubgroupSize) {
+            uint i = m + e / N, d = n + e % N;
+            if (i < rows && d < HEAD_V)
+                STORE_F32(a.y, row_y[i] + d, ss[own + e / 4u][e % 4u] * row_keep[i]);
+        }
+        subgroupBarrier();
+    }
+}

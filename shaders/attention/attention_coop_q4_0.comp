@@ -1,0 +1,7 @@
+// attention_coop_q4_0.comp: attention of many tokens over a cache in Q4_0, on cooperative matrices.
+// args: attention_args attention/attention_args.h
+// requires: GL_KHR_cooperative_matrix GL_KHR_memory_scope_semantics
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#define KV_Q4_0 1
+#include "attention/attention_coop.glsl"
