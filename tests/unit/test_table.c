@@ -222,10 +222,13 @@ static int turn_at_random(struct rng *rng, const struct vk_caps *caps)
         struct row_choice choice;
         if (family != row_family_of(OP_MATMUL) || !row->n_knobs)
             continue;
-        for (int k = 0; k < row->n_knobs; k++)
+        bool any = false;
+        for (int k = 0; k < row->n_knobs; k++) {
             values[k] =
                 rng_below(rng, 2) ? row->knobs[k].values[rng_below(rng, ROW_KNOB_VALUES)] : 0;
-        if (!row_turn(&env, row, p.op, values, &choice))
+            any |= values[k] != 0;
+        }
+        if (!any || !row_turn(&env, row, p.op, values, &choice))
             continue;
         check_shape(caps, row, &choice);
         n++;

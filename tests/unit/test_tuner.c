@@ -18,14 +18,26 @@ struct device {
     enum hth_status (*fails)(const struct row_pick *pick);
     int stop_after; /* timings; 0: never */
     int n_prepared, n_checked, busy;
+    struct row_pick seen[2 * TUNER_MOST_TRIED];
+    int n_seen;
     struct rng rng;
     struct tuner tuner;
 };
+
+static void note(struct device *d, const struct row_pick *pick)
+{
+    for (int i = 0; i < d->n_seen; i++)
+        if (d->seen[i].row == pick->row && row_choice_equal(&d->seen[i].choice, &pick->choice))
+            return;
+    assert_true(d->n_seen < 2 * TUNER_MOST_TRIED);
+    d->seen[d->n_seen++] = *pick;
+}
 
 static enum hth_status time_pick(void *user, const struct row_pick *pick, struct tuner_time *out)
 {
     struct device *d = user;
     enum hth_status status = d->fails ? d->fails(pick) : HTH_OK;
+    note(d, pick);
     *out = d->takes(d, pick);
     double factor = 1 + d->noise * (2 * rng_double(&d->rng) - 1);
     if (d->burst > 1 && d->busy-- <= 0)
@@ -129,7 +141,9 @@ TEST(where_nothing_is_faster_nothing_is_said)
     assert_int_equal(run(&d, 1, &entry), HTH_OK);
     assert_true(entry.whole && !entry.row[0] && !entry.n_knobs && entry.gain == 1);
     assert_int_equal(d.n_checked, 0);
-    assert_true(d.n_prepared > 5);
+    assert_true(d.n_prepared > 5); /* each is looked at once, beside the default */
+    assert_int_equal(d.tuner.n_timed, 2 * (d.n_seen - 1));
+    assert_int_equal(d.n_prepared, d.n_seen - 1);
 }
 
 /* Two knobs of the row that is the default. */
@@ -137,7 +151,7 @@ static struct tuner_time two_knobs(const struct device *d, const struct row_pick
 {
     (void)d;
     double time = strcmp(pick->row->name, "matvec_f32") == 0 ? 100 : 300;
-    time *= knob(pick, "ROWS") == 4 ? 0.8 : 1;
+    time *= knob(pick, "ROWS") == 2 ? 0.8 : 1;
     time *= pick->choice.subgroup_size == 32 ? 0.75 : 1;
     return (struct tuner_time){time, 0};
 }
@@ -152,7 +166,7 @@ TEST(knobs_of_the_default_row)
     assert_int_equal(entry.n_knobs, 2);
     assert_true(entry.gain > 1.66 && entry.gain < 1.67 && entry.whole);
     const struct row_pick pick = pick_of(&d, 1, &entry);
-    assert_int_equal(knob(&pick, "ROWS"), 4);
+    assert_int_equal(knob(&pick, "ROWS"), 2);
     assert_int_equal(pick.choice.subgroup_size, 32);
 }
 
@@ -191,8 +205,8 @@ static struct tuner_time drawn(const struct device *d, const struct row_pick *pi
     return (struct tuner_time){100 * (0.97 + 0.2 * rng_double(&rng)), 0};
 }
 
-/* As far as it is not seen: no one choice of thousands that were drawn is slower by a hundredth. */
-static void never_slower(double noise, double burst, int n_devices)
+/* What is kept takes at most so many times as long as the default really does. */
+static void never_slower(double noise, double burst, double most, int n_devices)
 {
     struct device d;
     int n_kept = 0;
@@ -206,28 +220,29 @@ static void never_slower(double noise, double burst, int n_devices)
         d.burst = burst;
         assert_int_equal(run(&d, n_tokens, &entry), HTH_OK);
         double before = seconds_of(&d, n_tokens, NULL), now = seconds_of(&d, n_tokens, &entry);
-        if (now > 1.01 * before)
+        if (now > most * before)
             fail_msg("device %d: %s takes %g instead of %g", seed, entry.row, now, before);
         n_kept += entry.row[0] != '\0';
     }
     print_message("%d of %d devices: something faster was kept\n", n_kept, n_devices);
-    assert_true(n_kept > n_devices / 4);
+    assert_true(n_kept > n_devices / 8);
 }
 
 TEST(never_slower_on_quiet_devices)
 {
-    never_slower(0, 1, 300);
+    never_slower(0, 1, 1, 300);
 }
 
 TEST(never_slower_on_noisy_devices)
 {
-    never_slower(0.03, 1, 1000);
-    never_slower(0.06, 1, 1000);
+    never_slower(0.03, 1, 1.003, 1000);
+    never_slower(0.06, 1, 1.01, 1000);
+    never_slower(0.12, 1, 1.03, 500);
 }
 
 TEST(never_slower_on_devices_that_others_use)
 {
-    never_slower(0.02, 1.6, 1000);
+    never_slower(0.02, 1.6, 1.003, 1000);
 }
 
 static bool is_not_wide(const struct row_pick *pick)
@@ -244,7 +259,7 @@ TEST(what_is_wrong_is_never_kept)
     assert_int_equal(run(&d, 1, &entry), HTH_OK);
     const struct row_pick pick = pick_of(&d, 1, &entry);
     assert_int_equal(pick.choice.subgroup_size, 16);
-    assert_int_equal(knob(&pick, "ROWS"), 4);
+    assert_int_equal(knob(&pick, "ROWS"), 2);
     assert_true(d.tuner.n_wrong >= 1);
 }
 
@@ -312,7 +327,7 @@ TEST(measurements_are_bounded)
     device_begin(&d, flat);
     assert_int_equal(run(&d, 512, &entry), HTH_OK);
     assert_true(d.tuner.n_timed <= 2 * TUNER_MOST_TRIED);
-    entry.whole = false;
+    entry = (struct table_entry){0};
     d.stop_after = 1;
     int n = d.tuner.n_timed;
     assert_int_equal(run(&d, 512, &entry), HTH_ERROR_CANCELLED);
@@ -331,6 +346,7 @@ TEST(it_goes_on_where_it_ended)
         struct table_entry entry = {0};
         int rounds = 0;
         double best = 100;
+        int n_done = 0;
         enum hth_status status = HTH_ERROR_CANCELLED;
         device_begin(&d, two_knobs);
         while (status == HTH_ERROR_CANCELLED) {
@@ -338,8 +354,9 @@ TEST(it_goes_on_where_it_ended)
             d.stop_after = d.tuner.n_timed + 24 + step; /* a knob at least */
             status = run(&d, 1, &entry);
             double now = seconds_of(&d, 1, &entry); /* what was found is not lost */
-            assert_true(now <= best);
+            assert_true(now <= best && entry.n_done >= n_done);
             best = now;
+            n_done = entry.n_done;
         }
         assert_int_equal(status, HTH_OK);
         assert_true(entry.whole);
@@ -348,6 +365,8 @@ TEST(it_goes_on_where_it_ended)
     }
     int before = d.tuner.n_timed;
     assert_int_equal(run(&d, 1, &whole), HTH_OK); /* nothing is left */
+    struct table_entry last = {.n_done = 4};      /* nor in the last knob, of one column */
+    assert_int_equal(run(&d, 1, &last), HTH_OK);
     assert_int_equal(d.tuner.n_timed, before);
 }
 
@@ -368,14 +387,14 @@ static enum hth_status wide_does_not_compile(const struct row_pick *pick)
     return pick->choice.subgroup_size == 32 ? HTH_ERROR_DEVICE : HTH_OK;
 }
 
-static enum hth_status four_rows_lose_the_device(const struct row_pick *pick)
+static enum hth_status two_rows_lose_the_device(const struct row_pick *pick)
 {
-    return knob(pick, "ROWS") == 4 ? HTH_ERROR_DEVICE_LOST : HTH_OK;
+    return knob(pick, "ROWS") == 2 ? HTH_ERROR_DEVICE_LOST : HTH_OK;
 }
 
 static enum hth_status no_memory(const struct row_pick *pick)
 {
-    return knob(pick, "ROWS") == 4 ? HTH_ERROR_MEMORY : HTH_OK;
+    return knob(pick, "ROWS") == 2 ? HTH_ERROR_MEMORY : HTH_OK;
 }
 
 static enum hth_status nothing_runs(const struct row_pick *pick)
@@ -393,7 +412,7 @@ TEST(what_fails_is_out)
     assert_int_equal(run(&d, 1, &entry), HTH_OK);
     const struct row_pick pick = pick_of(&d, 1, &entry);
     assert_int_equal(pick.choice.subgroup_size, 16);
-    assert_int_equal(knob(&pick, "ROWS"), 4);
+    assert_int_equal(knob(&pick, "ROWS"), 2);
     entry = (struct table_entry){0};
     device_begin(&d, two_knobs);
     d.fails = nothing_runs;
@@ -406,7 +425,7 @@ TEST(what_loses_the_device_is_not_tried_again)
     struct device d;
     struct table_entry entry = {0};
     device_begin(&d, two_knobs);
-    d.fails = four_rows_lose_the_device;
+    d.fails = two_rows_lose_the_device;
     assert_int_equal(run(&d, 1, &entry), HTH_ERROR_DEVICE_LOST);
     assert_true(entry.whole && !entry.row[0]);
     assert_int_equal(run(&d, 1, &entry), HTH_OK);
