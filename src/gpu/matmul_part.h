@@ -84,6 +84,11 @@ bool tile_half_prefers(const struct row_env *env, const struct op *op);
 bool tile_coop_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+
+enum { TILE_COOP_KNOBS = 4 };
+extern const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS];
+bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice);
 enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
                                const struct row_choice *choice);
 

@@ -303,11 +303,8 @@ bool tile_coop_fits(const struct row_env *env, const struct op *op)
     return tile_fits(env, op) && coop_tile_of(env, op, &tile);
 }
 
-void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+static void set_coop_tile(struct row_choice *choice, struct coop_tile tile)
 {
-    struct coop_tile tile;
-    if (!coop_tile_of(env, op, &tile))
-        return;
     const struct {
         const char *name;
         uint32_t value;
@@ -319,6 +316,38 @@ void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
     choice->subgroup_size = tile.lanes;
+}
+
+void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (coop_tile_of(env, op, &tile))
+        set_coop_tile(choice, tile);
+}
+
+enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS };
+
+const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS] = {
+    [KNOB_COOP_BN] = {"BN", {32, 64, 128}},
+    [KNOB_COOP_BM] = {"BM", {32, 64, 128, 256}},
+    [KNOB_COOP_UNITS] = {"UNITS", {1, 2, 4}},
+    [KNOB_COOP_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8, 16}},
+};
+
+bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (!coop_tile_of(env, op, &tile))
+        return false;
+    tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
+    tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
+    tile.units = turned(values[KNOB_COOP_UNITS], tile.units);
+    tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
+    if (!coop_tile_turn(env->caps, &tile))
+        return false;
+    set_coop_tile(choice, tile);
+    return true;
 }
 
 /* Where the device has no instruction for it, only when asked for by name. */

@@ -179,6 +179,19 @@ TEST(what_is_said_goes_before_it)
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
+/* The subgroups' matrices are all of the tile, once; shared memory as matmul_coop.comp has it. */
+static void check_coop(const struct vk_caps *caps, const struct row_choice *c, uint32_t lanes)
+{
+    uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0), m = choice_get(c, "M", 0);
+    uint32_t n = choice_get(c, "N", 0), fm = choice_get(c, "FM", 0), fn = choice_get(c, "FN", 0);
+    uint32_t subgroups = choice_get(c, "GROUP", 0) / lanes, units = choice_get(c, "UNITS", 0);
+    assert_true(fm >= 1 && fn >= 1 && bm % (m * fm) == 0 && bn % (n * fn) == 0);
+    assert_int_equal(bm / (m * fm) * (bn / (n * fn)), subgroups);
+    uint32_t halves = (bm + bn) * (32 * units + 8), words = subgroups * m * n + bm + 3 * bn;
+    assert_true(2 * halves + 4 * words <= caps->shared_bytes);
+    assert_true(bm * bn / (subgroups * lanes) <= 128);
+}
+
 /* What shaders ask of it beside what the device allows: tiles.glsl, matvec.comp. */
 static void check_shape(const struct vk_caps *caps, const struct row *row,
                         const struct row_choice *c)
@@ -191,6 +204,10 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
     if (strncmp(row->name, "matvec", 6) == 0) {
         uint32_t rows = choice_get(c, "ROWS", 0), cols = choice_get(c, "COLS", 0);
         assert_true(rows >= 1 && rows <= 4 && cols >= 1 && cols <= 8 && rows * cols <= 16);
+        return;
+    }
+    if (strcmp(row->name, "matmul_coop") == 0) {
+        check_coop(caps, c, lanes);
         return;
     }
     uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0), tn = choice_get(c, "TN", 0);
@@ -251,6 +268,15 @@ TEST(no_shape_exceeds_a_device)
         caps.max_invocations = caps.max_group[0] = 128u << rng_below(&rng, 4);
         caps.max_subgroups = rng_below(&rng, 2) ? 0 : 8u << rng_below(&rng, 4);
         caps.shared_bytes = 16384u << rng_below(&rng, 3);
+        caps.n_matrices = 1;
+        caps.matrices[0] = (struct vk_matrix){8u << rng_below(&rng, 2),
+                                              8u << rng_below(&rng, 2),
+                                              16,
+                                              "f16",
+                                              "f16",
+                                              "f32",
+                                              "f32",
+                                              false};
         n += turn_at_random(&rng, &caps);
     }
     assert_true(n > 3000);
