@@ -239,6 +239,16 @@ static int say_result(const struct tuning *t, const struct tune_result *result, 
 
 /* --- kernels ---------------------------------------------------------------------------------- */
 
+static void begin_kernels(void *user, const char *device, int left, int all)
+{
+    const struct tuning *t = user;
+    if (t->found || left == 0)
+        return;
+    out_text(str_of(device));
+    out_printf(": measuring kernels for %d of %d kinds of products\n", left, all);
+    out_flush();
+}
+
 static void tell_kernel(void *user, const struct kernels_item *item)
 {
     const struct tuning *t = user;
@@ -295,7 +305,7 @@ static int tune_kernels(struct tuning *t)
     struct kernels_options wanted = {.model = args_word(t->args, 0),
                                      .device = model_options(t->args),
                                      .seconds = args_real(t->args, "kernels-seconds")};
-    const struct kernels_reader reader = {tell_kernel, go_on, t};
+    const struct kernels_reader reader = {begin_kernels, tell_kernel, go_on, t};
     wanted.device.session = session_of(t);
     if (wanted.seconds <= 0 || wanted.device.untuned || wanted.device.rows)
         return EXIT_OK;

@@ -611,9 +611,15 @@ static enum hth_status load_kernels(struct hth_model *model)
     enum hth_status status = HTH_OK;
     if (model->opt.untuned || model->rows)
         return HTH_OK;
-    for (int d = 1; d < model->n_devices && status == HTH_OK; d++)
-        status = kernels_load(&model->devices[d].kernels, vk_get_caps(model->devices[d].vk),
-                              &model->log);
+    for (int d = 1; d < model->n_devices && status == HTH_OK; d++) {
+        const struct vk_caps *caps = vk_get_caps(model->devices[d].vk);
+        struct kernels *kernels = &model->devices[d].kernels;
+        status = kernels_load(kernels, caps, &model->log);
+        int n = kernels_count(kernels);
+        if (n)
+            log_info(&model->log, "%s: for %d kinds of products the kernels that hearth tune found",
+                     caps->name, n);
+    }
     return status;
 }
 

@@ -142,3 +142,11 @@ void kernels_free(struct kernels *kernels)
     strbuf_free(&kernels->path);
     strbuf_free(&kernels->of);
 }
+
+int kernels_count(const struct kernels *kernels)
+{
+    int n = 0;
+    for (size_t i = 0; i < kernels->table.n; i++)
+        n += kernels->table.items[i].row[0] != '\0';
+    return n;
+}

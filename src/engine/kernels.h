@@ -23,6 +23,9 @@ struct kernels {
 HTH_MUST_CHECK kernels_load(struct kernels *out, const struct vk_caps *caps, const struct log *log);
 void kernels_free(struct kernels *kernels);
 
+/* For how many classes of ops something is faster than what rows say of themselves. */
+int kernels_count(const struct kernels *kernels);
+
 /* Where the file cannot be written, a warning says so. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK kernels_store(const struct kernels *kernels, const struct log *log);
 

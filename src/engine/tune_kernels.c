@@ -231,15 +231,25 @@ static enum hth_status measure_jobs(struct work *w)
     return status == HTH_ERROR_CANCELLED ? HTH_OK : status;
 }
 
+static int count_left(const struct work *w)
+{
+    int n = 0;
+    for (size_t i = 0; i < w->n_jobs; i++) {
+        const struct table_entry *entry = table_find(&w->kernels.table, w->jobs[i].class);
+        n += !entry || !entry->whole;
+    }
+    return n;
+}
+
 static void count(const struct work *w)
 {
     struct kernels_report *report = w->report;
     report->n_classes += (int)w->n_jobs;
+    report->n_left += count_left(w);
     report->n_wrong += w->tuner.n_wrong;
     for (size_t i = 0; i < w->n_jobs; i++) {
         const struct table_entry *entry = table_find(&w->kernels.table, w->jobs[i].class);
         bool faster = entry && entry->row[0];
-        report->n_left += !entry || !entry->whole;
         report->n_faster += faster;
         if (faster && entry->gain > report->most_gain)
             report->most_gain = entry->gain;
@@ -286,8 +296,10 @@ static enum hth_status tune_device(struct work *w, const struct model *model, in
         status = prove(w, model);
     if (status == HTH_OK)
         status = list_jobs(w, model);
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
+        w->reader->begin(w->reader->user, vk_get_caps(w->vk)->name, count_left(w), (int)w->n_jobs);
         status = measure_jobs(w);
+    }
     enum hth_status stored = w->n_jobs ? store(w, true) : HTH_OK;
     count(w);
     return status ? status : stored;

@@ -27,6 +27,8 @@ struct kernels_item {
 };
 
 struct kernels_reader {
+    /* A GPU, of whose classes so many are left to measure. */
+    void (*begin)(void *user, const char *device, int left, int all);
     void (*item)(void *user, const struct kernels_item *item);
     bool (*go_on)(void *user); /* false cancels; asked between two measurements */
     void *user;

@@ -88,6 +88,7 @@ TEST(what_is_stored_is_loaded)
     load(&k, &caps);
     assert_string_equal(test_log_text(), "");
     assert_int_equal(k.table.n, 2);
+    assert_int_equal(kernels_count(&k), 1);
     const struct table_entry *entry = table_find(&k.table, "matmul Q8_0 4096x4096 1");
     assert_non_null(entry);
     assert_string_equal(entry->row, "matvec_f32");
