@@ -222,15 +222,16 @@ static enum hth_status check_bucket(struct prover *p, int n_tokens)
 }
 
 /* The largest batch first, so that what all sizes share is checked with many tokens; matvecs have a
- * shape for each of up to four. */
+ * shape for each of up to four, and what was tuned may have one for each class of sizes. */
 static enum hth_status check_buckets(struct prover *p, int n_batch)
 {
-    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32};
+    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32, 8, 16, 64, 128};
+    size_t n_buckets = p->env.tuned && p->env.tuned->n ? ARRAY_LEN(buckets) : 6;
     enum hth_status status = HTH_OK;
     do {
         p->changed = false;
         p->proof->unfit[0] = '\0';
-        for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++)
+        for (size_t i = 0; i < n_buckets && status == HTH_OK; i++)
             if (buckets[i] <= buckets[0])
                 status = check_bucket(p, buckets[i]);
     } while (status == HTH_OK && p->changed);

@@ -214,35 +214,6 @@ TEST(one_file_for_all_plans_vulkan)
 
 /* --- kernels ---------------------------------------------------------------------------------- */
 
-/* As if for all products of one token this were fastest: another row than on this device, in a
- * shape of its own. */
-static int tune_products(struct hth_model *model)
-{
-    struct model_device *device = &model->devices[1];
-    const struct row_env env = {.caps = vk_get_caps(device->vk), .n_seqs = 1};
-    struct kv_geom kv[64];
-    struct graph graph;
-    char class[sizeof device->kernels.table.items->class];
-    int n = 0;
-    assert_true(model->model->hp.n_layer <= 64);
-    model_kv_geometry(model->model, &dtype_f16, kv);
-    assert_true(kv_layout(kv, model->model->hp.n_layer, test_log()) > 0);
-    assert_int_equal(whole_build(model->model, kv, &graph, (struct batch_size){1, 1, 0}), HTH_OK);
-    assert_int_equal(compile_fuse(&graph, &env), HTH_OK);
-    for (size_t i = 0; i < graph.n_ops; i++) {
-        if (!table_class(&env, graph.ops[i], class, sizeof class))
-            continue;
-        struct table_entry *entry = table_add(&device->kernels.table, class);
-        *entry = (struct table_entry){
-            .row = "matvec_f32", .knobs = {{"ROWS", 1}}, .n_knobs = 1, .gain = 2, .whole = true};
-        snprintf(entry->class, sizeof entry->class, "%s", class);
-        n++;
-    }
-    graph_free(&graph);
-    assert_int_equal(kernels_store(&device->kernels, test_log()), HTH_OK);
-    return n;
-}
-
 /* Logits after a token, and whether this row made some of them. */
 static const float *logits_of(struct hth_model *model, const char *row, bool *is_used)
 {
@@ -274,7 +245,9 @@ TEST(kernels_that_were_measured_vulkan)
     fresh_cache();
     struct hth_model *model = open_with(model_name, on_gpu);
     const float *plain = logits_of(model, "matvec_f32", &by_default);
-    assert_true(tune_products(model) >= 4);
+    const struct table_entry as = {
+        .row = "matvec_f32", .knobs = {{"ROWS", 1}}, .n_knobs = 1, .gain = 2, .whole = true};
+    assert_true(model_tune(model, 1, &as) >= 4);
     hth_model_close(model);
     test_log_clear();
     model = open_with(model_name, on_gpu);
