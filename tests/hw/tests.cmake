@@ -9,8 +9,7 @@ set(hw_twins
   navi10 navi23 vangogh rembrandt # of navi21: RDNA1 and RDNA2
   navi32 navi33 phoenix gfx1150 gfx1151 # of navi31: RDNA3 and RDNA3.5
   gfx1200 # of gfx1201: RDNA4
-  gtx1080 # of gtx980: Maxwell and Pascal
-  rtx2080 rtx4090 rtx5090 # of rtx3090: Turing to Blackwell
+  gtx980 gtx1080 rtx2080 rtx4090 rtx5090 # of rtx3090: Maxwell to Blackwell
 )
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")

@@ -45,6 +45,18 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
   endforeach()
 endif()
 
+# Of formats that few models have the everyday tier takes some shapes of matmul, the whole tier all.
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
+  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "rare_format\\(\"")
+  foreach(line ${rare})
+    string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
+    string(TOLOWER ${name} name)
+    add_test(NAME op.matmul.${name}.all_shapes COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_matmul> ${name})
+    set_tests_properties(op.matmul.${name}.all_shapes PROPERTIES LABELS "op;tier-all" TIMEOUT 600
+      ENVIRONMENT HEARTH_TEST_ALL_SHAPES=1)
+  endforeach()
+endif()
+
 # The same under the Vulkan validation layer: a message of its fails the program (op_device_gpu.c).
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
   foreach(source ${op_tests})
