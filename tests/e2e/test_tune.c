@@ -48,37 +48,56 @@ static int number(const json_t *root, const char *name)
     return (int)json_integer_value(json_object_get(json_object_get(root, "kernels"), name));
 }
 
-/* Until nothing is left, each time with what was left before. */
+struct counts {
+    int classes, measured, left, faster;
+};
+
+/* Tunes for so long; what was measured must be less left. */
+static struct counts tune(struct spawn *s, const char *seconds, const struct counts *before)
+{
+    RUN(s, TUNE, "--kernels-seconds", seconds, "--json");
+    assert_code(s, 0);
+    json_t *root = json_loads(s->out.ptr, 0, NULL);
+    assert_non_null(root);
+    const struct counts now = {number(root, "classes"), number(root, "measured"),
+                               number(root, "left"), number(root, "faster")};
+    assert_int_equal(number(root, "wrong"), 0);
+    assert_true(now.classes >= 8 && now.measured >= 0);
+    assert_int_equal(now.left, (before ? before->left : now.classes) - now.measured);
+    assert_true(!before || now.classes == before->classes);
+    assert_true(kernels_file()[0]);
+    json_decref(root);
+    spawn_free(s);
+    return now;
+}
+
+/* The second time goes on where the first ended. */
 TEST(kernels_are_measured_bit_by_bit)
 {
     struct spawn s = begin();
-    int left = 0, all = 0, rounds = 0, faster = 0;
-    do {
-        RUN(&s, TUNE, "--kernels-seconds", rounds ? "120" : "2", "--json");
-        assert_code(&s, 0);
-        json_t *root = json_loads(s.out.ptr, 0, NULL);
-        assert_non_null(root);
-        all = rounds ? all : number(root, "classes");
-        int before = rounds ? left : all;
-        left = number(root, "left");
-        faster = number(root, "faster");
-        assert_int_equal(number(root, "classes"), all);
-        assert_int_equal(number(root, "measured"), before - left);
-        assert_int_equal(number(root, "wrong"), 0);
-        json_decref(root);
-        spawn_free(&s);
-        assert_true(kernels_file()[0]);
-        assert_true(rounds++ < 4);
-    } while (left);
-    assert_true(all >= 8);
-    RUN(&s, TUNE, "--kernels-seconds", "120");
+    struct counts first = tune(&s, "2", NULL);
+    struct counts second = tune(&s, "3", &first);
+    assert_true(first.measured + second.measured > 0);
+}
+
+/* And what is opened goes by it. */
+TEST(until_nothing_is_left)
+{
+    struct spawn s = begin();
+    struct counts now = tune(&s, "300", NULL);
+    assert_int_equal(now.left, 0);
+    RUN(&s, TUNE, "--kernels-seconds", "300");
     assert_code(&s, 0);
     assert_contains(s.out.ptr, "nothing is left to measure");
     assert_contains(s.out.ptr, "kernels: 0 of ");
     spawn_free(&s);
-    RUN(&s, RUN_MODEL, "-v"); /* and what is opened goes by it */
+    RUN(&s, RUN_MODEL, "-v");
     assert_code(&s, 0);
-    assert_true(!strstr(s.err.ptr, "the kernels that hearth tune found") == !faster);
+    assert_true(!strstr(s.err.ptr, "the kernels that hearth tune found") == !now.faster);
+    spawn_free(&s);
+    RUN(&s, RUN_MODEL, "-v", "--untuned");
+    assert_code(&s, 0);
+    assert_null(strstr(s.err.ptr, "the kernels that hearth tune found"));
     spawn_free(&s);
 }
 

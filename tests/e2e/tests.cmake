@@ -32,3 +32,6 @@ if(WIN32)
     -P ${CMAKE_CURRENT_LIST_DIR}/libraries_win32.cmake)
   set_tests_properties(e2e.libraries PROPERTIES LABELS e2e)
 endif()
+
+# Every kind of product of a model, each in a dozen shapes: a minute or two.
+set_property(TEST e2e.tune.until_nothing_is_left APPEND PROPERTY LABELS tier-all)
