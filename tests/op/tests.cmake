@@ -82,6 +82,9 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
     set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
       ENVIRONMENT HEARTH_TEST_VALIDATE=1)
+    if(stem STREQUAL "knobs") # hundreds of kernels
+      set_tests_properties(op.validate.${stem} PROPERTIES LABELS "op;tier-all" TIMEOUT 1800)
+    endif()
   endforeach()
   # The test of the tests: with a violation planted after the layer was proved, the program must fail and say how many.
   add_test(NAME op.validate.planted COMMAND ${CMAKE_COMMAND} "-DLAUNCHER=${HEARTH_TEST_LAUNCHER}" -DPROGRAM=$<TARGET_FILE:op_rows>
