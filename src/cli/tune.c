@@ -22,7 +22,7 @@ static const struct option options[] = {
     {.name = "minutes", .type = OPTION_REAL, .metavar = "M", .min = 0, .max = 1440, .fallback = "10",
      .help = "stop looking after so long"},
     {.name = "kernels-seconds", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 86400, .fallback = "10",
-     .help = "before that, measure kernels of the GPU for so long; what is left then is the next time; 0: none are"},
+     .help = "first measure the GPU's kernels for so long, from where it ended the last time; 0: do not"},
     {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 64, .max = INT32_MAX,
      .help = "tokens that prompt and answer may have together, as it will be used"},
     OPTION_KV,
@@ -407,7 +407,7 @@ static const struct option_group *const groups[] = {
 
 const struct command command_tune = {
     .name = "tune",
-    .summary = "measures around the plan of a model for what is faster here, and keeps it",
+    .summary = "measures kernels, and around a model's plan, for what is faster here, and keeps it",
     .usage = "MODEL [--minutes 10] [--json]",
     .groups = groups,
     .min_words = 1,
