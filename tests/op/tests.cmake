@@ -82,8 +82,8 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
     set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
       ENVIRONMENT HEARTH_TEST_VALIDATE=1)
-    if(stem STREQUAL "knobs") # hundreds of kernels
-      set_tests_properties(op.validate.${stem} PROPERTIES LABELS "op;tier-all" TIMEOUT 1800)
+    if(stem MATCHES "^(knobs|many_rows)$") # the kernels of the others, and many of them
+      set_property(TEST op.validate.${stem} APPEND PROPERTY LABELS tier-all)
     endif()
   endforeach()
   # The test of the tests: with a violation planted after the layer was proved, the program must fail and say how many.
@@ -91,4 +91,13 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
     -P ${CMAKE_CURRENT_LIST_DIR}/planted.cmake)
   set_tests_properties(op.validate.planted PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
     ENVIRONMENT "HEARTH_TEST_VALIDATE=1;HEARTH_TEST_VIOLATE=1")
+endif()
+
+# Under sanitizers only the CPU's rows run, whose buffers lie between guards without them, too: every day products and the cache.
+if(HEARTH_SANITIZE)
+  foreach(entry ${op_entries} op.every_row.ran)
+    if(NOT entry MATCHES "^op\\.(matmul|cache)\\.")
+      set_property(TEST ${entry} APPEND PROPERTY LABELS tier-all)
+    endif()
+  endforeach()
 endif()
