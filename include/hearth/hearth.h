@@ -97,7 +97,8 @@ struct hth_model_options {
                          * here are used, too */
     bool measure;       /* rates that the plan's figures rest on and that were not measured on this
                          * machine are, now: about two seconds, once */
-    bool untuned;       /* what hearth tune found best for this model here is not used */
+    bool untuned;       /* what hearth tune found best for this model here is not used, */
+    bool as_planned;    /* or only what it found of kernels */
     const char *rows;   /* tests: only the GPU's kernels of this name, or NAME_… */
 };
 

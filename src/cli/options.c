@@ -27,7 +27,7 @@ static const struct option device[] = {
      .also = "num-thread threads-batch tb",
      .help = "of the CPU side (all processors)"},
     {.name = "no-self-test", .type = OPTION_FLAG, .help = "do not check kernels of a GPU at its first start"},
-    {.name = "untuned", .type = OPTION_FLAG, .help = "without what hearth tune found best for this model here"},
+    {.name = "untuned", .type = OPTION_FLAG, .help = "without what hearth tune found best here"},
     {.name = "no-repack", .type = OPTION_FLAG,
      .help = "the CPU reads weights as the file has them: slower, but programs share the file's memory"},
     {0},

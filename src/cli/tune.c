@@ -10,6 +10,7 @@
 #include "cli/json_out.h"
 #include "cli/options.h"
 #include "cli/talk.h"
+#include "engine/tune_kernels.h"
 #include "engine/tuned.h"
 
 /* A usual turn, of which a part is measured: that long answers go on as they begin is near enough.
@@ -20,6 +21,8 @@ enum { TURN_IN = 1000, TURN_OUT = 300, MOST_IN = 1000, MEASURED_OUT = 16, UNMEAS
 static const struct option options[] = {
     {.name = "minutes", .type = OPTION_REAL, .metavar = "M", .min = 0, .max = 1440, .fallback = "10",
      .help = "stop looking after so long"},
+    {.name = "kernels-seconds", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 86400, .fallback = "10",
+     .help = "first measure the GPU's kernels for so long, from where it ended the last time; 0: do not"},
     {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 64, .max = INT32_MAX,
      .help = "tokens that prompt and answer may have together, as it will be used"},
     OPTION_KV,
@@ -40,6 +43,7 @@ struct tuning {
     double prompt_s, answer_s; /* of the last measurement, for one token */
     struct hth_expected expected;
     json_t *tried; /* NULL: text */
+    json_t *kernels, *found;
 };
 
 /* What is measured and what is kept: the plan's figures where it is zero. */
@@ -73,7 +77,7 @@ static enum hth_status open_setting(const struct tuning *t, const struct tune_se
 {
     struct tuned tuned = as_tuned(t, setting);
     struct hth_model_options with = model_options(t->args);
-    with.untuned = true;
+    with.as_planned = true;
     with.session = session_of(t);
     with.session.n_batch = tuned.n_batch;
     with.vram_bytes = tuned.vram_bytes;
@@ -214,11 +218,12 @@ static int say_result(const struct tuning *t, const struct tune_result *result, 
     bool planned = gain <= 1;
     describe(t, &result->best, what, sizeof what);
     if (t->tried) {
-        json_t *root = json_pack(
-            "{s:O, s:o, s:o, s:o, s:b, s:s}", "tried", t->tried, "gain", json_number(gain),
-            "predicted_prompt_tokens_per_s", json_number(t->expected.prompt_tokens_per_s),
-            "predicted_answer_tokens_per_s", json_number(t->expected.answer_tokens_per_s),
-            "complete", whole, "best", planned ? "" : what + 1);
+        json_t *root =
+            json_pack("{s:O?, s:O, s:o, s:o, s:o, s:b, s:s}", "kernels", t->kernels, "tried",
+                      t->tried, "gain", json_number(gain), "predicted_prompt_tokens_per_s",
+                      json_number(t->expected.prompt_tokens_per_s), "predicted_answer_tokens_per_s",
+                      json_number(t->expected.answer_tokens_per_s), "complete", whole, "best",
+                      planned ? "" : what + 1);
         return json_print(root);
     }
     if (!whole)
@@ -230,6 +235,88 @@ static int say_result(const struct tuning *t, const struct tune_result *result, 
                    "on, where nothing else is asked for (--untuned: not).\n",
                    what, gain);
     return EXIT_OK;
+}
+
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+static void begin_kernels(void *user, const char *device, int left, int all)
+{
+    const struct tuning *t = user;
+    if (t->found || left == 0)
+        return;
+    out_text(str_of(device));
+    out_printf(": measuring kernels for %d of %d kinds of products\n", left, all);
+    out_flush();
+}
+
+static void tell_kernel(void *user, const struct kernels_item *item)
+{
+    const struct tuning *t = user;
+    if (t->found) {
+        json_push(t->found,
+                  json_pack("{s:o, s:s, s:s, s:s, s:o}", "device", json_text(str_of(item->device)),
+                            "what", item->what, "row", item->row, "knobs", item->knobs, "gain",
+                            json_number(item->gain)));
+    } else if (item->gain > 1) {
+        talk_progress("", 1, 1);
+        out_printf("%-44s %.2f times as fast: %s %s\n", item->what, item->gain, item->row,
+                   item->knobs);
+        out_flush();
+    }
+    talk_progress("measuring kernels", (uint64_t)item->done, (uint64_t)item->all);
+}
+
+static bool go_on(void *user)
+{
+    (void)user;
+    return !interrupted();
+}
+
+static void say_kernels(struct tuning *t, const struct kernels_report *r)
+{
+    talk_progress("", 1, 1);
+    if (t->found) {
+        t->kernels = json_pack("{s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:O}", "classes", r->n_classes,
+                               "measured", r->n_measured, "faster", r->n_faster, "left", r->n_left,
+                               "wrong", r->n_wrong, "most_gain", json_number(r->most_gain),
+                               "seconds", json_number(r->seconds), "found", t->found);
+        return;
+    }
+    if (r->n_classes == 0)
+        return;
+    out_printf("kernels: %d of %d kinds of products measured in %.1f s; ", r->n_measured,
+               r->n_classes, r->seconds);
+    if (r->n_faster)
+        out_printf("for %d something faster is known, up to %.2f times", r->n_faster, r->most_gain);
+    else
+        out_printf("nothing is faster than what is used by default");
+    if (r->n_wrong)
+        out_printf("; %d that were not right are not used", r->n_wrong);
+    out_printf("%s\n", r->n_left ? "" : "; nothing is left to measure");
+    if (r->n_left)
+        out_printf("%d are left: hearth tune goes on with them the next time\n", r->n_left);
+    out_flush();
+}
+
+/* What is found is kept, also when Ctrl-C ends it. */
+static int tune_kernels(struct tuning *t)
+{
+    struct kernels_report report;
+    struct kernels_options wanted = {.model = args_word(t->args, 0),
+                                     .device = model_options(t->args),
+                                     .seconds = args_real(t->args, "kernels-seconds")};
+    const struct kernels_reader reader = {begin_kernels, tell_kernel, go_on, t};
+    wanted.device.session = session_of(t);
+    if (wanted.seconds <= 0 || wanted.device.untuned || wanted.device.rows)
+        return EXIT_OK;
+    t->found = t->tried ? json_array() : NULL;
+    watch_interrupt(NULL);
+    enum hth_status status = kernels_tune(&wanted, &reader, &report);
+    bool ended = interrupted();
+    unwatch_interrupt();
+    if (status == HTH_OK || status == HTH_ERROR_CANCELLED)
+        say_kernels(t, &report);
+    return ended ? EXIT_INTERRUPTED : exit_of(status);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -263,37 +350,52 @@ static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
     return t->ids ? HTH_OK : log_fail_memory(talk_log(), "tokens", (size_t)t->n_in * 4);
 }
 
+static void free_tuning(struct tuning *t)
+{
+    json_decref(t->kernels);
+    json_decref(t->found);
+    json_decref(t->tried);
+    tuned_file_free(&t->file);
+    mem_free(t->ids);
+}
+
 static int run(const struct args *args)
 {
-    struct tuning t = {.args = args,
-                       .n_ctx = args_int(args, "ctx"),
-                       .until_ns = os_time_ns() + (uint64_t)(args_real(args, "minutes") * 60e9)};
+    struct tuning t = {.args = args, .n_ctx = args_int(args, "ctx")};
     struct tune_options look = {.measure = measure_and_say, .tell = tell, .user = &t};
     struct tune_result result = {0};
     t.tried = args_flag(args, "json") ? json_array() : NULL;
+    int code = tune_kernels(&t);
+    if (code != EXIT_OK) {
+        free_tuning(&t);
+        return code;
+    }
+    t.until_ns = os_time_ns() + (uint64_t)(args_real(args, "minutes") * 60e9);
     enum hth_status status = look_at_plan(&t, &look);
     if (status == HTH_OK)
         status = tune(&look, &result);
     bool whole = status == HTH_OK;
     bool found = result.planned_s > 0 && status == HTH_ERROR_CANCELLED;
     talk_progress("", 1, 1);
-    int code = exit_of(found ? HTH_OK : status);
+    code = exit_of(found ? HTH_OK : status);
     const struct tuned best = as_tuned(&t, &result.best);
     if (code == EXIT_OK)
         code = exit_of(tuned_store(&t.file, &best, talk_log()));
     if (code == EXIT_OK)
         code = say_result(&t, &result, whole);
-    json_decref(t.tried);
-    tuned_file_free(&t.file);
-    mem_free(t.ids);
+    free_tuning(&t);
     return code == EXIT_OK && interrupted() ? EXIT_INTERRUPTED : code;
 }
 
 static void more_help(void)
 {
-    out_printf("What a plan takes for granted is tried a step to either side: how much of the\n"
-               "GPU's memory it uses, threads, tokens computed at once. What is clearly faster,\n"
-               "twice, is kept for this model, device and driver; else the plan stays.\n");
+    out_printf(
+        "First the GPU's kernels are measured, for the formats and shapes of this model: those\n"
+        "that fit, in the shapes that they can have. What is clearly faster each time, and\n"
+        "right, is kept for this device and driver, and serves all models. Then what a plan\n"
+        "takes for granted is tried a step to either side: how much of the GPU's memory it\n"
+        "uses, threads, tokens computed at once. What is clearly faster, twice, is kept for\n"
+        "this model, device and driver; else the plan stays.\n");
 }
 
 static const struct option_group *const groups[] = {
@@ -305,7 +407,7 @@ static const struct option_group *const groups[] = {
 
 const struct command command_tune = {
     .name = "tune",
-    .summary = "measures around the plan of a model for what is faster here, and keeps it",
+    .summary = "measures kernels, and around a model's plan, for what is faster here, and keeps it",
     .usage = "MODEL [--minutes 10] [--json]",
     .groups = groups,
     .min_words = 1,

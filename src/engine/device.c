@@ -173,16 +173,21 @@ enum hth_status device_choose_now(struct device_list *out, const char *wanted,
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+/* What is only compiled to be looked at stays out of the cache on disk. */
+struct looks {
+    bool stats, times;
+};
+
 static enum hth_status open_at(struct vk **vk, int index, const struct hth_model_options *options,
-                               bool capture_stats, const struct log *log)
+                               struct looks looks, const struct log *log)
 {
     struct vk_options vk_options = {
         .index = index,
         .validation = options->validate,
         .discrete = options->treat_as_discrete,
         .memory_limit_bytes = options->vram_bytes,
-        .capture_stats = capture_stats,
-        .no_disk_cache = capture_stats,
+        .capture_stats = looks.stats,
+        .no_disk_cache = looks.stats || looks.times,
     };
     return vk_open(vk, &vk_options, log);
 }
@@ -190,7 +195,13 @@ static enum hth_status open_at(struct vk **vk, int index, const struct hth_model
 enum hth_status device_open_at(struct vk **vk, int index, const struct hth_model_options *options,
                                const struct log *log)
 {
-    return open_at(vk, index, options, false, log);
+    return open_at(vk, index, options, (struct looks){0}, log);
+}
+
+enum hth_status device_open_to_time(struct vk **vk, int index,
+                                    const struct hth_model_options *options, const struct log *log)
+{
+    return open_at(vk, index, options, (struct looks){.times = true}, log);
 }
 
 enum hth_status device_open(struct vk **vk, const struct hth_model_options *options,
@@ -204,5 +215,5 @@ enum hth_status device_open(struct vk **vk, const struct hth_model_options *opti
     if (list.n > 1 && strchr(options->device ? options->device : "", ','))
         return log_fail(log, HTH_ERROR_ARGUMENT, "--device %s: one device at a time here",
                         options->device);
-    return open_at(vk, list.index[0], options, capture_stats, log);
+    return open_at(vk, list.index[0], options, (struct looks){.stats = capture_stats}, log);
 }

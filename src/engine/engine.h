@@ -18,6 +18,7 @@
 #include "kv/kv.h"
 #include "engine/experts.h"
 #include "engine/keeping.h"
+#include "engine/kernels.h"
 #include "engine/placing.h"
 #include "engine/prove.h"
 #include "engine/tuned.h"
@@ -37,8 +38,9 @@ struct told {
 /* A GPU that a model is on. */
 struct model_device {
     struct vk *vk;
-    struct proof proof; /* which kernels are right there */
-    struct place place; /* weights */
+    struct proof proof;     /* which kernels are right there, */
+    struct kernels kernels; /* and which of them fastest */
+    struct place place;     /* weights */
     struct keeping_device keeping;
 };
 
@@ -203,6 +205,10 @@ HTH_MUST_CHECK device_choose_now(struct device_list *out, const char *wanted,
 /* Opens one of them. */
 HTH_MUST_CHECK device_open_at(struct vk **vk, int index, const struct hth_model_options *options,
                               const struct log *log);
+
+/* The same to time kernels in many shapes, of which the cache on disk is to know nothing. */
+HTH_MUST_CHECK device_open_to_time(struct vk **vk, int index,
+                                   const struct hth_model_options *options, const struct log *log);
 
 /* The number of a device in vk_list by "N" or a part of its name; −1: not there. */
 int device_find(const struct vk_caps *devices, uint32_t count, const char *which);

@@ -219,6 +219,7 @@ static void drop_device(struct hth_model *model, int d)
     struct model_device *devices = model->devices;
     vk_close(devices[d].vk);
     proof_free(&devices[d].proof);
+    kernels_free(&devices[d].kernels);
     placing_drop_device(&model->placing, d);
     model->n_devices--;
     memmove(&devices[d], &devices[d + 1], (size_t)(model->n_devices - d) * sizeof *devices);
@@ -563,10 +564,15 @@ static enum hth_status prove_device(struct hth_model *model, int d)
     struct model_device *device = &model->devices[d];
     struct proof *proof = &device->proof;
     proof->heard = model->keeping.kept;
+    proof->tuned = &device->kernels.table;
     proof->most_seconds = model->opt.self_test_s > 0 ? model->opt.self_test_s : PROVE_SECONDS;
     model->keeping.kept[0] = '\0';
     enum hth_status status =
         prove_model(proof, device->vk, model->model, &model->opt.session, &model->keeping.log);
+    if (proof->n_untuned) {
+        enum hth_status stored = kernels_store(&device->kernels, &model->log);
+        status = status ? status : stored;
+    }
     if (status == HTH_OK && proof->unfit[0] && (!asked || !*asked || strcmp(asked, "auto") == 0)) {
         log_warning(&model->log, "%s is not used: no kernel for %s is right on it",
                     vk_get_caps(device->vk)->name, proof->unfit);
@@ -599,6 +605,24 @@ static enum hth_status use_tuned(struct hth_model *model)
     return pool_create(&model->pool, model->opt.n_threads, &model->log);
 }
 
+/* Of rows that are named only those run, as they are by themselves. */
+static enum hth_status load_kernels(struct hth_model *model)
+{
+    enum hth_status status = HTH_OK;
+    if (model->opt.untuned || model->rows)
+        return HTH_OK;
+    for (int d = 1; d < model->n_devices && status == HTH_OK; d++) {
+        const struct vk_caps *caps = vk_get_caps(model->devices[d].vk);
+        struct kernels *kernels = &model->devices[d].kernels;
+        status = kernels_load(kernels, caps, &model->log);
+        int n = kernels_count(kernels);
+        if (n)
+            log_info(&model->log, "%s: for %d kinds of products the kernels that hearth tune found",
+                     caps->name, n);
+    }
+    return status;
+}
+
 static void begin_placing(struct hth_model *model)
 {
     model->placing = (struct placing){.model = model->model,
@@ -606,8 +630,10 @@ static void begin_placing(struct hth_model *model)
                                       .pool = model->pool,
                                       .rows = model->rows,
                                       .session = model->opt.session};
-    for (int d = 1; d < SPLIT_DEVICES; d++)
+    for (int d = 1; d < SPLIT_DEVICES; d++) {
         model->placing.bars[d] = &model->devices[d].proof.bars;
+        model->placing.tuned[d] = &model->devices[d].kernels.table;
+    }
 }
 
 /* Of several, those that can be opened are used. */
@@ -644,6 +670,8 @@ enum hth_status keeping_open(struct hth_model *model)
     enum hth_status status = open_devices(model);
     if (status == HTH_OK)
         status = use_tuned(model);
+    if (status == HTH_OK)
+        status = load_kernels(model);
     begin_placing(model);
     if (status == HTH_OK)
         status = prove_devices(model);

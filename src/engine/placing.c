@@ -70,6 +70,7 @@ static enum hth_status measure_exec(const struct gpu_side *side, const struct pl
         .float_only = session->float_only,
         .forced_rows = p->rows,
         .bars = p->bars[side->device],
+        .tuned = p->tuned[side->device],
         .n_seqs = session->n_seqs,
         .table_stride = stride,
         .max_tokens = session->n_batch,
@@ -536,6 +537,7 @@ static void forget_plan(struct placing *p)
                            .hand = p->hand,
                            .hand_read = p->hand_read};
     memcpy(kept.bars, p->bars, sizeof kept.bars);
+    memcpy(kept.tuned, p->tuned, sizeof kept.tuned);
     plan_free(&p->plan);
     units_free(&p->units);
     split_free(&p->split);

@@ -38,6 +38,7 @@ struct placing {
     struct pool *pool;
     const char *rows;                           /* forced, or NULL */
     const struct row_bars *bars[SPLIT_DEVICES]; /* not to be used */
+    const struct table *tuned[SPLIT_DEVICES];   /* kernels that are fastest there, or NULL */
     struct hth_session_options session;         /* that is planned for, filled in */
     struct machine machine;
     struct hand hand;

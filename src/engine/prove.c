@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "engine/kept.h"
+#include "gpu/table.h"
 
 enum { PROOF_VERSION = 1, CHECKED_BEST = 8 };
 
@@ -109,6 +110,31 @@ static enum hth_status bar(struct prover *p, const struct op *op, const struct r
     return HTH_OK;
 }
 
+/* A shape that only measuring proposed is not used any more: the row may be right as it is by
+ * itself. */
+static bool untune(struct prover *p, const struct op *op, const struct row_pick *pick)
+{
+    char class[sizeof p->proof->tuned->items->class];
+    struct row_env plain = p->env;
+    struct row_choice choice;
+    plain.tuned = NULL;
+    if (!p->env.tuned ||
+        (row_select(&plain, op, &choice) == pick->row && row_choice_equal(&choice, &pick->choice)))
+        return false;
+    struct table_entry *entry =
+        table_class(&p->env, op, class, sizeof class) ? table_find(p->proof->tuned, class) : NULL;
+    if (!entry || !entry->row[0])
+        return false;
+    log_warning(p->test.log,
+                "%s: the kernel %s (%s) is not used as it was tuned, as a self-test found that it "
+                "is wrong so",
+                p->env.caps->name, pick->row->name, pick->choice.blob->name);
+    table_clear(entry);
+    p->proof->n_untuned++;
+    p->changed = true;
+    return true;
+}
+
 static enum hth_status bar_result(struct prover *p, const struct op *op,
                                   const struct row_pick *pick, const struct selftest_result *result)
 {
@@ -129,6 +155,8 @@ static enum hth_status check_row(struct prover *p, const struct op *op, const st
     struct selftest_result result;
     struct proof *proof = p->proof;
     enum hth_status status = selftest_run(&p->test, op, pick, n_tokens, &result);
+    if (status == HTH_ERROR_DEVICE_LOST && untune(p, op, pick))
+        return status;
     if (status == HTH_ERROR_DEVICE_LOST) {
         enum hth_status said = bar(p, op, pick, "the device was lost while it ran");
         said = said ? said : store(p);
@@ -144,6 +172,8 @@ static enum hth_status check_row(struct prover *p, const struct op *op, const st
         return status;
     proof->n_checked++;
     proof->seconds += (double)result.spent_ns / 1e9;
+    if (result.verdict != SELFTEST_RIGHT && untune(p, op, pick))
+        return HTH_OK;
     if (result.verdict != SELFTEST_RIGHT)
         return bar_result(p, op, pick, &result);
     p->news = true;
@@ -166,14 +196,14 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
         selftest_name(op, &pick, n_tokens, &name);
         enum hth_status status = name.failed ? out_of_memory(p) : HTH_OK;
         bool known = !name.failed && json_object_get(json_object_get(p->root, RIGHT), name.ptr);
-        size_t n_bars = p->proof->bars.n;
+        size_t n_bars = p->proof->bars.n + (size_t)p->proof->n_untuned;
         if (status == HTH_OK && !known && p->proof->seconds > p->proof->most_seconds)
             p->proof->unfinished = known = true;
         known |= p->no_room;
         if (status == HTH_OK && !known)
             status = check_row(p, op, &pick, n_tokens, name.ptr);
         strbuf_free(&name);
-        if (status || p->proof->bars.n == n_bars)
+        if (status || p->proof->bars.n + (size_t)p->proof->n_untuned == n_bars)
             return status;
     }
 }
@@ -192,15 +222,16 @@ static enum hth_status check_bucket(struct prover *p, int n_tokens)
 }
 
 /* The largest batch first, so that what all sizes share is checked with many tokens; matvecs have a
- * shape for each of up to four. */
+ * shape for each of up to four, and what was tuned may have one for each class of sizes. */
 static enum hth_status check_buckets(struct prover *p, int n_batch)
 {
-    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32};
+    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32, 8, 16, 64, 128};
+    size_t n_buckets = p->env.tuned && p->env.tuned->n ? ARRAY_LEN(buckets) : 6;
     enum hth_status status = HTH_OK;
     do {
         p->changed = false;
         p->proof->unfit[0] = '\0';
-        for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++)
+        for (size_t i = 0; i < n_buckets && status == HTH_OK; i++)
             if (buckets[i] <= buckets[0])
                 status = check_bucket(p, buckets[i]);
     } while (status == HTH_OK && p->changed);
@@ -218,6 +249,7 @@ enum hth_status prove_model(struct proof *proof, struct vk *vk, const struct mod
                        .env = {.caps = vk_get_caps(vk),
                                .float_only = filled.float_only,
                                .bars = &proof->bars,
+                               .tuned = proof->tuned,
                                .n_seqs = filled.n_seqs}};
     int n_layer = model->hp.n_layer;
     struct kv_geom *kv = mem_calloc((size_t)n_layer, sizeof *kv);

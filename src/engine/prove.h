@@ -23,10 +23,12 @@ struct proof {
     char unfit[64];      /* an op for which no row is left; "": there is none */
     double most_seconds; /* for checking */
     const char *heard;   /* the caller's last error that was logged: a driver's reason */
+    struct table *tuned; /* kernels that are to be used where they are right; NULL: none are */
+    int n_untuned;       /* of its entries: cleared just now, as they are not */
 };
 
-/* Checks what a model will use in sessions of this kind and is not known to be right. most_seconds
- * and heard are set before, all else is zero; proof_free after failures, too. Errors:
+/* Checks what a model will use in sessions of this kind and is not known to be right. most_seconds,
+ * heard and tuned are set before, all else is zero; proof_free after failures, too. Errors:
  * HTH_ERROR_MEMORY, HTH_ERROR_DEVICE_LOST (the row is barred). */
 HTH_MUST_CHECK prove_model(struct proof *proof, struct vk *vk, const struct model *model,
                            const struct hth_session_options *session, const struct log *log);

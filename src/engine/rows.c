@@ -21,7 +21,8 @@ struct lister {
     row_item_fn *fn;
     row_step_fn *step_fn; /* instead of fn */
     void *user;
-    struct vk *vk; /* NULL: the CPU */
+    struct vk *vk;          /* NULL: the CPU */
+    struct kernels kernels; /* as hearth tune found for it, of a model that is named */
     struct seen *seen;
     size_t n_seen, cap_seen;
     bool no_stats; /* the driver gives none */
@@ -142,6 +143,7 @@ static enum hth_status list_steps(struct lister *l, const struct model *model, s
     struct row_env env = {.caps = vk_get_caps(l->vk),
                           .float_only = l->options->float_only,
                           .forced = l->options->device.rows,
+                          .tuned = &l->kernels.table,
                           .n_seqs = 1};
     struct program program;
     struct compile_options options = {.vk = l->vk, .env = env, .place = place, .table_stride = 64};
@@ -210,8 +212,11 @@ static enum hth_status walk(struct lister *l, const int *n_tokens)
     if (status == HTH_OK && l->step_fn && !l->vk)
         status = log_fail(&l->log, HTH_ERROR_UNSUPPORTED,
                           "dispatches are a GPU's: use --device vulkan:N");
+    if (status == HTH_OK && l->vk && l->options->model && !device->untuned)
+        status = kernels_load(&l->kernels, vk_get_caps(l->vk), &l->log);
     if (status == HTH_OK)
         status = rows_walk(&walk);
+    kernels_free(&l->kernels);
     mem_free(l->seen);
     vk_close(l->vk);
     return status ? status : walk.worst;

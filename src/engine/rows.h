@@ -51,10 +51,11 @@ struct rows_options {
 };
 
 /* Compiles for every bucket that matters (1 … 16, 32, 512 tokens) every pipeline that selection
- * picks on the device, each once, and calls fn for it. No weights are placed, nothing runs. With no
- * Vulkan device asked for it lists the CPU's kernels. Errors: those of opening the device and the
- * model; HTH_ERROR_UNSUPPORTED naming an op that no row fits and HTH_ERROR_DEVICE for a pipeline
- * that cannot be compiled, in both cases after all others were listed. */
+ * picks on the device (of a model that is named: as it was tuned), each once, and calls fn for it.
+ * No weights are placed, nothing runs. With no Vulkan device asked for it lists the CPU's kernels.
+ * Errors: those of opening the device and the model; HTH_ERROR_UNSUPPORTED naming an op that no row
+ * fits and HTH_ERROR_DEVICE for a pipeline that cannot be compiled, in both cases after all others
+ * were listed. */
 HTH_CHECKED rows_list(const struct rows_options *options, row_item_fn *fn, void *user);
 
 /* One dispatch of a program. */

@@ -118,6 +118,7 @@ static struct gpu_exec_options gpu_options(struct hth_session *session, int d)
         .float_only = session->opt.float_only,
         .forced_rows = session->model->rows,
         .bars = &device->proof.bars,
+        .tuned = &device->kernels.table,
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,

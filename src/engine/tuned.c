@@ -131,7 +131,7 @@ enum hth_status tuned_use(struct hth_model *model)
     struct hth_model_options *opt = &model->opt;
     struct tuned tuned;
     enum hth_status status = find_file(model, &model->tuned_file);
-    if (status || opt->untuned)
+    if (status || opt->untuned || opt->as_planned)
         return status;
     status = load(model, &tuned);
     if (status)

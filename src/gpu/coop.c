@@ -94,6 +94,14 @@ bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *o
     return divide(out) && shared_bytes(out) <= caps->shared_bytes;
 }
 
+/* More sums than twice what a tile has by default would spill. */
+bool coop_tile_turn(const struct vk_caps *caps, struct coop_tile *tile)
+{
+    uint32_t most = most_sums(caps, tile->lanes) * (row_has_many_registers(caps) ? 2 : 1);
+    return tile->bm * tile->bn <= most * tile->group && divide(tile) &&
+           shared_bytes(tile) <= caps->shared_bytes;
+}
+
 /* --- attention -------------------------------------------------------------------------------- */
 
 enum { ATTENTION_DIMS = 64, LEAST_ROWS = 16, MOST_ROWS = 32, MOST_PARTS = 16 };

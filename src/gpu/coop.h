@@ -23,6 +23,9 @@ struct coop_tile {
  * False: the device multiplies no halves into floats, or not in shapes and subgroups that fit. */
 bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *out);
 
+/* Such a tile with another group, bm, bn or units: divides it again. False: that does not fit. */
+bool coop_tile_turn(const struct vk_caps *caps, struct coop_tile *tile);
+
 /* What attention_coop.glsl is specialised with, besides the widths of heads. */
 struct coop_attention {
     uint32_t lanes, group; /* as above */

@@ -37,6 +37,7 @@ struct gpu_exec_options {
     bool float_only;
     const char *forced_rows;     /* NULL: selection */
     const struct row_bars *bars; /* rows that are wrong here; NULL: none is known */
+    const struct table *tuned;   /* what is fastest here; NULL: nothing was measured */
     bool plain;                  /* only the plainest rows (row.h) */
     int n_seqs, table_stride;    /* of the page table */
     int max_tokens;              /* of a batch */

@@ -69,6 +69,47 @@ bool matmul_x_per_slot(const struct matmul_parts *p)
     return p->ids && tensor_rows(p->x) == slots;
 }
 
+/* --- classes of ops --------------------------------------------------------------------------- */
+
+/* Sizes of a class begin with a power of two, or one and a half. */
+static int64_t class_begin(int64_t size)
+{
+    int64_t power = 1;
+    while (2 * power <= size)
+        power *= 2;
+    return size >= power + power / 2 && power > 1 ? power + power / 2 : power;
+}
+
+/* Of few columns each number is its own up to four, which is as many as a workgroup usually has. */
+static int64_t class_columns(int64_t columns)
+{
+    int64_t least = 4;
+    while (columns > least)
+        least *= 2;
+    return columns <= 4 ? columns : least < 256 ? least : 256;
+}
+
+/* "norm_matmul matmul_qkv q4_k 4096x4096 1": rows of all its matrices by their length, columns at
+ * most; and of how many experts. */
+static void describe(const struct op *op, struct strbuf *out)
+{
+    struct matmul_parts p = matmul_parts(op);
+    int64_t n = 0, tokens = p.ids && !p.shares ? p.y[0]->ne[2] : matmul_columns(&p);
+    for (int i = 0; i < p.n; i++)
+        n += p.w[i]->ne[1];
+    strbuf_printf(out, "%s", op_def_of(op->kind)->name);
+    if (op->kind == OP_NORM_MATMUL)
+        strbuf_printf(out, " %s", op_def_of(op->parts[1]->kind)->name);
+    for (int i = 0; i < p.n; i++)
+        if (i == 0 || p.w[i]->dtype != p.w[i - 1]->dtype)
+            strbuf_printf(out, " %s", p.w[i]->dtype->name);
+    strbuf_printf(out, "%s %lldx%lld %lld", p.residual ? " add" : "", (long long)class_begin(n),
+                  (long long)class_begin(p.w[0]->ne[0]), (long long)class_columns(tokens));
+    if (p.ids)
+        strbuf_printf(out, " %lld of %lld", (long long)p.ids->ne[0],
+                      (long long)class_begin(p.w[0]->ne[2]));
+}
+
 static const struct row rows[] = {
     {.name = "matvec_lanes_f32",
      .blob = "matvec",
@@ -76,12 +117,18 @@ static const struct row rows[] = {
      .fits = matvec_fits,
      .prefers = matvec_lanes_prefers,
      .shape = matvec_lanes_shape,
+     .knobs = matvec_knobs,
+     .n_knobs = MATVEC_KNOBS,
+     .turn = matvec_turn,
      .emit = matvec_emit},
     {.name = "matvec_f32",
      .blob = "matvec",
      .by_format = true,
      .fits = matvec_fits,
      .shape = matvec_shape,
+     .knobs = matvec_knobs,
+     .n_knobs = MATVEC_KNOBS,
+     .turn = matvec_turn,
      .emit = matvec_emit},
     {.name = "matmul_coop",
      .blob = "matmul_coop",
@@ -91,6 +138,9 @@ static const struct row rows[] = {
      .fits = tile_coop_fits,
      .prefers = tile_coop_prefers,
      .shape = tile_coop_shape,
+     .knobs = tile_coop_knobs,
+     .n_knobs = TILE_COOP_KNOBS,
+     .turn = tile_coop_turn,
      .emit = tile_coop_emit},
     {.name = "matmul_int",
      .blob = "matmul_int",
@@ -99,6 +149,9 @@ static const struct row rows[] = {
      .fits = tile_int_fits,
      .prefers = tile_int_prefers,
      .shape = tile_narrow_shape,
+     .knobs = tile_knobs,
+     .n_knobs = TILE_KNOBS,
+     .turn = tile_int_turn,
      .emit = tile_int_emit},
     {.name = "matmul_f16",
      .blob = "matmul_f16",
@@ -107,12 +160,18 @@ static const struct row rows[] = {
      .fits = tile_half_fits,
      .prefers = tile_half_prefers,
      .shape = tile_narrow_shape,
+     .knobs = tile_knobs,
+     .n_knobs = TILE_KNOBS,
+     .turn = tile_half_turn,
      .emit = tile_emit},
     {.name = "matmul_f32",
      .blob = "matmul_f32",
      .by_format = true,
      .fits = tile_fits,
      .shape = tile_shape,
+     .knobs = tile_knobs,
+     .n_knobs = TILE_KNOBS,
+     .turn = tile_turn,
      .emit = tile_emit},
 };
 
@@ -121,4 +180,5 @@ const struct row_family row_family_matmul = {
     .n_kinds = 5,
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
+    .describe = describe,
 };

@@ -44,6 +44,12 @@ void matvec_shape(const struct row_env *env, const struct op *op, struct row_cho
 enum hth_status matvec_emit(struct compile *c, const struct op *op,
                             const struct row_choice *choice);
 
+/* What can be turned of both kinds. */
+enum { MATVEC_KNOBS = 4 };
+extern const struct row_knob matvec_knobs[MATVEC_KNOBS];
+bool matvec_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                 struct row_choice *choice);
+
 /* Rows of its own for each lane. */
 bool matvec_lanes_prefers(const struct row_env *env, const struct op *op);
 void matvec_lanes_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
@@ -53,6 +59,16 @@ void matvec_lanes_shape(const struct row_env *env, const struct op *op, struct r
 bool tile_fits(const struct row_env *env, const struct op *op);
 void tile_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
 enum hth_status tile_emit(struct compile *c, const struct op *op, const struct row_choice *choice);
+
+/* What can be turned, whatever they multiply. */
+enum { TILE_KNOBS = 6 };
+extern const struct row_knob tile_knobs[TILE_KNOBS];
+bool tile_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+               struct row_choice *choice);
+bool tile_half_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice);
+bool tile_int_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                   struct row_choice *choice);
 
 /* Of integers or halves, which need more registers. */
 void tile_narrow_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
@@ -68,6 +84,11 @@ bool tile_half_prefers(const struct row_env *env, const struct op *op);
 bool tile_coop_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+
+enum { TILE_COOP_KNOBS = 4 };
+extern const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS];
+bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice);
 enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
                                const struct row_choice *choice);
 

@@ -92,6 +92,48 @@ void matvec_lanes_shape(const struct row_env *env, const struct op *op, struct r
     set_extras(choice, &p);
 }
 
+/* --- tuning ----------------------------------------------------------------------------------- */
+
+enum { KNOB_SUBGROUP, KNOB_SUBGROUPS, KNOB_ROWS, KNOB_COLS };
+
+/* The lanes that share a row are SUBGROUPS of them. */
+const struct row_knob matvec_knobs[MATVEC_KNOBS] = {
+    [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
+    [KNOB_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8}},
+    [KNOB_ROWS] = {"ROWS", {1, 2, 4}},
+    [KNOB_COLS] = {"COLS", {1, 2, 3, 4, 6, 8}},
+};
+
+static uint32_t turned(uint32_t value, uint32_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+/* Sums of more rows and columns spill where registers are short, and are slow to compile. No lane
+ * is without a unit of the rows that it shares. */
+bool matvec_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                 struct row_choice *choice)
+{
+    struct matmul_parts p = matmul_parts(op);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    uint32_t subgroups = turned(values[KNOB_SUBGROUPS], choice_get(choice, "GROUP", lanes) / lanes);
+    uint32_t rows = turned(values[KNOB_ROWS], choice_get(choice, "ROWS", 1));
+    uint32_t cols = turned(values[KNOB_COLS], choice_get(choice, "COLS", 1));
+    uint32_t columns = p.ids ? 1 : (uint32_t)matmul_columns(&p);
+    uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32);
+    uint32_t most = row_has_many_registers(env->caps) ? 8 : 4;
+    choice->subgroup_size = turned(values[KNOB_SUBGROUP], choice->subgroup_size);
+    lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    bool idle =
+        choice_get(choice, "LANE_ROWS", 0) == 0 && subgroups > 1 && lanes * subgroups > units;
+    if (idle || cols > columns || rows * cols > most)
+        return false;
+    choice_set(choice, "GROUP", lanes * subgroups);
+    choice_set(choice, "ROWS", rows);
+    choice_set(choice, "COLS", cols);
+    return true;
+}
+
 /* Whether a weight lies in several chunks, so that its pieces are dispatched one by one. */
 static bool any_split(const struct compile *c, const struct matmul_parts *p)
 {

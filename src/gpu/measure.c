@@ -8,6 +8,7 @@ struct row_env gpu_exec_env(const struct gpu_exec_options *options)
                             .float_only = options->float_only,
                             .forced = options->forced_rows,
                             .bars = options->bars,
+                            .tuned = options->tuned,
                             .plain = options->plain,
                             .n_seqs = options->n_seqs};
 }

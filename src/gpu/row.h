@@ -30,6 +30,9 @@ struct row_env {
      * for; NULL: any. */
     const char *forced;
     const struct row_bars *bars; /* rows that do not fit, unless they are forced; NULL: none */
+    /* What was measured to be faster than what rows say of themselves (table.h), where no row is
+     * forced and not `plain`; NULL: nothing was. */
+    const struct table *tuned;
     bool plain;     /* of the rows that fit, the last of those in fp32; only where none is forced */
     int n_seqs;     /* sequences that a batch may hold at most */
     bool addresses; /* tests: only blobs in the address form */
@@ -43,6 +46,15 @@ struct row_choice {
 };
 
 struct compile;
+
+enum { ROW_MAX_KNOBS = 6, ROW_KNOB_VALUES = 6 };
+
+/* What can be turned of a row's shape: a specialization constant, the subgroup's size, or what
+ * several constants follow from. */
+struct row_knob {
+    const char *name;
+    uint32_t values[ROW_KNOB_VALUES]; /* that make sense on some device; 0 behind the last */
+};
 
 struct row {
     const char *name; /* "matvec_f32" */
@@ -59,6 +71,13 @@ struct row {
     bool (*prefers)(const struct row_env *env, const struct op *op);
     /* Sets specialization constants (choice_set) and the subgroup size. NULL: defaults. */
     void (*shape)(const struct row_env *env, const struct op *op, struct row_choice *choice);
+    /* What can be turned, in the order in which it is best tried; NULL: nothing. */
+    const struct row_knob *knobs;
+    int n_knobs;
+    /* Puts values (by knob; 0: as `shape` found) into what `shape` set. False: they do not go
+     * together, or with this op or device. What every workgroup must keep to is checked besides. */
+    bool (*turn)(const struct row_env *env, const struct op *op, const uint32_t *values,
+                 struct row_choice *choice);
     /* Appends the dispatches of an op (compile.h). */
     enum hth_status (*emit)(struct compile *c, const struct op *op,
                             const struct row_choice *choice);
@@ -74,11 +93,17 @@ struct row_family {
     int n_kinds;
     const struct row *rows; /* best first */
     int n_rows;
+    /* Appends what decides how fast an op's rows are: formats, and sizes in classes, so that what
+     * is measured of one op goes for others. NULL: nothing of the family can be turned. */
+    void (*describe)(const struct op *op, struct strbuf *out);
 };
 
 /* The row for an op, with its shape; NULL: nothing fits and the CPU must run it. */
 const struct row *row_select(const struct row_env *env, const struct op *op,
                              struct row_choice *choice);
+
+/* The family of a kind of op; NULL: there is none. */
+const struct row_family *row_family_of(enum op_kind kind);
 
 /* Rows by number, of all families, for listings and tests; NULL past the end. */
 const struct row *row_at(size_t index, const struct row_family **family);
@@ -90,6 +115,13 @@ bool row_name_exists(const char *name, struct strbuf *close);
 /* Does this row fit this op on this device? Fills the choice if so. */
 bool row_fits(const struct row_env *env, const struct row *row, const struct op *op,
               struct row_choice *choice);
+
+/* Fits it, with these values of its knobs (0: the default)? Only what a knob offers does. */
+bool row_turn(const struct row_env *env, const struct row *row, const struct op *op,
+              const uint32_t *values, struct row_choice *choice);
+
+/* Do two choices make the same pipeline? */
+bool row_choice_equal(const struct row_choice *a, const struct row_choice *b);
 
 /* Bars a row's kernel; nothing changes if it is barred. False: no memory. */
 bool row_bars_add(struct row_bars *bars, const char *row, const char *blob);

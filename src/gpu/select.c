@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/table.h"
 
 extern const struct row_family *const row_family_list[];
 
@@ -164,6 +165,47 @@ bool row_fits(const struct row_env *env, const struct row *row, const struct op 
     return true;
 }
 
+/* What Vulkan asks of any workgroup on this device. */
+static bool group_fits(const struct vk_caps *caps, const struct row_choice *choice)
+{
+    uint32_t lanes = row_subgroup_actual(caps, choice->subgroup_size);
+    uint32_t group = choice_get(choice, "GROUP", lanes), demanded = choice->subgroup_size;
+    bool size_fits =
+        !demanded || (caps->subgroup_control && (demanded & (demanded - 1)) == 0 &&
+                      demanded >= caps->subgroup_min && demanded <= caps->subgroup_max);
+    return size_fits && group >= lanes && group % lanes == 0 && group <= caps->max_invocations &&
+           group <= caps->max_group[0] &&
+           (!demanded || !caps->max_subgroups || group / lanes <= caps->max_subgroups);
+}
+
+static bool is_offered(const struct row_knob *knob, uint32_t value)
+{
+    for (int i = 0; i < ROW_KNOB_VALUES && knob->values[i]; i++)
+        if (knob->values[i] == value)
+            return true;
+    return value == 0;
+}
+
+bool row_turn(const struct row_env *env, const struct row *row, const struct op *op,
+              const uint32_t *values, struct row_choice *choice)
+{
+    bool any = false;
+    for (int k = 0; k < row->n_knobs; k++) {
+        if (!is_offered(&row->knobs[k], values[k]))
+            return false;
+        any |= values[k] != 0;
+    }
+    if (!row_fits(env, row, op, choice))
+        return false;
+    return !any || (row->turn(env, op, values, choice) && group_fits(env->caps, choice));
+}
+
+bool row_choice_equal(const struct row_choice *a, const struct row_choice *b)
+{
+    return a->blob == b->blob && a->subgroup_size == b->subgroup_size &&
+           memcmp(a->spec, b->spec, sizeof a->spec) == 0;
+}
+
 /* By default what a row itself prefers, or else (`any`) what fits; with a forced name, what has it.
  */
 static bool wanted(const struct row_env *env, const struct row_family *family,
@@ -197,22 +239,26 @@ static const struct row *select_from(const struct row_env *env, const struct row
     return NULL;
 }
 
+const struct row_family *row_family_of(enum op_kind kind)
+{
+    for (size_t f = 0; row_family_list[f]; f++)
+        for (int k = 0; k < row_family_list[f]->n_kinds; k++)
+            if (row_family_list[f]->kinds[k] == kind)
+                return row_family_list[f];
+    return NULL;
+}
+
 const struct row *row_select(const struct row_env *env, const struct op *op,
                              struct row_choice *choice)
 {
-    for (size_t f = 0; row_family_list[f]; f++) {
-        const struct row_family *family = row_family_list[f];
-        bool same_kind = false;
-        for (int k = 0; k < family->n_kinds; k++)
-            same_kind |= family->kinds[k] == op->kind;
-        if (!same_kind)
-            continue;
-        if (env->plain && !env->forced)
-            return select_plain(env, family, op, choice);
-        const struct row *row = select_from(env, family, op, choice, false);
-        return row ? row : select_from(env, family, op, choice, true);
-    }
-    return NULL;
+    const struct row_family *family = row_family_of(op->kind);
+    if (!family)
+        return NULL;
+    if (env->plain && !env->forced)
+        return select_plain(env, family, op, choice);
+    const struct row *row = env->forced ? NULL : table_select(env, family, op, choice);
+    row = row ? row : select_from(env, family, op, choice, false);
+    return row ? row : select_from(env, family, op, choice, true);
 }
 
 const struct row *row_at(size_t index, const struct row_family **family)

@@ -154,7 +154,7 @@ enum hth_status selftest_run(const struct selftest *test, const struct op *op,
     struct check b = {.test = test, .pick = pick};
     uint64_t began = os_time_ns();
     *out = (struct selftest_result){0};
-    enum hth_status status = selftest_case_create(&b.c, op, n_tokens, test->log);
+    enum hth_status status = selftest_case_create(&b.c, op, n_tokens, &SELFTEST_SIZE, test->log);
     if (status == HTH_OK)
         status = selftest_case_fill(&b.c, test->log);
     if (status == HTH_OK)
@@ -210,7 +210,7 @@ static void name_tensor(const struct tensor *tensor, struct strbuf *out)
     strbuf_printf(out, " %s", tensor->dtype->name);
     for (int d = 0; d < OP_MAX_DIMS; d++) {
         bool rows = tensor->kind == TENSOR_WEIGHT && d == 1;
-        int64_t n = rows ? selftest_rows(tensor->ne[d]) : tensor->ne[d];
+        int64_t n = rows && tensor->ne[d] > CASE_ROWS ? CASE_ROWS : tensor->ne[d];
         if (d != batch && (n > 1 || d == 0))
             strbuf_printf(out, "%s%lld", d ? "x" : ":", (long long)n);
     }

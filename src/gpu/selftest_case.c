@@ -18,14 +18,10 @@ struct cutter {
     int n, n_cut;
 };
 
-int64_t selftest_rows(int64_t rows)
+static int64_t fewer_rows(const struct cutter *cutter, int64_t rows)
 {
-    return rows < CASE_ROWS ? rows : CASE_ROWS;
-}
-
-int selftest_tokens(int n_tokens)
-{
-    return n_tokens < CASE_TOKENS ? n_tokens : CASE_TOKENS;
+    int64_t most = cutter->c->size.rows;
+    return rows < most ? rows : most;
 }
 
 static void cut_row(struct cutter *cutter, const struct tensor *tensor, int64_t length)
@@ -49,7 +45,7 @@ static void cut_product(struct cutter *cutter, const struct op *op)
 {
     if (op->kind != OP_MATMUL)
         return;
-    int64_t rows = selftest_rows(op->in[0]->ne[1]);
+    int64_t rows = fewer_rows(cutter, op->in[0]->ne[1]);
     cut_row(cutter, op->in[2], rows);
     cut_row(cutter, op->in[3], rows);
     cut_row(cutter, op->out[0], rows);
@@ -62,7 +58,7 @@ static void cut_products(struct cutter *cutter, const struct op *op)
         cut_products(cutter, op->parts[p]);
     if (op->kind != OP_MATMUL_GLU && op->kind != OP_MATMUL_SUM)
         return;
-    int64_t rows = selftest_rows(op->in[0]->ne[1]);
+    int64_t rows = fewer_rows(cutter, op->in[0]->ne[1]);
     cut_row(cutter, op->out[0], rows);
     if (op->kind == OP_MATMUL_GLU)
         return;
@@ -70,16 +66,16 @@ static void cut_products(struct cutter *cutter, const struct op *op)
     cut_row(cutter, op->parts[1]->out[0], rows);
 }
 
-static int64_t experts_of(const struct op *op)
+static int64_t experts_of(const struct op *op, int64_t enough)
 {
     if (op->kind == OP_NORM_MATMUL)
-        return experts_of(op->parts[1]);
+        return experts_of(op->parts[1], enough);
     bool by_expert =
         op->kind == OP_MATMUL || op->kind == OP_MATMUL_GLU || op->kind == OP_MATMUL_SUM;
     if (!by_expert || !op->in[4])
         return 0;
     int64_t n = op->in[0]->ne[2], used = op->in[4]->ne[0];
-    int64_t most = used > CASE_EXPERTS ? used : CASE_EXPERTS;
+    int64_t most = used > enough ? used : enough;
     return n < most ? n : most;
 }
 
@@ -95,7 +91,7 @@ static struct tensor *copy_weight(struct cutter *cutter, const struct tensor *te
     bool of_experts = cutter->n_expert > 0 && (weight->ne[2] > 1 || weight->experts);
     bool expert_bias = cutter->n_expert > 0 && !of_experts && weight->ne[1] > 1;
     weight->ne[0] = row_length(cutter, tensor);
-    weight->ne[1] = expert_bias ? cutter->n_expert : selftest_rows(weight->ne[1]);
+    weight->ne[1] = expert_bias ? cutter->n_expert : fewer_rows(cutter, weight->ne[1]);
     weight->ne[2] = of_experts ? cutter->n_expert : weight->ne[2];
     weight->experts = NULL;
     weight->data = NULL;
@@ -174,8 +170,14 @@ static struct op copy_op(struct cutter *cutter, const struct op *op)
 }
 
 /* Positions follow each other in one sequence; two rows of a large bucket stay empty. */
-static void make_batch(struct selftest_case *c)
+static bool make_batch(struct selftest_case *c)
 {
+    size_t most = (size_t)c->graph.n_tokens;
+    c->ids = arena_calloc(&c->graph.arena, 3 * most, sizeof *c->ids);
+    if (!c->ids)
+        return false;
+    c->pos = c->ids + most;
+    c->seq = c->pos + most;
     int n = c->graph.n_tokens > 16 ? c->graph.n_tokens - 2 : c->graph.n_tokens;
     for (int i = 0; i < n; i++)
         c->pos[i] = CASE_POS + i;
@@ -191,11 +193,12 @@ static void make_batch(struct selftest_case *c)
                               .table_stride = CASE_PAGES,
                               .n_seqs = 1};
     c->output = n - 1;
+    return true;
 }
 
 static enum hth_status cut_op(struct selftest_case *c, const struct op *op, const struct log *log)
 {
-    struct cutter cutter = {.c = c, .log = log, .n_expert = experts_of(op)};
+    struct cutter cutter = {.c = c, .log = log, .n_expert = experts_of(op, c->size.experts)};
     cut_products(&cutter, op);
     struct op copy = copy_op(&cutter, op);
     if (c->graph.status == HTH_OK)
@@ -204,23 +207,25 @@ static enum hth_status cut_op(struct selftest_case *c, const struct op *op, cons
 }
 
 enum hth_status selftest_case_create(struct selftest_case *c, const struct op *op, int n_tokens,
-                                     const struct log *log)
+                                     const struct selftest_size *size, const struct log *log)
 {
-    *c = (struct selftest_case){0};
-    graph_init(&c->graph, selftest_tokens(n_tokens), 1, log);
+    *c = (struct selftest_case){.size = *size};
+    graph_init(&c->graph, n_tokens < size->tokens ? n_tokens : size->tokens, 1, log);
     enum hth_status status = cut_op(c, op, log);
     if (status == HTH_OK)
         status = memmap_create(&c->map, &c->graph, VK_REF_ALIGN, true, log);
     if (status)
         return status;
-    make_batch(c);
     size_t bytes = (size_t)c->map.size_bytes, pages = CASE_PAGES * (size_t)c->page_bytes;
-    c->given = mem_alloc(3 * (bytes + pages));
-    if (!c->given)
-        return log_fail_memory(log, "a self-test", 3 * (bytes + pages));
+    size_t times = size->given_only ? 1 : 3;
+    c->given = mem_alloc(times * (bytes + pages));
+    if (!c->given || !make_batch(c))
+        return log_fail_memory(log, "a self-test", times * (bytes + pages));
+    c->pages = c->given + times * bytes;
+    if (size->given_only)
+        return HTH_OK;
     c->expected = c->given + bytes;
     c->got = c->expected + bytes;
-    c->pages = c->got + bytes;
     c->expected_pages = c->pages + pages;
     c->got_pages = c->expected_pages + pages;
     return HTH_OK;
@@ -355,7 +360,7 @@ enum hth_status selftest_case_fill(struct selftest_case *c, const struct log *lo
     if (kv && (kv->k_dim > MAX_DIM || kv->v_dim > MAX_DIM))
         return log_fail(log, HTH_ERROR_UNSUPPORTED, "%s: a head has more than %d numbers",
                         c->op->label, MAX_DIM);
-    memset(c->given, 0xff, 3 * (bytes + pages));
+    memset(c->given, 0xff, (c->size.given_only ? 1 : 3) * (bytes + pages));
     for (size_t i = 0; i < c->n_weights; i++)
         if (!fill_weight(c, c->weights[i], &rng))
             return log_fail_memory(log, "a self-test", c->weights[i]->size_bytes);
@@ -366,6 +371,8 @@ enum hth_status selftest_case_fill(struct selftest_case *c, const struct log *lo
             fill_activation(c, c->op->in[i], &rng);
     if (kv)
         fill_cache(c, kv, &rng);
+    if (c->size.given_only)
+        return HTH_OK;
     memcpy(c->expected, c->given, bytes);
     memcpy(c->expected_pages, c->pages, pages);
     enum hth_status status = run_reference(c);

@@ -1,5 +1,6 @@
 /*
- * selftest_part.h — what the files of the self-test share: a small case of an op, and its memory.
+ * selftest_part.h — an op of a model with invented weights and inputs, cut to a size: what the
+ * self-test compares, and what is timed (stopwatch.h).
  *
  * Owns the case's graph, weights and host memory. One thread.
  */
@@ -17,38 +18,45 @@ enum {
     CASE_PAGES = 2,
 };
 
+/* What a case is cut to. */
+struct selftest_size {
+    int64_t rows; /* of matrices */
+    int tokens;
+    int64_t experts; /* but as many as a token uses */
+    bool given_only; /* nothing is compared */
+};
+#define SELFTEST_SIZE ((struct selftest_size){CASE_ROWS, CASE_TOKENS, CASE_EXPERTS, false})
+
 struct selftest_case {
+    struct selftest_size size;
     struct graph graph;
     const struct op *op; /* the graph's only one */
     struct weight *weights[CASE_MAX_TENSORS];
     size_t n_weights;
     struct batch batch;
-    int32_t ids[CASE_TOKENS], pos[CASE_TOKENS], seq[CASE_TOKENS];
-    int32_t output; /* the only one: the last token */
+    int32_t *ids, *pos, *seq; /* of each token */
+    int32_t output;           /* the only one: the last token */
     uint32_t page_table[CASE_PAGES];
     uint64_t page_bytes; /* 0: the op has no cache */
     /* Host memory: activations as memmap says, as given, as they should become, and as the device
      * made them; pages of the cache likewise. */
     struct memmap map;
-    unsigned char *given, *expected, *got;
+    unsigned char *given, *expected, *got; /* the last two only where they are compared */
     unsigned char *pages, *expected_pages, *got_pages;
 };
 
-/* The op for fewer rows, tokens and experts. Errors: HTH_ERROR_MEMORY; HTH_ERROR_UNSUPPORTED for an
- * op that cannot be cut so (none of a model's). Free it after an error, too. */
+/* The op, of a graph for so many tokens, for fewer rows, tokens and experts. Errors:
+ * HTH_ERROR_MEMORY; HTH_ERROR_UNSUPPORTED for an op that cannot be cut so (none of a model's). Free
+ * it after an error, too. */
 HTH_MUST_CHECK selftest_case_create(struct selftest_case *out, const struct op *op, int n_tokens,
-                                    const struct log *log);
+                                    const struct selftest_size *size, const struct log *log);
 void selftest_case_free(struct selftest_case *c);
 
-/* Fills its inputs and computes what its outputs should be. */
+/* Fills its inputs, and unless they are all that is wanted computes what its outputs should be. */
 HTH_MUST_CHECK selftest_case_fill(struct selftest_case *c, const struct log *log);
 
 /* Compares what the device made with what should be. */
 void selftest_case_judge(const struct selftest_case *c, const struct row *row,
                          struct selftest_result *out);
-
-/* How many rows a matrix keeps, how many tokens a batch, how many of its experts an op. */
-int64_t selftest_rows(int64_t rows);
-int selftest_tokens(int n_tokens);
 
 #endif

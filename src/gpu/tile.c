@@ -57,6 +57,74 @@ void tile_narrow_shape(const struct row_env *env, const struct op *op, struct ro
     shape_tile(env, op, choice, 64, env->caps->subgroup_min < 16 ? 2 : 4);
 }
 
+/* --- tuning ----------------------------------------------------------------------------------- */
+
+enum { KNOB_BN, KNOB_TN, KNOB_BM, KNOB_UNITS, KNOB_SUBGROUP, KNOB_STEP };
+
+const struct row_knob tile_knobs[TILE_KNOBS] = {
+    [KNOB_BN] = {"BN", {16, 32, 64, 128}},
+    [KNOB_TN] = {"TN", {2, 4, 8}},
+    [KNOB_BM] = {"BM", {32, 64, 128, 256}},
+    [KNOB_UNITS] = {"UNITS", {1, 2, 4}},
+    [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
+    [KNOB_STEP] = {"K_STEP", {1, 2, 4, 8}},
+};
+
+static uint32_t turned(uint32_t value, uint32_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+/* `unit_bytes` of shared memory for each row and column of a unit. A unit of a row is decoded by
+ * one invocation, so that there must be as many; more columns of an invocation spill where
+ * registers are short. */
+static bool turn_tile(const struct row_env *env, const struct op *op, const uint32_t *values,
+                      struct row_choice *choice, uint32_t unit_bytes)
+{
+    struct matmul_parts p = matmul_parts(op);
+    uint32_t bm = turned(values[KNOB_BM], choice_get(choice, "BM", 128));
+    uint32_t bn = turned(values[KNOB_BN], choice_get(choice, "BN", 32));
+    uint32_t default_tn = choice_get(choice, "TN", 8), tn = turned(values[KNOB_TN], default_tn);
+    uint32_t group = bm / 4 * (bn / tn), own = choice_get(choice, "UNITS", 1);
+    uint32_t units = turned(values[KNOB_UNITS], own > 1 ? group / bm : own);
+    units = units ? units : 1;
+    if (bn < tn || group < bm * units || unit_bytes * units * (bm + bn) > env->caps->shared_bytes ||
+        (tn > default_tn && !row_has_many_registers(env->caps)) ||
+        (bn > 32 && bn / 2 >= (uint64_t)matmul_columns(&p)))
+        return false;
+    choice->subgroup_size = turned(values[KNOB_SUBGROUP], choice->subgroup_size);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    choice_set(choice, "BM", bm);
+    choice_set(choice, "BN", bn);
+    choice_set(choice, "TN", tn);
+    choice_set(choice, "GROUP", group);
+    choice_set(choice, "UNITS", units);
+    choice_set(choice, "K_STEP", turned(values[KNOB_STEP], choice_get(choice, "K_STEP", 1)));
+    choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
+    return true;
+}
+
+bool tile_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+               struct row_choice *choice)
+{
+    return turn_tile(env, op, values, choice, 32 * 4);
+}
+
+bool tile_half_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice)
+{
+    return turn_tile(env, op, values, choice, 32 * 2);
+}
+
+/* With scale and minimum, or sum, of each run. */
+bool tile_int_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                   struct row_choice *choice)
+{
+    return turn_tile(env, op, values, choice, 32 + 2 * 8);
+}
+
+/* --- dispatches ------------------------------------------------------------------------------- */
+
 /* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up
  * and down of a layer, so it is an activation of its own, made when the ids are new. */
 static enum hth_status emit_groups(struct compile *c, const struct matmul_parts *p, uint32_t tile,
@@ -235,11 +303,8 @@ bool tile_coop_fits(const struct row_env *env, const struct op *op)
     return tile_fits(env, op) && coop_tile_of(env, op, &tile);
 }
 
-void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+static void set_coop_tile(struct row_choice *choice, struct coop_tile tile)
 {
-    struct coop_tile tile;
-    if (!coop_tile_of(env, op, &tile))
-        return;
     const struct {
         const char *name;
         uint32_t value;
@@ -251,6 +316,38 @@ void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
     choice->subgroup_size = tile.lanes;
+}
+
+void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (coop_tile_of(env, op, &tile))
+        set_coop_tile(choice, tile);
+}
+
+enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS };
+
+const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS] = {
+    [KNOB_COOP_BN] = {"BN", {32, 64, 128}},
+    [KNOB_COOP_BM] = {"BM", {32, 64, 128, 256}},
+    [KNOB_COOP_UNITS] = {"UNITS", {1, 2, 4}},
+    [KNOB_COOP_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8, 16}},
+};
+
+bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                    struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (!coop_tile_of(env, op, &tile))
+        return false;
+    tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
+    tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
+    tile.units = turned(values[KNOB_COOP_UNITS], tile.units);
+    tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
+    if (!coop_tile_turn(env->caps, &tile))
+        return false;
+    set_coop_tile(choice, tile);
+    return true;
 }
 
 /* Where the device has no instruction for it, only when asked for by name. */

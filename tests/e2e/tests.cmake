@@ -33,6 +33,9 @@ if(WIN32)
   set_tests_properties(e2e.libraries PROPERTIES LABELS e2e)
 endif()
 
+# Every kind of product of a model, each in a dozen shapes: a minute or two.
+set_property(TEST e2e.tune.until_nothing_is_left APPEND PROPERTY LABELS tier-all)
+
 if(HEARTH_SANITIZE) # they measure, again and again
   set_tests_properties(e2e.placement.what_bench_achieves_is_kept e2e.placement.what_tune_finds_is_kept PROPERTIES LABELS "e2e;tier-all")
 endif()

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gpu/table.h"
 #include "harness/test.h"
 #include "layer_use.h"
+#include "logits.h"
 #include "spawn.h"
 #include "hearth/hearth.h"
 #include "vk/shader_blob.h"
@@ -341,4 +343,29 @@ TEST(records_that_are_none)
     struct hth_model *model = open_on("vulkan:0");
     assert_int_equal(hth_model_get_info(model).kernels_checked, 0);
     hth_model_close(model);
+}
+
+/* --- kernels that were tuned ------------------------------------------------------------------ */
+
+/* What measuring proposed and is wrong is not used any more; the rows that are used without it are,
+ * as nothing is known against them. That is kept. */
+TEST(a_bit_of_a_tuned_kernel)
+{
+    const struct table_entry as = {.row = "matmul_f16", .gain = 2, .whole = true};
+    layer_reset(layer_use());
+    struct hth_model *model = open_on("vulkan:0");
+    assert_true(model_tune(model, 64, &as) >= 4);
+    hth_model_close(model);
+    struct layer *layer = flip("matmul_f16_q4_0", EIGHT, MIDDLE_BIT);
+    model = open_on("vulkan:0");
+    assert_true(layer->n_flipped > 0);
+    assert_logged("the kernel matmul_f16 (matmul_f16_q4_0) is not used as it was tuned");
+    assert_int_equal(hth_model_get_info(model).kernels_wrong, 0);
+    assert_right(model);
+    hth_model_close(model);
+    model = open_on("vulkan:0"); /* the log is empty again */
+    assert_string_equal(test_log_text(), "");
+    assert_right(model);
+    hth_model_close(model);
+    layer->flip_mask = 0;
 }

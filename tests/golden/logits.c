@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "vk/vk.h"
+#include "engine/engine.h"
 
 void golden_open(struct golden *out, const char *path)
 {
@@ -116,4 +116,25 @@ const char *test_device(void)
             "no device: set HEARTH_TEST_DEVICE to its number, or HEARTH_TEST_SOFTWARE=1");
     snprintf(name, sizeof name, "vulkan:%d", by_number ? atoi(number) : first_software_device());
     return name;
+}
+
+int model_tune(struct hth_model *model, int n_tokens, const struct table_entry *as)
+{
+    struct model_device *device = &model->devices[1];
+    const struct row_env env = {.caps = vk_get_caps(device->vk), .n_seqs = 1};
+    struct kv_geom kv[64];
+    struct graph graph;
+    struct table_entry own = *as;
+    assert_true(model->n_devices > 1 && model->model->hp.n_layer <= 64);
+    model_kv_geometry(model->model, &dtype_f16, kv);
+    assert_true(kv_layout(kv, model->model->hp.n_layer, test_log()) > 0);
+    assert_int_equal(whole_build(model->model, kv, &graph, (struct batch_size){n_tokens, 1, 0}),
+                     HTH_OK);
+    assert_int_equal(compile_fuse(&graph, &env), HTH_OK);
+    for (size_t i = 0; i < graph.n_ops; i++)
+        if (table_class(&env, graph.ops[i], own.class, sizeof own.class))
+            *table_add(&device->kernels.table, own.class) = own;
+    graph_free(&graph);
+    assert_int_equal(kernels_store(&device->kernels, test_log()), HTH_OK);
+    return (int)device->kernels.table.n;
 }

@@ -38,6 +38,11 @@ float *logits_compute(struct hth_model *model, const struct golden *golden,
  * replaced. */
 struct hth_model *model_open(const char *path, struct hth_model_options options);
 
+/* Keeps for the device of a model that is open, for all products of a batch of so many tokens, that
+ * they are fastest as the entry says; says how many classes of them there are. */
+struct table_entry;
+int model_tune(struct hth_model *model, int n_tokens, const struct table_entry *as);
+
 /* Name of the Vulkan device of this test run for hth_model_options.device:
  * HEARTH_TEST_DEVICE=NUMBER, or with HEARTH_TEST_SOFTWARE=1 the first software device. Others are
  * left alone: a test must not disturb somebody's desktop unasked. Skips the test where there is

@@ -16,6 +16,7 @@ enum { CHUNK_BYTES = 64 << 20, SIDE_BYTES = 8 << 20, GUARD = 256, MAX_EXPERTS = 
 
 static struct vk *vk;
 static uint32_t chunk, other_chunk, batch_chunk, upload_chunk;
+static const struct table *tuned_by; /* NULL: rows are forced */
 
 /* Records a copy whose two ranges overlap, and never submits it: the layer must have a message. */
 static void violate(struct vk *device)
@@ -386,10 +387,13 @@ static enum hth_status compile_case(struct layout *l, size_t row, bool addresses
                                       .activations = chunk,
                                       .batch_chunk = batch_chunk,
                                       .table_stride = run->call->batch->table_stride};
-    options.env.forced = row_at(row, NULL)->name;
+    options.env.forced = tuned_by ? NULL : row_at(row, NULL)->name;
+    options.env.tuned = tuned_by;
     enum hth_status status = compile_placed(program, &graph, &map, &options, test_log());
     if (status)
         return status;
+    for (size_t i = 0; i < program->n_steps; i++)
+        assert_true(!program->steps[i].row || program->steps[i].row == row_at(row, NULL));
     assert_true(program->activation_bytes <= CHUNK_BYTES && program->batch.n_words * 4 <= 1 << 20);
     add_region(l, (struct gpu_region){.from = align_up(l->end, VK_REF_ALIGN),
                                       .to = program->activation_bytes,
@@ -457,6 +461,24 @@ static enum hth_status run_array(size_t row, const struct op_run *run)
 static enum hth_status run_address(size_t row, const struct op_run *run)
 {
     return run_row(row, run, true);
+}
+
+bool op_gpu_open(void)
+{
+    return open_gpu();
+}
+
+struct row_env op_gpu_env(void)
+{
+    return env_of(false);
+}
+
+enum hth_status op_gpu_run_tuned(size_t row, const struct table *tuned, const struct op_run *run)
+{
+    tuned_by = tuned;
+    enum hth_status status = run_row(row, run, false);
+    tuned_by = NULL;
+    return status;
 }
 
 #define FORM(form_name, form_fits, form_run, second)                                               \

@@ -47,6 +47,15 @@ HTH_MUST_CHECK op_declared_check(const struct gpu_case *c, const struct program 
 const struct vk_caps *op_gpu_caps(void);
 const char *op_gpu_name(void);
 
+/* Opens it; false: there is none. */
+bool op_gpu_open(void);
+
+/* What rows are chosen by there. */
+struct row_env op_gpu_env(void);
+
+/* Runs an op by this row as it is tuned: what selection finds with the table must be the row. */
+HTH_MUST_CHECK op_gpu_run_tuned(size_t row, const struct table *tuned, const struct op_run *run);
+
 /* Tests of the tests: called with each program before its steps are checked. NULL: nothing. */
 extern void (*op_declared_tamper)(struct program *program);
 

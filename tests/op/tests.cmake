@@ -34,6 +34,20 @@ endforeach()
 file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/op_ran.list CONTENT "${op_ran_list}")
 set_tests_properties(op.every_row.ran PROPERTIES DEPENDS "${op_entries}")
 
+# A kernel for each value that tuning can give: every day those of the commonest products, in one width of subgroups.
+foreach(name superblocks many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products)
+  set_property(TEST op.knobs.${name} APPEND PROPERTY LABELS tier-all)
+endforeach()
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
+  foreach(width 128 512)
+    foreach(name one_column superblocks some_columns many_columns many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products)
+      add_test(NAME op.knobs.${name}.w${width} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_knobs> ${name})
+      set_tests_properties(op.knobs.${name}.w${width} PROPERTIES LABELS "op;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 600
+        ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=${width})
+    endforeach()
+  endforeach()
+endif()
+
 # What depends on how many lanes a subgroup has beyond sums: with 4 and 16 of them, too.
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
   foreach(width 128 512)
@@ -68,7 +82,7 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING) # there laye
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
     set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
       ENVIRONMENT HEARTH_TEST_VALIDATE=1)
-    if(stem STREQUAL "many_rows") # the kernels of the others, and many of them
+    if(stem MATCHES "^(knobs|many_rows)$") # the kernels of the others, and many of them
       set_property(TEST op.validate.${stem} APPEND PROPERTY LABELS tier-all)
     endif()
   endforeach()

@@ -24,7 +24,8 @@ MAY_INCLUDE = {
     # Programs reach models through include/hearth; beside it they read files, text and devices, but no tensor of a model.
     "cli": ["hearth", "base", "gguf", "text", "hub", "quant/dtype.h", "vk/vk.h", "model/synth.h", "engine/rows.h", "engine/plan.h",
             "sample/advice.h",
-            "engine/roof.h", "engine/selftest.h", "engine/tuned.h", "plan/tune.h"],
+            "engine/roof.h", "engine/selftest.h", "engine/tune_kernels.h", "engine/tuned.h",
+            "plan/tune.h"],
     "server": ["hearth", "base", "text", "hub"],
     "bench": ["hearth", "base", "quant", "gguf", "op", "vk", "plan", "kv", "model", "sample", "cpu", "gpu", "engine", "shaders"],
     "tools": ["base", "vk/shader_blob.h"],

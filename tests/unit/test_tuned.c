@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine.h"
+#include "engine/rows.h"
 #include "engine/tuned.h"
 
 static const char *const model_name = "synth:tiny-llama:q4_0";
@@ -209,4 +210,63 @@ TEST(one_file_for_all_plans_vulkan)
     tuned_file_free(&cpu);
     hth_model_close(there);
     hth_model_close(not_there);
+}
+
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+/* Logits after a token, and whether this row made some of them. */
+static const float *logits_of(struct hth_model *model, const char *row, bool *is_used)
+{
+    static float logits[2][4096];
+    static int n;
+    float *out = logits[n++ % 2];
+    struct hth_session *session;
+    struct step_info info;
+    int32_t id = 7;
+    int n_vocab = hth_model_get_info(model).n_vocab;
+    assert_true(n_vocab <= 4096);
+    memset(out, 0, sizeof logits[0]);
+    assert_int_equal(hth_session_open(&session, model, NULL), HTH_OK);
+    const struct hth_feed feed = {.ids = &id, .count = 1};
+    assert_int_equal(hth_session_feed(session, &feed, 1), HTH_OK);
+    memcpy(out, hth_session_logits(session, 0), (size_t)n_vocab * sizeof *out);
+    assert_int_equal(session_step_info(session, 1, &info), HTH_OK);
+    *is_used = false;
+    for (int i = 0; i < info.n_rows; i++)
+        *is_used |= strcmp(info.rows[i], row) == 0;
+    hth_session_close(session);
+    return out;
+}
+
+TEST(kernels_that_were_measured_vulkan)
+{
+    const struct hth_model_options on_gpu = {.device = test_device()};
+    bool tuned, by_default;
+    fresh_cache();
+    struct hth_model *model = open_with(model_name, on_gpu);
+    const float *plain = logits_of(model, "matvec_f32", &by_default);
+    const struct table_entry as = {
+        .row = "matvec_f32", .knobs = {{"ROWS", 1}}, .n_knobs = 1, .gain = 2, .whole = true};
+    assert_true(model_tune(model, 1, &as) >= 4);
+    hth_model_close(model);
+    test_log_clear();
+    model = open_with(model_name, on_gpu);
+    assert_logged("the kernels that hearth tune found");
+    assert_true(hth_model_get_info(model).kernels_checked > 0); /* new shapes are proved, too */
+    const float *now = logits_of(model, "matvec_f32", &tuned);
+    assert_true(tuned && (!by_default || !hth_model_get_info(model).software));
+    assert_true(test_nmse(plain, now, 4096) < 1e-8);
+    hth_model_close(model);
+    struct hth_model_options without = on_gpu;
+    without.untuned = true;
+    model = open_with(model_name, without);
+    (void)logits_of(model, "matvec_f32", &tuned);
+    assert_true(tuned == by_default);
+    hth_model_close(model);
+    without = on_gpu; /* what the plan is measured with */
+    without.as_planned = true;
+    model = open_with(model_name, without);
+    (void)logits_of(model, "matvec_f32", &tuned);
+    assert_true(tuned);
+    hth_model_close(model);
 }

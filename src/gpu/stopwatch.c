@@ -1,0 +1,345 @@
+#include "gpu/stopwatch.h"
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "gpu/batch.h"
+
+static const double RUN_NS = 2e6;                  /* that a run is to take */
+static const double LONG_NS = 20e6;                /* after which one run is enough */
+static const uint64_t COPY_BYTES = 32ull << 20;    /* of weights, at most */
+static const uint64_t SPREAD_BYTES = 128ull << 20; /* more than caches hold */
+
+enum {
+    FIRST_ROWS = 256, /* that are timed to know how many to take */
+    EXPERTS = 128,
+    LEAST_RUNS = 3,
+    MOST_RUNS = 12,
+};
+
+/* --- laps ------------------------------------------------------------------------------------- */
+
+static void free_lap(struct stopwatch *watch, struct stopwatch_lap *lap)
+{
+    vk_cmd_destroy(watch->vk, lap->cmd);
+    for (int i = 0; i < STOPWATCH_COPIES; i++)
+        program_free(&lap->programs[i]);
+    *lap = (struct stopwatch_lap){0};
+}
+
+static void free_laps(struct stopwatch *watch)
+{
+    for (int i = 0; watch->laps && i < STOPWATCH_LAPS; i++)
+        free_lap(watch, &watch->laps[i]);
+}
+
+static enum hth_status compile_copy(const struct stopwatch *watch, const struct row_pick *pick,
+                                    int copy, struct program *out)
+{
+    struct place place = watch->place;
+    place.weights += (size_t)copy * watch->c.n_weights;
+    const struct compile_options options = {.vk = watch->vk,
+                                            .env = {.caps = vk_get_caps(watch->vk), .n_seqs = 1},
+                                            .pick = pick,
+                                            .place = &place,
+                                            .activations = watch->activations,
+                                            .batch_chunk = watch->batch,
+                                            .table_stride = CASE_PAGES};
+    return compile_placed(out, &watch->c.graph, &watch->c.map, &options, watch->log);
+}
+
+static enum hth_status upload_inputs(struct stopwatch *watch, const struct program *program)
+{
+    uint32_t *words = mem_calloc(program->batch.n_words, sizeof *words);
+    if (!words)
+        return log_fail_memory(watch->log, "a batch", 4ull * program->batch.n_words);
+    batch_fill(&program->batch, &watch->c.batch, NULL, 0, words);
+    enum hth_status status =
+        vk_upload(watch->vk, watch->batch, 0, words, 4ull * program->batch.n_words);
+    mem_free(words);
+    if (status == HTH_OK)
+        status =
+            vk_upload(watch->vk, watch->activations, 0, watch->c.given, watch->c.map.size_bytes);
+    return status ? status : vk_transfer_wait(watch->vk);
+}
+
+static bool has_room(const struct stopwatch *watch, uint32_t chunk, uint64_t bytes)
+{
+    return chunk && vk_chunk_bytes(watch->vk, chunk) >= bytes;
+}
+
+static enum hth_status grow(struct stopwatch *watch, uint32_t *chunk, uint64_t bytes)
+{
+    if (*chunk)
+        vk_chunk_destroy(watch->vk, *chunk);
+    *chunk = 0;
+    return vk_chunk_create(watch->vk, bytes, VK_MEMORY_DEVICE, "what is timed", chunk);
+}
+
+/* Rows differ in what they want beside the activations, and steps name chunks: a larger one ends
+ * all laps. */
+static enum hth_status make_room(struct stopwatch *watch, const struct program *program)
+{
+    uint64_t activations = program->activation_bytes, batch = 4ull * program->batch.n_words;
+    if (has_room(watch, watch->activations, activations) && has_room(watch, watch->batch, batch))
+        return HTH_OK;
+    free_laps(watch);
+    enum hth_status status = grow(watch, &watch->activations, activations);
+    if (status == HTH_OK)
+        status = grow(watch, &watch->batch, batch);
+    return status ? status : upload_inputs(watch, program);
+}
+
+/* The one that is there, or else a place for it: the one that was not used for longest. */
+static struct stopwatch_lap *find_lap(struct stopwatch *watch, const struct row_pick *pick)
+{
+    struct stopwatch_lap *oldest = &watch->laps[0];
+    for (int i = 0; i < STOPWATCH_LAPS; i++) {
+        struct stopwatch_lap *lap = &watch->laps[i];
+        if (lap->pick.row == pick->row && row_choice_equal(&lap->pick.choice, &pick->choice))
+            return lap;
+        oldest = lap->used < oldest->used ? lap : oldest;
+    }
+    return oldest;
+}
+
+static enum hth_status get_lap(struct stopwatch *watch, const struct row_pick *pick,
+                               struct stopwatch_lap **out)
+{
+    struct stopwatch_lap *lap = find_lap(watch, pick);
+    struct program sizes;
+    *out = lap;
+    lap->used = ++watch->clock;
+    if (lap->pick.row == pick->row && row_choice_equal(&lap->pick.choice, &pick->choice))
+        return HTH_OK;
+    free_lap(watch, lap);
+    enum hth_status status = compile_copy(watch, pick, 0, &sizes);
+    if (status == HTH_OK) {
+        status = make_room(watch, &sizes);
+        program_free(&sizes);
+    }
+    for (int i = 0; i < watch->n_copies && status == HTH_OK; i++)
+        status = compile_copy(watch, pick, i, &lap->programs[i]);
+    if (status == HTH_OK)
+        status = vk_cmd_create(watch->vk, 3, &lap->cmd);
+    if (status) {
+        free_lap(watch, lap);
+        return status;
+    }
+    lap->pick = *pick;
+    lap->used = watch->clock;
+    return HTH_OK;
+}
+
+enum hth_status stopwatch_prepare(struct stopwatch *watch, const struct row_pick *pick)
+{
+    struct stopwatch_lap *lap;
+    return get_lap(watch, pick, &lap);
+}
+
+/* --- timing ----------------------------------------------------------------------------------- */
+
+/* A program's own steps, or its helpers'. */
+static void record_steps(struct vk_cmd *cmd, const struct program *program, bool own)
+{
+    for (size_t i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        if ((step->row != NULL) != own)
+            continue;
+        if (step->access.barrier)
+            vk_cmd_barrier(cmd);
+        vk_cmd_dispatch(cmd, step->pipeline, step->args, step->args_bytes, step->groups);
+    }
+}
+
+/* Helpers once; then the copies, each after the one before, as ops of a model follow each other. */
+static enum hth_status record(struct stopwatch *watch, struct stopwatch_lap *lap)
+{
+    uint64_t generation = vk_generation(watch->vk);
+    if (lap->generation == generation)
+        return HTH_OK;
+    for (size_t i = 0; i < lap->programs[0].n_steps; i++) {
+        enum hth_status status = vk_pipeline_wait(watch->vk, lap->programs[0].steps[i].pipeline);
+        if (status)
+            return status;
+    }
+    vk_cmd_begin(lap->cmd);
+    vk_cmd_barrier(lap->cmd);
+    vk_cmd_timestamp(lap->cmd, 0);
+    record_steps(lap->cmd, &lap->programs[0], false);
+    vk_cmd_barrier(lap->cmd);
+    vk_cmd_timestamp(lap->cmd, 1);
+    for (int i = 0; i < watch->n_copies; i++) {
+        record_steps(lap->cmd, &lap->programs[i], true);
+        vk_cmd_barrier(lap->cmd);
+    }
+    vk_cmd_timestamp(lap->cmd, 2);
+    enum hth_status status = vk_cmd_end(lap->cmd);
+    lap->generation = status ? 0 : generation;
+    return status;
+}
+
+static enum hth_status run_once(struct stopwatch *watch, struct stopwatch_lap *lap,
+                                struct stopwatch_time *out)
+{
+    uint64_t ticket, began = os_time_ns();
+    enum hth_status status = vk_submit(watch->vk, lap->cmd, &ticket);
+    if (status == HTH_OK)
+        status = vk_wait(watch->vk, ticket);
+    if (status)
+        return status;
+    double host = (double)(os_time_ns() - began);
+    double own = (double)vk_cmd_time_ns(watch->vk, lap->cmd, 1, 2);
+    out->helpers = own > 0 ? (double)vk_cmd_time_ns(watch->vk, lap->cmd, 0, 1) : 0;
+    out->own = (own > 0 ? own : host) / watch->n_copies;
+    return HTH_OK;
+}
+
+/* The first run of a recording is not counted: drivers may compile at the first dispatch. */
+static enum hth_status time_lap(struct stopwatch *watch, struct stopwatch_lap *lap,
+                                struct stopwatch_time *out)
+{
+    struct stopwatch_time one;
+    bool is_new = lap->generation != vk_generation(watch->vk);
+    enum hth_status status = record(watch, lap);
+    if (status == HTH_OK && is_new)
+        status = run_once(watch, lap, &one);
+    uint64_t began = os_time_ns();
+    for (int i = 0; status == HTH_OK && i < MOST_RUNS; i++) {
+        double spent = (double)(os_time_ns() - began);
+        if ((i >= LEAST_RUNS && spent > RUN_NS) || (i > 0 && spent > LONG_NS))
+            break;
+        status = run_once(watch, lap, &one);
+        if (i == 0 || one.own < out->own)
+            out->own = one.own;
+        if (i == 0 || one.helpers < out->helpers)
+            out->helpers = one.helpers;
+    }
+    return status;
+}
+
+enum hth_status stopwatch_time(struct stopwatch *watch, const struct row_pick *pick,
+                               struct stopwatch_time *out)
+{
+    struct stopwatch_lap *lap;
+    *out = (struct stopwatch_time){0};
+    enum hth_status status = get_lap(watch, pick, &lap);
+    return status ? status : time_lap(watch, lap, out);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static void close_case(struct stopwatch *watch)
+{
+    free_laps(watch);
+    if (watch->activations)
+        vk_chunk_destroy(watch->vk, watch->activations);
+    if (watch->batch)
+        vk_chunk_destroy(watch->vk, watch->batch);
+    watch->activations = watch->batch = 0;
+    place_free(&watch->place);
+    selftest_case_free(&watch->c);
+}
+
+void stopwatch_close(struct stopwatch *watch)
+{
+    if (!watch->vk)
+        return;
+    close_case(watch);
+    mem_free(watch->laps);
+    *watch = (struct stopwatch){0};
+}
+
+static enum hth_status place_copies(struct stopwatch *watch)
+{
+    size_t n = watch->c.n_weights, n_all = n * (size_t)watch->n_copies;
+    const struct place_options options = {0};
+    struct arena arena = {0};
+    struct weight *weights = arena_calloc(&arena, n_all, sizeof *weights);
+    const struct weight **list = arena_calloc(&arena, n_all, sizeof *list);
+    enum hth_status status = HTH_OK;
+    if (!weights || !list)
+        status = log_fail_memory(watch->log, "the list of weights", n_all * sizeof *weights);
+    for (size_t i = 0; status == HTH_OK && i < n_all; i++) {
+        weights[i] = *watch->c.weights[i % n];
+        weights[i].index = (int)i;
+        list[i] = &weights[i];
+    }
+    if (status == HTH_OK)
+        status = place_weights(&watch->place, watch->vk, list, n_all, &options, watch->log);
+    for (size_t i = 0; status == HTH_OK && i < n_all; i++)
+        watch->place.weights[i].weight = watch->c.weights[i % n];
+    arena_free(&arena);
+    return status;
+}
+
+static uint64_t case_bytes(const struct selftest_case *c)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < c->n_weights; i++)
+        bytes += c->weights[i]->size_bytes;
+    return bytes;
+}
+
+/* The op with so many rows at most, as often as it takes to spread so many bytes. */
+static enum hth_status open_case(struct stopwatch *watch, const struct op *op, int n_tokens,
+                                 int64_t rows, uint64_t spread_bytes)
+{
+    const struct selftest_size size = {rows, n_tokens, EXPERTS, true};
+    close_case(watch);
+    enum hth_status status = selftest_case_create(&watch->c, op, n_tokens, &size, watch->log);
+    if (status == HTH_OK)
+        status = selftest_case_fill(&watch->c, watch->log);
+    if (status)
+        return status;
+    uint64_t copies = div_up(spread_bytes, case_bytes(&watch->c) + 1);
+    watch->n_copies = copies < 1 ? 1 : copies > STOPWATCH_COPIES ? STOPWATCH_COPIES : (int)copies;
+    return place_copies(watch);
+}
+
+/* Rows of the longest matrix. */
+static int64_t rows_of(const struct selftest_case *c)
+{
+    int64_t rows = 1;
+    for (size_t i = 0; i < c->n_weights; i++)
+        rows = c->weights[i]->ne[1] > rows ? c->weights[i]->ne[1] : rows;
+    return rows;
+}
+
+static int64_t most_rows_of(const struct op *op)
+{
+    int64_t rows = 1;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[1] > rows)
+            rows = op->in[i]->ne[1];
+    return rows;
+}
+
+/* Of what a few rows take follows how many a run has time for, and how often. */
+static enum hth_status open_sized(struct stopwatch *watch, const struct op *op,
+                                  const struct row_pick *by_default, int n_tokens)
+{
+    struct stopwatch_time first;
+    enum hth_status status = open_case(watch, op, n_tokens, FIRST_ROWS, 0);
+    if (status == HTH_OK)
+        status = stopwatch_time(watch, by_default, &first);
+    if (status)
+        return status;
+    double each = first.own / (double)rows_of(&watch->c);
+    double bytes = (double)case_bytes(&watch->c) / (double)rows_of(&watch->c);
+    double by_time = RUN_NS / (each + 1e-3), by_bytes = (double)COPY_BYTES / (bytes + 1);
+    double all = (double)most_rows_of(op), rows = by_time < by_bytes ? by_time : by_bytes;
+    rows = rows < all ? rows : all;
+    rows = rows < FIRST_ROWS ? FIRST_ROWS : rows;
+    double spread = bytes * RUN_NS / (each + 1e-3);
+    spread = spread < (double)SPREAD_BYTES ? spread : (double)SPREAD_BYTES;
+    return open_case(watch, op, n_tokens, (int64_t)rows, (uint64_t)spread);
+}
+
+enum hth_status stopwatch_open(struct stopwatch *watch, const struct op *op,
+                               const struct row_pick *by_default, int n_tokens)
+{
+    watch->laps = mem_calloc(STOPWATCH_LAPS, sizeof *watch->laps);
+    if (!watch->laps)
+        return log_fail_memory(watch->log, "what is timed", STOPWATCH_LAPS * sizeof *watch->laps);
+    return open_sized(watch, op, by_default, n_tokens);
+}
