@@ -55,7 +55,7 @@ static bool divide(struct coop_tile *tile)
     return least < UINT32_MAX;
 }
 
-/* As matmul_coop.comp declares it. */
+/* As matmul_coop_f16.comp declares it. */
 static uint32_t shared_bytes(const struct coop_tile *tile)
 {
     uint32_t halves = (tile->bm + tile->bn) * (tile->units * 32 + 8);

@@ -9,7 +9,7 @@
 
 #include "vk/vk.h"
 
-/* What matmul_coop.comp is specialised with. */
+/* What matmul_coop_f16.comp is specialised with. */
 struct coop_tile {
     uint32_t lanes;   /* of a subgroup, which is demanded */
     uint32_t group;   /* invocations */

@@ -287,7 +287,7 @@ static void check_program(struct hth_session *session, struct batch_size size)
 TEST(programs_of_a_model)
 {
     const char *device = test_device();
-    const char *const rows[] = {NULL, "matmul_int", "matmul_coop"};
+    const char *const rows[] = {NULL, "matmul_int", "matmul_coop_f16"};
     bool has[ARRAY_LEN(rows)] = {true};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!has[i])

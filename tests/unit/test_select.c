@@ -89,13 +89,13 @@ TEST(formats_without_integers_take_halves_where_they_are_fast)
 /* All but plain floats: a router would choose other experts for a prompt than token by token. */
 TEST(tiles_take_matrices_where_they_are_fast)
 {
-    check(with_matrices, &dtype_q8_0, 64, "matmul_coop");
-    check(with_matrices, &dtype_f16, 64, "matmul_coop");
-    check(with_matrices, &dtype_bf16, 64, "matmul_coop");
+    check(with_matrices, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(with_matrices, &dtype_f16, 64, "matmul_coop_f16");
+    check(with_matrices, &dtype_bf16, 64, "matmul_coop_f16");
     check(with_matrices, &dtype_f32, 64, "matmul_f32");
     check(with_matrices, &dtype_q8_0, 16, "matvec_f32");
-    check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop");
-    check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop");
+    check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop_f16");
     check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
     check(emulated_matrices, &dtype_f16, 64, "matmul_f32");
 }

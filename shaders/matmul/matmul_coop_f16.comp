@@ -1,4 +1,4 @@
-// matmul_coop.comp: W·x in tiles of BM rows by BN columns, on cooperative matrices of halves with sums in fp32.
+// matmul_coop_f16.comp: W·x in tiles of BM rows by BN columns, on cooperative matrices of halves with sums in fp32.
 //
 // Weights are decoded to halves in shared memory once per tile; activations come as halves (halve.comp), and
 // the results are multiplied with their scales. A subgroup has FM by FN matrices of the tile. Which M, N and K
