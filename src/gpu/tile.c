@@ -215,42 +215,69 @@ enum hth_status tile_int_emit(struct compile *c, const struct op *op,
     return emit_tiles(c, op, choice, emit_quantized);
 }
 
-enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
-                               const struct row_choice *choice)
+enum hth_status tile_coop_f16_emit(struct compile *c, const struct op *op,
+                                   const struct row_choice *choice)
 {
     return emit_tiles(c, op, choice, emit_halved);
 }
 
+enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
+                                  const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_quantized);
+}
+
 /* By expert, what counts is how many columns one of them gets. */
-static bool coop_tile_of(const struct row_env *env, const struct op *op, struct coop_tile *tile)
+static bool coop_tile_of(const struct row_env *env, const struct op *op, enum coop_type type,
+                         struct coop_tile *tile)
 {
     struct matmul_parts p = matmul_parts(op);
     int64_t experts = p.ids ? p.w[0]->ne[2] : 1;
-    return coop_tile(env->caps, (uint32_t)(matmul_columns(&p) / experts), tile);
+    struct coop_want want = {.type = type,
+                             .run = type == COOP_S8 ? p.w[0]->dtype->sub_elems : 0,
+                             .columns = (uint32_t)(matmul_columns(&p) / experts)};
+    return coop_tile(env->caps, &want, tile);
 }
 
-bool tile_coop_fits(const struct row_env *env, const struct op *op)
+bool tile_coop_f16_fits(const struct row_env *env, const struct op *op)
 {
     struct coop_tile tile;
-    return tile_fits(env, op) && coop_tile_of(env, op, &tile);
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_F16, &tile);
 }
 
-void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+bool tile_coop_s8_fits(const struct row_env *env, const struct op *op)
 {
     struct coop_tile tile;
-    if (!coop_tile_of(env, op, &tile))
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_S8, &tile);
+}
+
+static void shape_coop(const struct row_env *env, const struct op *op, enum coop_type type,
+                       struct row_choice *choice)
+{
+    struct coop_tile tile;
+    if (!coop_tile_of(env, op, type, &tile))
         return;
     const struct {
         const char *name;
         uint32_t value;
     } constants[] = {
-        {"GROUP", tile.group}, {"BM", tile.bm}, {"BN", tile.bn},
-        {"M", tile.m},         {"N", tile.n},   {"K", tile.k},
-        {"FM", tile.fm},       {"FN", tile.fn}, {"UNITS", tile.units},
+        {"GROUP", tile.group}, {"BM", tile.bm},   {"BN", tile.bn}, {"M", tile.m},
+        {"N", tile.n},         {"K", tile.k},     {"FM", tile.fm}, {"FN", tile.fn},
+        {"UNITS", tile.units}, {"RUN", tile.run},
     };
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
     choice->subgroup_size = tile.lanes;
+}
+
+void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_F16, choice);
+}
+
+void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_S8, choice);
 }
 
 /* Where the device has no instruction for it, only when asked for by name. */
@@ -281,8 +308,17 @@ bool tile_half_prefers(const struct row_env *env, const struct op *op)
 
 /* Nothing says either whether matrices are multiplied by units made for them or one number after
  * the other. Every design that has such units has fast integer dot products, too. */
-bool tile_coop_prefers(const struct row_env *env, const struct op *op)
+bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op)
 {
     (void)op;
     return env->caps->int_dot;
+}
+
+/* Besides, where an instruction makes more products of bytes than of halves: each lane has to scale
+ * what comes out, which halves need not and are more exact. */
+bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op)
+{
+    uint32_t run = matmul_parts(op).w[0]->dtype->sub_elems;
+    return env->caps->int_dot &&
+           coop_products(env->caps, COOP_S8, run) > coop_products(env->caps, COOP_F16, 0);
 }

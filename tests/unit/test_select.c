@@ -11,6 +11,7 @@ struct device {
     uint32_t subgroup_min;
     bool software;
     uint32_t matrix; /* side of cooperative matrices, of halves into floats; 0: there are none */
+    uint32_t bytes;  /* and the third side of those of bytes */
 };
 
 /* The row for a product in `env`. */
@@ -40,6 +41,9 @@ static const char *chosen(const struct device *device, const struct dtype *type,
     uint32_t side = device->matrix;
     caps.n_matrices = side ? 1 : 0;
     caps.matrices[0] = (struct vk_matrix){side, side, side, "f16", "f16", "f32", "f32", false};
+    if (device->bytes)
+        caps.matrices[caps.n_matrices++] =
+            (struct vk_matrix){side, side, device->bytes, "s8", "s8", "s32", "s32", false};
     caps.subgroup_control = side > 0;
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
     return selected(&env, type, n_tokens);
@@ -50,15 +54,18 @@ static void check(struct device device, const struct dtype *type, int n_tokens, 
     assert_string_equal(chosen(&device, type, n_tokens, false), row);
 }
 
-static const struct device none = {false, false, false, 32, false, 0},
-                           emulated = {true, true, false, 32, false, 0},
-                           fast = {true, true, true, 32, false, 0},
-                           narrow = {true, true, true, 8, false, 0},
-                           no_half = {false, true, true, 32, false, 0},
-                           cpu = {true, true, false, 8, true, 0},
-                           with_matrices = {true, true, true, 32, false, 16},
-                           narrow_with_matrices = {true, true, true, 8, false, 8},
-                           emulated_matrices = {true, true, false, 8, true, 8};
+static const struct device none = {false, false, false, 32, false, 0, 0},
+                           emulated = {true, true, false, 32, false, 0, 0},
+                           fast = {true, true, true, 32, false, 0, 0},
+                           narrow = {true, true, true, 8, false, 0, 0},
+                           no_half = {false, true, true, 32, false, 0, 0},
+                           cpu = {true, true, false, 8, true, 0, 0},
+                           with_matrices = {true, true, true, 32, false, 16, 0},
+                           narrow_with_matrices = {true, true, true, 8, false, 8, 0},
+                           emulated_matrices = {true, true, false, 8, true, 8, 8},
+                           with_bytes = {true, true, true, 32, false, 16, 32},
+                           with_short_bytes = {true, true, true, 32, false, 16, 16},
+                           narrow_with_bytes = {true, true, true, 8, false, 8, 32};
 
 TEST(few_columns_are_matvecs)
 {
@@ -100,10 +107,32 @@ TEST(tiles_take_matrices_where_they_are_fast)
     check(emulated_matrices, &dtype_f16, 64, "matmul_f32");
 }
 
+/* Where an instruction makes more products of them than of halves, and scales do not change within
+ * one: those of Q6_K do after 16 columns. */
+TEST(tiles_take_matrices_of_bytes_where_they_are_faster)
+{
+    check(with_bytes, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(with_bytes, &dtype_q4_k, 64, "matmul_coop_s8");
+    check(with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_f16, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_bf16, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_f32, 64, "matmul_f32");
+    check(with_bytes, &dtype_q8_0, 16, "matvec_f32");
+    check(narrow_with_bytes, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(narrow_with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
+    check(with_short_bytes, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
+    struct device without_halves = with_short_bytes;
+    without_halves.fp16 = false;
+    check(without_halves, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(without_halves, &dtype_q6_k, 64, "matmul_coop_s8");
+}
+
 TEST(float_math_is_float_math)
 {
     assert_string_equal(chosen(&with_matrices, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&with_matrices, &dtype_f16, 64, true), "matmul_f32");
+    assert_string_equal(chosen(&with_bytes, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_f16, 64, true), "matmul_f32");
 }
