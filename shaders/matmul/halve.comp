@@ -1,7 +1,9 @@
 // halve.comp: activations to halves, a workgroup per row.
 //
-// Every row is multiplied by the power of two that takes its largest number to 2^13 … 2^14: nothing overflows,
-// whatever a model's activations are, and only what is 2^-27 of the largest is denormal. The power is exact.
+// Every row is multiplied by the power of two that takes its largest number to 2^5 … 2^6: nothing overflows, whatever
+// a model's activations are, and only what is 2^-19 of the largest is denormal. Nor do eight products that are summed
+// up in halves (matmul.glsl), as long as no weight is larger than 127: 8 × 2^6 × 127 is less than 65504. Of weights of
+// a hundredth, products with what is 2^-12 of the largest are still normal numbers. The power is exact.
 // args: halve_args matmul/halve_args.h
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -14,12 +16,14 @@ layout(push_constant, std430) uniform Args { halve_args a; };
 
 #include "common/reduce.glsl"
 
-// The exponent that takes `largest` to 2^13 and more, as far as it and its negative are exponents of normal
+const int TO = 5;
+
+// The exponent that takes `largest` to 2^TO and more, as far as it and its negative are exponents of normal
 // numbers. What is not finite stays so.
 int shift_of(float largest)
 {
     int exponent = int(floatBitsToUint(largest) >> 23) - 127;
-    return exponent == 128 ? 0 : min(13 - exponent, 126);
+    return exponent == 128 ? 0 : min(TO - exponent, 126);
 }
 
 float power_of_two(int exponent)

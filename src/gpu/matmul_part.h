@@ -64,12 +64,13 @@ enum hth_status tile_int_emit(struct compile *c, const struct op *op,
 
 bool tile_half_fits(const struct row_env *env, const struct op *op);
 bool tile_half_prefers(const struct row_env *env, const struct op *op);
+/* Of cooperative matrices, too. */
+enum hth_status tile_half_emit(struct compile *c, const struct op *op,
+                               const struct row_choice *choice);
 
 bool tile_coop_f16_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
-enum hth_status tile_coop_f16_emit(struct compile *c, const struct op *op,
-                                   const struct row_choice *choice);
 
 bool tile_coop_s8_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op);

@@ -215,8 +215,8 @@ enum hth_status tile_int_emit(struct compile *c, const struct op *op,
     return emit_tiles(c, op, choice, emit_quantized);
 }
 
-enum hth_status tile_coop_f16_emit(struct compile *c, const struct op *op,
-                                   const struct row_choice *choice)
+enum hth_status tile_half_emit(struct compile *c, const struct op *op,
+                               const struct row_choice *choice)
 {
     return emit_tiles(c, op, choice, emit_halved);
 }
