@@ -3,11 +3,14 @@
 // Shared arrays are [row or column][k], as rows of W and columns of x lie in memory, with 16 bytes more for each
 // than there are, so that neighbours lie in different banks.
 
-#ifdef COOP_F16
-const uint STRIDE = UNITS * 8u + 2u; // in fours of halves
+#ifndef COOP_S8
+const uint STRIDE = UNITS * 8u + 2u; // in fours of numbers
 
-shared f16vec4 sw[BM * STRIDE];
-shared f16vec4 sx[BN * STRIDE];
+shared uvec2 sw[BM * STRIDE];
+shared uvec2 sx[BN * STRIDE];
+
+#ifdef COOP_F16
+#define NUMBER float16_t
 shared float x_scale[BN];
 
 void find_scale(uint j, uint x_row)
@@ -20,6 +23,30 @@ float scaled(float y, uint j)
     return y * x_scale[j];
 }
 
+uvec2 four_weights(vec4 w)
+{
+    return uvec2(packFloat2x16(f16vec2(w.xy)), packFloat2x16(f16vec2(w.zw)));
+}
+#else
+#define NUMBER bfloat16_t
+
+void find_scale(uint j, uint x_row)
+{
+}
+
+float scaled(float y, uint j)
+{
+    return y;
+}
+
+// Of weights that are upper halves of floats.
+uvec2 four_weights(vec4 w)
+{
+    uvec4 bits = floatBitsToUint(w);
+    return bits.xz >> 16 | bits.yw & 0xffff0000u;
+}
+#endif
+
 // Rows and units that this invocation decodes; the tail of W is clamped, its results dropped.
 void load_weights(uint w, uint row, uint u, uint tid)
 {
@@ -30,7 +57,7 @@ void load_weights(uint w, uint row, uint u, uint tid)
         [[unroll]] for (uint i = 0u; i < 8u; i++) {
             vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
             q = BEFORE_END(q, 32u * (u + step) + 4u * i);
-            sw[m * STRIDE + 8u * step + i] = f16vec4(q);
+            sw[m * STRIDE + 8u * step + i] = four_weights(q);
         }
     }
 }
@@ -46,19 +73,19 @@ void load_columns(uint u, uint tid)
             x = LOAD_U32X4(a.x, (x_first[j] + column) >> 3);
         }
         uint at = j * STRIDE + 8u * step + 2u * eight;
-        sx[at] = f16vec4(unpackFloat2x16(x.x), unpackFloat2x16(x.y));
-        sx[at + 1u] = f16vec4(unpackFloat2x16(x.z), unpackFloat2x16(x.w));
+        sx[at] = x.xy;
+        sx[at + 1u] = x.zw;
     }
 }
 
 void multiply(uint m_first, uint n_first)
 {
     [[unroll]] for (uint k = 0u; k < UNITS * 32u; k += K) {
-        coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> x[FN];
+        coopmat<NUMBER, gl_ScopeSubgroup, K, N, gl_MatrixUseB> x[FN];
         [[unroll]] for (uint c = 0u; c < FN; c++)
             coopMatLoad(x[c], sx, (n_first + c * N) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
         [[unroll]] for (uint r = 0u; r < FM; r++) {
-            coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> w;
+            coopmat<NUMBER, gl_ScopeSubgroup, M, K, gl_MatrixUseA> w;
             coopMatLoad(w, sw, (m_first + r * M) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint c = 0u; c < FN; c++)
                 sums[r * FN + c] = coopMatMulAdd(w, x[c], sums[r * FN + c]);

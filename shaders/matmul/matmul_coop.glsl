@@ -1,13 +1,16 @@
 // matmul_coop.glsl: y = W·x in tiles of BM rows by BN columns, on cooperative matrices.
 //
-// Entry points define COOP_F16 (weights are decoded to halves, activations are halves, sums are floats) or
-// COOP_S8 (signed bytes into 32-bit integers, which are scaled and added to floats). A subgroup has FM by FN
+// Entry points define COOP_F16 (weights are decoded to halves, activations are halves, sums are floats), COOP_BF16
+// (bfloat16 likewise) or COOP_S8 (signed bytes into 32-bit integers, which are scaled and added to floats). A subgroup has FM by FN
 // matrices of the tile. Which M, N and K there are, and with subgroups of which size, the device says
 // (src/gpu/coop.c). Results leave through shared memory.
 #pragma use_vulkan_memory_model
 #include "common/prelude.glsl"
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
+#ifdef COOP_BF16
+#extension GL_EXT_bfloat16 : require
+#endif
 #ifdef COOP_S8
 #extension GL_EXT_shader_explicit_arithmetic_types_int8 : require
 #endif

@@ -18,7 +18,8 @@ static bool is_side(uint32_t side)
 
 static bool is_usable(const struct vk_matrix *matrix, enum coop_type type, uint32_t run)
 {
-    const char *in = type == COOP_S8 ? "s8" : "f16", *sum = type == COOP_S8 ? "s32" : "f32";
+    static const char *const ins[COOP_TYPES] = {"f16", "bf16", "s8"};
+    const char *in = ins[type], *sum = type == COOP_S8 ? "s32" : "f32";
     return strcmp(matrix->a, in) == 0 && strcmp(matrix->b, in) == 0 &&
            strcmp(matrix->c, sum) == 0 && strcmp(matrix->result, sum) == 0 && !matrix->saturates &&
            is_side(matrix->m) && is_side(matrix->n) && is_side(matrix->k) &&
@@ -35,7 +36,7 @@ static const struct vk_matrix *best_matrix(const struct vk_caps *caps, enum coop
                                            uint32_t run)
 {
     const struct vk_matrix *best = NULL;
-    if (type == COOP_F16 && !caps->fp16)
+    if ((type == COOP_F16 && !caps->fp16) || (type == COOP_BF16 && !caps->bf16_matrices))
         return NULL;
     for (uint32_t i = 0; i < caps->n_matrices; i++)
         if (is_usable(&caps->matrices[i], type, run) &&

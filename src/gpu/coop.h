@@ -9,8 +9,8 @@
 
 #include "vk/vk.h"
 
-/* What is multiplied into what: halves into floats, signed bytes into integers. */
-enum coop_type { COOP_F16, COOP_S8 };
+/* What is multiplied into what: halves or bfloat16 into floats, signed bytes into integers. */
+enum coop_type { COOP_F16, COOP_BF16, COOP_S8, COOP_TYPES };
 
 /* What matmul_coop.glsl is specialised with. */
 struct coop_tile {
@@ -26,7 +26,7 @@ struct coop_tile {
 /* What a tile is for. */
 struct coop_want {
     enum coop_type type;
-    uint32_t run;     /* columns of W that share scales, 16 or 32; halves have theirs in them: 0 */
+    uint32_t run;     /* columns of W that share scales, 16 or 32; of COOP_S8 alone */
     uint32_t columns; /* of x: all or, by expert, those that one is expected to get */
 };
 

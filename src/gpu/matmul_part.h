@@ -72,6 +72,13 @@ bool tile_coop_f16_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
 
+bool tile_coop_bf16_fits(const struct row_env *env, const struct op *op);
+bool tile_coop_bf16_prefers(const struct row_env *env, const struct op *op);
+void tile_coop_bf16_shape(const struct row_env *env, const struct op *op,
+                          struct row_choice *choice);
+enum hth_status tile_coop_bf16_emit(struct compile *c, const struct op *op,
+                                    const struct row_choice *choice);
+
 bool tile_coop_s8_fits(const struct row_env *env, const struct op *op);
 bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);

@@ -2,6 +2,8 @@
  * matrices. */
 #include "gpu/matmul_part.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "common/batch_args.h"
 #include "gpu/coop.h"
@@ -126,13 +128,13 @@ static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
     return compile_add(c, &d);
 }
 
-/* Activations in halves, each row by a power of two, so that none overflows. */
-static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
-                                   struct range *range)
+/* Activations in two bytes each, by a helper. */
+static enum hth_status halve(struct compile *c, const struct tensor *x, const char *helper,
+                             struct matmul_args *a, struct range *range)
 {
     uint32_t rows = (uint32_t)tensor_rows(x), stride = (uint32_t)align_up(a->k, 32);
     uint64_t bytes = align_up(2ull * rows * stride, VK_REF_ALIGN);
-    bool there = c->halved == x;
+    bool there = c->halved == x && strcmp(c->halved_by, helper) == 0;
     struct halve_args h = {.batch = a->batch,
                            .rows_field = a->rows_field,
                            .per_row = rows / compile_bucket(c, x),
@@ -147,13 +149,28 @@ static enum hth_status emit_halved(struct compile *c, const struct tensor *x, st
     if (there)
         return HTH_OK;
     struct dispatch d = {
-        .name = "halve", .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
-    if (!compile_helper(c, "halve", &d.choice))
+        .name = helper, .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
+    if (!compile_helper(c, helper, &d.choice))
         return HTH_ERROR_UNSUPPORTED;
     dispatch_reads(&d, c, x);
     dispatch_writes_range(&d, *range);
     c->halved = x;
+    c->halved_by = helper;
     return compile_add(c, &d);
+}
+
+/* Halves, each row by a power of two, so that none overflows. */
+static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range)
+{
+    return halve(c, x, "halve", a, range);
+}
+
+/* As large as floats may be. */
+static enum hth_status emit_bfloat16(struct compile *c, const struct tensor *x,
+                                     struct matmul_args *a, struct range *range)
+{
+    return halve(c, x, "halve_bf16", a, range);
 }
 
 /* `prepare` NULL: the tiles take x as it is. */
@@ -221,6 +238,12 @@ enum hth_status tile_half_emit(struct compile *c, const struct op *op,
     return emit_tiles(c, op, choice, emit_halved);
 }
 
+enum hth_status tile_coop_bf16_emit(struct compile *c, const struct op *op,
+                                    const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_bfloat16);
+}
+
 enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
                                   const struct row_choice *choice)
 {
@@ -243,6 +266,12 @@ bool tile_coop_f16_fits(const struct row_env *env, const struct op *op)
 {
     struct coop_tile tile;
     return tile_fits(env, op) && coop_tile_of(env, op, COOP_F16, &tile);
+}
+
+bool tile_coop_bf16_fits(const struct row_env *env, const struct op *op)
+{
+    struct coop_tile tile;
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_BF16, &tile);
 }
 
 bool tile_coop_s8_fits(const struct row_env *env, const struct op *op)
@@ -273,6 +302,11 @@ static void shape_coop(const struct row_env *env, const struct op *op, enum coop
 void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
 {
     shape_coop(env, op, COOP_F16, choice);
+}
+
+void tile_coop_bf16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_BF16, choice);
 }
 
 void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
@@ -312,6 +346,15 @@ bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op)
 {
     (void)op;
     return env->caps->int_dot;
+}
+
+/* Besides, where bfloat16 is no slower: such weights are taken as they are, whatever their size,
+ * and activations as the models had them when they were trained. */
+bool tile_coop_bf16_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot &&
+           coop_products(env->caps, COOP_BF16, 0) >= coop_products(env->caps, COOP_F16, 0);
 }
 
 /* Besides, where an instruction makes more products of bytes than of halves: each lane has to scale

@@ -11,6 +11,10 @@
     {                                                                                              \
         m, n, k, "f16", "f16", "f32", "f32", false                                                 \
     }
+#define BFLOAT16(m, n, k)                                                                          \
+    {                                                                                              \
+        m, n, k, "bf16", "bf16", "f32", "f32", false                                               \
+    }
 #define BYTES(m, n, k)                                                                             \
     {                                                                                              \
         m, n, k, "s8", "s8", "s32", "s32", false                                                   \
@@ -52,6 +56,11 @@ static void check_whole(const struct vk_caps *caps, const struct coop_tile *tile
 static struct coop_want halves(uint32_t columns)
 {
     return (struct coop_want){.type = COOP_F16, .columns = columns};
+}
+
+static struct coop_want bfloat16(uint32_t columns)
+{
+    return (struct coop_want){.type = COOP_BF16, .columns = columns};
 }
 
 static struct coop_want bytes(uint32_t run, uint32_t columns)
@@ -133,6 +142,27 @@ TEST(shapes_of_bytes_that_drivers_report)
     check(&software, bytes(32, 512), "128x64 of 8x8x8, 4x2, 8/128");
 }
 
+/* The same tiles as of halves; the device has to say that shaders may use it. */
+TEST(shapes_of_bfloat16)
+{
+    struct vk_caps wide = device(32, 64), narrow = device(8, 32), middle = device(16, 32);
+    wide.bf16_matrices = narrow.bf16_matrices = middle.bf16_matrices = true;
+    wide.fp16 = false;
+    wide = with_shape(wide, (struct vk_matrix)BFLOAT16(16, 16, 16));
+    check(&wide, bfloat16(512), "128x64 of 16x16x16, 4x2, 32/128");
+    check(&wide, bfloat16(32), "128x32 of 16x16x16, 2x2, 32/128");
+    check_none(&wide, halves(512));
+    narrow = with_shape(narrow, (struct vk_matrix)BFLOAT16(8, 8, 16));
+    check(&narrow, bfloat16(512), "64x64 of 8x8x16, 2x1, 8/256");
+    middle = with_shape(middle, (struct vk_matrix)OTHER(8, 16, 16, "bf16", "bf16"));
+    check_none(&middle, bfloat16(512)); /* sums are no floats */
+    middle = with_shape(middle, (struct vk_matrix)BFLOAT16(8, 16, 16));
+    check(&middle, bfloat16(512), "64x64 of 8x16x16, 2x2, 16/128");
+    middle.bf16_matrices = false;
+    check_none(&middle, bfloat16(512));
+    assert_int_equal(coop_products(&middle, COOP_BF16, 0), 0);
+}
+
 /* Formats without integers have nothing that shares a scale; no instruction may saturate. */
 TEST(bytes_that_do_not_fit)
 {
@@ -199,7 +229,7 @@ TEST(any_shape)
 {
     struct rng rng = rng_seed(5);
     static const uint32_t sides[] = {0, 1, 4, 8, 12, 16, 32, 64, 0x80000000, 0xffffffff};
-    int n_tiles[2] = {0};
+    int n_tiles[COOP_TYPES] = {0};
     for (int round = 0; round < 40000; round++) {
         uint32_t lanes = 1u << rng_below(&rng, 8);
         struct vk_caps caps = device(lanes, lanes << rng_below(&rng, 3));
