@@ -4,6 +4,7 @@
 #   // args: STRUCT HEADER          the struct that its push constants are; its size is asserted
 #   // variants: quant              once for each shaders/quant/<format>.h, which is what #include "quant_format.h" gets
 #                                   (glslang has no #include of a macro), with -DQUANT_<FORMAT>=1: blobs <name>_<format>
+#   // only: FORMAT …              with variants: once for each of these formats
 #   // defines: SUFFIX A=1 B=2 ; …  further blobs <name>_SUFFIX (with formats: <name>_SUFFIX_<format>)
 #   // requires: EXTENSION …        GLSL extensions; where the compiler lacks one, the blobs are left out
 # and at the top of a format's header:
@@ -137,6 +138,8 @@ endmacro()
 macro(shader_variant variant_name variant_source variant_defines)
   get_filename_component(variant_entry ${variant_source} NAME_WE)
   shader_mark(${variant_source} variants variant_kind)
+  shader_mark(${variant_source} only variant_only)
+  separate_arguments(variant_only UNIX_COMMAND "${variant_only}")
   if("${variant_kind}" STREQUAL "quant")
     foreach(header ${shader_format_headers})
       get_filename_component(format ${header} NAME_WE)
@@ -144,6 +147,9 @@ macro(shader_variant variant_name variant_source variant_defines)
       shader_mark(${header} not-in left_out)
       separate_arguments(left_out UNIX_COMMAND "${left_out}")
       shader_missing(${header} missing)
+      if(variant_only AND NOT format IN_LIST variant_only)
+        continue()
+      endif()
       if(missing)
         string(APPEND shader_summary "\n  without ${variant_name}_${format}: glslang ${glslang_version} lacks ${missing}")
       elseif(NOT ${variant_entry} IN_LIST left_out AND NOT ${variant_name} IN_LIST left_out)

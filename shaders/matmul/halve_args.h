@@ -1,8 +1,8 @@
 /*
- * halve_args.h — activations to halves, each row by a power of two.
+ * halve_args.h — activations to halves, each row by a power of two, or to bfloat16.
  *
  * Halves: [row][k], k filled up with zeros to a multiple of 32. Scales: one float per row, with
- * which products are multiplied: the inverse of that power.
+ * which products are multiplied: the inverse of that power. Of bfloat16 there are none.
  */
 #ifndef SHADERS_HALVE_ARGS_H
 #define SHADERS_HALVE_ARGS_H

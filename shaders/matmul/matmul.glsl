@@ -1,8 +1,8 @@
 // matmul.glsl: y = W·x in tiles of BM rows by BN columns: weights are decoded into shared memory once
 // per tile, four rows and TN columns per invocation, accumulation in fp32.
 //
-// Entry points define TILE_F32, TILE_F16 (halves in shared memory, packed fp16 products summed over a
-// run of 16, then fp32) or TILE_INT (signed bytes, packed integer dot products).
+// Entry points define TILE_F32, TILE_F16 (halves in shared memory and of x, packed fp16 products summed over a
+// run of 16, two times eight of them, then fp32) or TILE_INT (signed bytes, packed integer dot products).
 #include "common/prelude.glsl"
 #include "quant/unit.glsl"
 #include "matmul/matmul_args.h"
@@ -37,6 +37,12 @@ shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
 #endif
 #endif
 
+#ifdef TILE_F16 // by which halve.comp divided a row of x
+#define SCALE_OF(x_row) LOAD_F32(a.x_scales, x_row)
+#else
+#define SCALE_OF(x_row) 1.0
+#endif
+
 #include "matmul/tile_columns.glsl"
 #include "matmul/tile_steps.glsl"
 
@@ -53,12 +59,8 @@ void main()
     bool here = columns.w != REF_NONE; // an expert that is not gives zeros
 
     float acc[4u * MAX_TN];
-    [[unroll]] for (uint r = 0u; r < 4u; r++) {
-        uint i = min(row + 4u * tm + r, a.n - 1u);
-        float bias = here && a.bias != REF_NONE ? LOAD_F32(a.bias, columns.bias_first + a.y_first + i) : 0.0;
-        [[unroll]] for (uint c = 0u; c < TN; c++)
-            acc[4u * c + r] = bias;
-    }
+    [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
+        acc[i] = 0.0;
     for (uint u = 0u; here && u < a.k + 31u >> 5; u += UNITS) {
         load_weights(columns.w, row, u, tid);
         load_columns(columns, u, tid);
@@ -67,16 +69,22 @@ void main()
         barrier();
     }
 
+    float bias[4];
+    [[unroll]] for (uint r = 0u; r < 4u; r++) {
+        uint i = min(row + 4u * tm + r, a.n - 1u);
+        bias[r] = here && a.bias != REF_NONE ? LOAD_F32(a.bias, columns.bias_first + a.y_first + i) : 0.0;
+    }
     [[unroll]] for (uint c = 0u; c < TN; c++) {
         uint j = tn * TN + c;
         if (j >= columns.count)
             continue;
-        uint y = slot_of(columns, j) * a.y_stride + a.y_first;
+        uint slot = slot_of(columns, j), y = slot * a.y_stride + a.y_first;
+        float scale = SCALE_OF(x_row_of(slot));
         [[unroll]] for (uint r = 0u; r < 4u; r++) {
             uint i = row + 4u * tm + r;
             if (i >= a.n)
                 continue;
-            STORE_F32(a.y, y + i, acc[4u * c + r]);
+            STORE_F32(a.y, y + i, acc[4u * c + r] * scale + bias[r]);
         }
     }
 }

@@ -12,9 +12,10 @@ struct matmul_args {
     u32 k;          /* length of a row of W, in elements */
     u32 n;          /* rows of W handled here */
     ref_t w;
-    ref_t x;        /* floats; quantized activations for integer rows */
+    ref_t x;        /* floats; what quantize_args.h or halve_args.h says where bytes or halves are
+                       multiplied */
     u32 x_stride;   /* elements between columns of x */
-    ref_t x_scales; /* integer rows: scales and sums of x (quantize_args.h) */
+    ref_t x_scales; /* theirs */
     ref_t y;
     u32 y_stride;   /* elements between columns of y */
     u32 y_first;    /* row of y that the first row of W makes */

@@ -29,16 +29,30 @@ void load_weights(uint w, uint row, uint u, uint tid)
     }
 }
 
+// Columns `column` … `column` + 3 of a row of x.
+#ifdef TILE_F32
+#define X_FOUR vec4
+vec4 four_of_x(uint x_row, uint column)
+{
+    vec4 x = LOAD_F32X4(a.x, (x_row * a.x_stride + column) >> 2);
+    return BEFORE_END(x, column);
+}
+#else
+#define X_FOUR f16vec4
+f16vec4 four_of_x(uint x_row, uint column)
+{
+    uvec2 x = LOAD_U32X2(a.x, (x_row * a.x_stride + column) >> 2); // 0 behind the end
+    return f16vec4(unpackFloat2x16(x.x), unpackFloat2x16(x.y));
+}
+#endif
+
 void load_columns(Columns columns, uint u, uint tid)
 {
     for (uint e = tid; e < UNITS * 8u * BN; e += GROUP) {
         uint j = e % BN, i = e / BN & 7u, step = e / (8u * BN);
-        vec4 x = vec4(0.0);
-        if (u + step < a.k + 31u >> 5) {
-            uint column = quant_columns(u + step)[i >> 2] + 4u * (i & 3u);
-            x = LOAD_F32X4(a.x, (x_row_of(slot_of(columns, j)) * a.x_stride + column) >> 2);
-            x = BEFORE_END(x, column);
-        }
+        X_FOUR x = X_FOUR(0.0);
+        if (u + step < a.k + 31u >> 5)
+            x = four_of_x(x_row_of(slot_of(columns, j)), quant_columns(u + step)[i >> 2] + 4u * (i & 3u));
         STORE_FOUR(sx, BN, step, i, j, x);
     }
 }

@@ -1,4 +1,4 @@
-// not-in: matmul_int
+// not-in: matmul_int matmul_coop_s8
 /* bf16.h — bfloat16: the upper half of a float. */
 #define QUANT_ELEMS 1
 #define QUANT_BYTES 2

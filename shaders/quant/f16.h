@@ -1,4 +1,4 @@
-// not-in: matmul_int
+// not-in: matmul_int matmul_coop_s8
 /* f16.h — IEEE binary16. */
 #define QUANT_ELEMS 1
 #define QUANT_BYTES 2

@@ -1,4 +1,4 @@
-// not-in: matmul_int matmul_f16 matmul_coop
+// not-in: matmul_int matmul_coop_s8 matmul_f16 matmul_coop_f16
 /* f32.h — plain floats. Not multiplied in fp16: what a file keeps in F32 is a router above all, and
  * rounding would choose other experts for a prompt than token by token. */
 #define QUANT_ELEMS 1

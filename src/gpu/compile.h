@@ -103,6 +103,7 @@ struct compile {
     bool measuring; /* the first pass: nothing is added */
     uint64_t side_at[SIDE_COUNT], side_bytes[SIDE_COUNT];
     const struct tensor *quantized, *halved, *grouped;
+    const char *halved_by; /* the helper */
     uint32_t grouped_tile;
 };
 

@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mem.h"
 #include "gpu/row.h"
 
 enum {
-    LEAST_SIDE = 8, /* of a matrix: shared memory is laid out in eights of halves */
+    LEAST_SIDE = 8, /* of a matrix: what is loaded begins at multiples of 8 bytes */
     MOST_SIDE = 32, /* and a unit of weights has 32 columns */
     FEW_COLUMNS = 32,
     MOST_UNITS = 2, /* more fill shared memory, of which several workgroups should have some */
@@ -17,11 +18,14 @@ static bool is_side(uint32_t side)
     return side >= LEAST_SIDE && side <= MOST_SIDE && (side & (side - 1)) == 0;
 }
 
-static bool is_usable(const struct vk_matrix *matrix)
+static bool is_usable(const struct vk_matrix *matrix, enum coop_type type, uint32_t run)
 {
-    return strcmp(matrix->a, "f16") == 0 && strcmp(matrix->b, "f16") == 0 &&
-           strcmp(matrix->c, "f32") == 0 && strcmp(matrix->result, "f32") == 0 &&
-           is_side(matrix->m) && is_side(matrix->n) && is_side(matrix->k);
+    static const char *const ins[COOP_TYPES] = {"f16", "bf16", "s8"};
+    const char *in = ins[type], *sum = type == COOP_S8 ? "s32" : "f32";
+    return strcmp(matrix->a, in) == 0 && strcmp(matrix->b, in) == 0 &&
+           strcmp(matrix->c, sum) == 0 && strcmp(matrix->result, sum) == 0 && !matrix->saturates &&
+           is_side(matrix->m) && is_side(matrix->n) && is_side(matrix->k) &&
+           (type != COOP_S8 || matrix->k <= run);
 }
 
 static uint32_t products(const struct vk_matrix *matrix)
@@ -30,14 +34,23 @@ static uint32_t products(const struct vk_matrix *matrix)
 }
 
 /* The shape with the most products, which reads least for each; NULL: there is none. */
-static const struct vk_matrix *best_matrix(const struct vk_caps *caps)
+static const struct vk_matrix *best_matrix(const struct vk_caps *caps, enum coop_type type,
+                                           uint32_t run)
 {
     const struct vk_matrix *best = NULL;
+    if ((type == COOP_F16 && !caps->fp16) || (type == COOP_BF16 && !caps->bf16_matrices))
+        return NULL;
     for (uint32_t i = 0; i < caps->n_matrices; i++)
-        if (is_usable(&caps->matrices[i]) &&
+        if (is_usable(&caps->matrices[i], type, run) &&
             (!best || products(&caps->matrices[i]) > products(best)))
             best = &caps->matrices[i];
     return best;
+}
+
+uint32_t coop_products(const struct vk_caps *caps, enum coop_type type, uint32_t run)
+{
+    const struct vk_matrix *best = best_matrix(caps, type, run);
+    return best ? products(best) : 0;
 }
 
 /* Divides the tile among the subgroups so that each reads as few matrices as can be for all of its
@@ -56,12 +69,14 @@ static bool divide(struct coop_tile *tile)
     return least < UINT32_MAX;
 }
 
-/* As matmul_coop.comp declares it. */
-static uint32_t shared_bytes(const struct coop_tile *tile)
+/* As matmul_coop.glsl and coop_steps.glsl declare it. */
+static uint32_t shared_bytes(const struct coop_tile *tile, enum coop_type type)
 {
-    uint32_t halves = (tile->bm + tile->bn) * (tile->units * 32 + 8);
-    uint32_t floats = tile->group / tile->lanes * tile->m * tile->n + tile->bm + 3 * tile->bn;
-    return 2 * halves + 4 * floats;
+    uint32_t sides = tile->bm + tile->bn, columns = tile->units * 32;
+    uint32_t floats = tile->group / tile->lanes * tile->m * tile->n + tile->bm + 2 * tile->bn;
+    if (type == COOP_S8)
+        return sides * (columns + 16) + 4 * (floats + 2 * sides * columns / tile->run);
+    return 2 * sides * (columns + 8) + 4 * (floats + tile->bn);
 }
 
 /* Sums of a lane beside the 32 weights that it decodes: 64 where it has registers for them; half of
@@ -71,35 +86,39 @@ static uint32_t most_sums(const struct vk_caps *caps, uint32_t lanes)
     return row_has_many_registers(caps) ? 64 : lanes >= 16 ? 32 : 16;
 }
 
-bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *out)
+bool coop_tile(const struct vk_caps *caps, const struct coop_want *want, struct coop_tile *out)
 {
-    const struct vk_matrix *matrix = best_matrix(caps);
+    const struct vk_matrix *matrix = best_matrix(caps, want->type, want->run);
     uint32_t lanes = row_subgroup(caps, 1);
-    if (!matrix || !lanes || !caps->fp16)
+    if (!matrix || !lanes)
         return false;
     uint32_t sums = most_sums(caps, lanes), bm = sums == 64 ? 128 : 64;
     *out = (struct coop_tile){
         .lanes = lanes,
         .group = bm * 64 / sums,
         .bm = bm,
-        .bn = columns > FEW_COLUMNS ? 64 : 32,
+        .bn = want->columns > FEW_COLUMNS ? 64 : 32,
         .m = matrix->m,
         .n = matrix->n,
         .k = matrix->k,
+        .run = want->run,
     };
-    out->units = out->group / bm < MOST_UNITS ? out->group / bm : MOST_UNITS;
+    /* Of bytes, units are taken in pairs (coop_steps.glsl). */
+    out->units =
+        out->group / bm < MOST_UNITS && want->type != COOP_S8 ? out->group / bm : MOST_UNITS;
     if (out->group > caps->max_invocations || out->group > caps->max_group[0] ||
         (caps->max_subgroups && out->group / lanes > caps->max_subgroups))
         return false;
-    return divide(out) && shared_bytes(out) <= caps->shared_bytes;
+    return divide(out) && shared_bytes(out, want->type) <= caps->shared_bytes;
 }
 
-/* More sums than twice what a tile has by default would spill. */
-bool coop_tile_turn(const struct vk_caps *caps, struct coop_tile *tile)
+/* More sums than twice what a tile has by default would spill. Of bytes, units are taken in pairs.
+ */
+bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop_tile *tile)
 {
     uint32_t most = most_sums(caps, tile->lanes) * (row_has_many_registers(caps) ? 2 : 1);
-    return tile->bm * tile->bn <= most * tile->group && divide(tile) &&
-           shared_bytes(tile) <= caps->shared_bytes;
+    return tile->bm * tile->bn <= most * tile->group && (type != COOP_S8 || tile->units % 2 == 0) &&
+           divide(tile) && shared_bytes(tile, type) <= caps->shared_bytes;
 }
 
 /* --- attention -------------------------------------------------------------------------------- */
@@ -137,9 +156,9 @@ static bool divide_attention(const struct vk_caps *caps, uint32_t k_dim, uint32_
 bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
                     struct coop_attention *out)
 {
-    const struct vk_matrix *matrix = best_matrix(caps);
+    const struct vk_matrix *matrix = best_matrix(caps, COOP_F16, 0);
     uint32_t lanes = row_subgroup(caps, 1);
-    if (!matrix || !lanes || !caps->fp16 || k_dim % matrix->k || k_dim % 8 || v_dim % 8)
+    if (!matrix || !lanes || k_dim % matrix->k || k_dim % 8 || v_dim % 8)
         return false;
     for (uint32_t most = MOST_ROWS; most >= LEAST_ROWS; most /= 2)
         for (uint32_t subgroups = 4; subgroups <= 32 && most < 2 * rows; subgroups *= 2) {

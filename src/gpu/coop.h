@@ -9,7 +9,10 @@
 
 #include "vk/vk.h"
 
-/* What matmul_coop.comp is specialised with. */
+/* What is multiplied into what: halves or bfloat16 into floats, signed bytes into integers. */
+enum coop_type { COOP_F16, COOP_BF16, COOP_S8, COOP_TYPES };
+
+/* What matmul_coop.glsl is specialised with. */
 struct coop_tile {
     uint32_t lanes;   /* of a subgroup, which is demanded */
     uint32_t group;   /* invocations */
@@ -17,14 +20,24 @@ struct coop_tile {
     uint32_t m, n, k; /* of one matrix */
     uint32_t fm, fn;  /* matrices of a subgroup, along rows and columns */
     uint32_t units;   /* of 32 columns of W, per step */
+    uint32_t run;     /* columns of W that share scales, where bytes are multiplied */
 };
 
-/* The tile for so many columns of x: all of them or, by expert, those that one is expected to get.
- * False: the device multiplies no halves into floats, or not in shapes and subgroups that fit. */
-bool coop_tile(const struct vk_caps *caps, uint32_t columns, struct coop_tile *out);
+/* What a tile is for. */
+struct coop_want {
+    enum coop_type type;
+    uint32_t run;     /* columns of W that share scales, 16 or 32; of COOP_S8 alone */
+    uint32_t columns; /* of x: all or, by expert, those that one is expected to get */
+};
+
+/* False: the device does not multiply such numbers, or not in shapes and subgroups that fit. */
+bool coop_tile(const struct vk_caps *caps, const struct coop_want *want, struct coop_tile *out);
 
 /* Such a tile with another group, bm, bn or units: divides it again. False: that does not fit. */
-bool coop_tile_turn(const struct vk_caps *caps, struct coop_tile *tile);
+bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop_tile *tile);
+
+/* How many products one instruction makes of such matrices at most; 0: there is none. */
+uint32_t coop_products(const struct vk_caps *caps, enum coop_type type, uint32_t run);
 
 /* What attention_coop.glsl is specialised with, besides the widths of heads. */
 struct coop_attention {

@@ -80,16 +80,34 @@ enum hth_status tile_int_emit(struct compile *c, const struct op *op,
 
 bool tile_half_fits(const struct row_env *env, const struct op *op);
 bool tile_half_prefers(const struct row_env *env, const struct op *op);
-
-bool tile_coop_fits(const struct row_env *env, const struct op *op);
-bool tile_coop_prefers(const struct row_env *env, const struct op *op);
-void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+/* Of cooperative matrices, too. */
+enum hth_status tile_half_emit(struct compile *c, const struct op *op,
+                               const struct row_choice *choice);
 
 enum { TILE_COOP_KNOBS = 4 };
 extern const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS];
-bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
-                    struct row_choice *choice);
-enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
-                               const struct row_choice *choice);
+
+bool tile_coop_f16_fits(const struct row_env *env, const struct op *op);
+bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op);
+void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+bool tile_coop_f16_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                        struct row_choice *choice);
+
+bool tile_coop_bf16_fits(const struct row_env *env, const struct op *op);
+bool tile_coop_bf16_prefers(const struct row_env *env, const struct op *op);
+void tile_coop_bf16_shape(const struct row_env *env, const struct op *op,
+                          struct row_choice *choice);
+bool tile_coop_bf16_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                         struct row_choice *choice);
+enum hth_status tile_coop_bf16_emit(struct compile *c, const struct op *op,
+                                    const struct row_choice *choice);
+
+bool tile_coop_s8_fits(const struct row_env *env, const struct op *op);
+bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op);
+void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+bool tile_coop_s8_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                       struct row_choice *choice);
+enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
+                                  const struct row_choice *choice);
 
 #endif

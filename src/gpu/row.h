@@ -63,8 +63,8 @@ struct row {
     bool by_format;
     enum weight_layout layout; /* of the weights it reads; LAYOUT_FILE unless said */
     bool integer;              /* takes integer activations */
-    bool half;                 /* multiplies in fp16 */
-    bool matrices; /* and on cooperative matrices, of activations that are scaled to fit */
+    bool half;     /* multiplies in 16-bit floats, which activations are scaled to fit */
+    bool matrices; /* on cooperative matrices */
     /* NULL: always. The blob's existence and capabilities are checked besides. */
     bool (*fits)(const struct row_env *env, const struct op *op);
     /* Is it the right one by default, where it fits? NULL: always. Forced rows are not asked. */

@@ -2,6 +2,8 @@
  * matrices. */
 #include "gpu/matmul_part.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "common/batch_args.h"
 #include "gpu/coop.h"
@@ -194,13 +196,13 @@ static enum hth_status emit_quantized(struct compile *c, const struct tensor *x,
     return compile_add(c, &d);
 }
 
-/* Activations in halves, each row by a power of two, so that none overflows. */
-static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
-                                   struct range *range)
+/* Activations in two bytes each, by a helper. */
+static enum hth_status halve(struct compile *c, const struct tensor *x, const char *helper,
+                             struct matmul_args *a, struct range *range)
 {
     uint32_t rows = (uint32_t)tensor_rows(x), stride = (uint32_t)align_up(a->k, 32);
     uint64_t bytes = align_up(2ull * rows * stride, VK_REF_ALIGN);
-    bool there = c->halved == x;
+    bool there = c->halved == x && strcmp(c->halved_by, helper) == 0;
     struct halve_args h = {.batch = a->batch,
                            .rows_field = a->rows_field,
                            .per_row = rows / compile_bucket(c, x),
@@ -215,13 +217,28 @@ static enum hth_status emit_halved(struct compile *c, const struct tensor *x, st
     if (there)
         return HTH_OK;
     struct dispatch d = {
-        .name = "halve", .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
-    if (!compile_helper(c, "halve", &d.choice))
+        .name = helper, .args = &h, .args_bytes = sizeof h, .groups = {rows, 1, 1}};
+    if (!compile_helper(c, helper, &d.choice))
         return HTH_ERROR_UNSUPPORTED;
     dispatch_reads(&d, c, x);
     dispatch_writes_range(&d, *range);
     c->halved = x;
+    c->halved_by = helper;
     return compile_add(c, &d);
+}
+
+/* Halves, each row by a power of two, so that none overflows. */
+static enum hth_status emit_halved(struct compile *c, const struct tensor *x, struct matmul_args *a,
+                                   struct range *range)
+{
+    return halve(c, x, "halve", a, range);
+}
+
+/* As large as floats may be. */
+static enum hth_status emit_bfloat16(struct compile *c, const struct tensor *x,
+                                     struct matmul_args *a, struct range *range)
+{
+    return halve(c, x, "halve_bf16", a, range);
 }
 
 /* `prepare` NULL: the tiles take x as it is. */
@@ -283,24 +300,52 @@ enum hth_status tile_int_emit(struct compile *c, const struct op *op,
     return emit_tiles(c, op, choice, emit_quantized);
 }
 
-enum hth_status tile_coop_emit(struct compile *c, const struct op *op,
+enum hth_status tile_half_emit(struct compile *c, const struct op *op,
                                const struct row_choice *choice)
 {
     return emit_tiles(c, op, choice, emit_halved);
 }
 
+enum hth_status tile_coop_bf16_emit(struct compile *c, const struct op *op,
+                                    const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_bfloat16);
+}
+
+enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
+                                  const struct row_choice *choice)
+{
+    return emit_tiles(c, op, choice, emit_quantized);
+}
+
 /* By expert, what counts is how many columns one of them gets. */
-static bool coop_tile_of(const struct row_env *env, const struct op *op, struct coop_tile *tile)
+static bool coop_tile_of(const struct row_env *env, const struct op *op, enum coop_type type,
+                         struct coop_tile *tile)
 {
     struct matmul_parts p = matmul_parts(op);
     int64_t experts = p.ids ? p.w[0]->ne[2] : 1;
-    return coop_tile(env->caps, (uint32_t)(matmul_columns(&p) / experts), tile);
+    struct coop_want want = {.type = type,
+                             .run = type == COOP_S8 ? p.w[0]->dtype->sub_elems : 0,
+                             .columns = (uint32_t)(matmul_columns(&p) / experts)};
+    return coop_tile(env->caps, &want, tile);
 }
 
-bool tile_coop_fits(const struct row_env *env, const struct op *op)
+bool tile_coop_f16_fits(const struct row_env *env, const struct op *op)
 {
     struct coop_tile tile;
-    return tile_fits(env, op) && coop_tile_of(env, op, &tile);
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_F16, &tile);
+}
+
+bool tile_coop_bf16_fits(const struct row_env *env, const struct op *op)
+{
+    struct coop_tile tile;
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_BF16, &tile);
+}
+
+bool tile_coop_s8_fits(const struct row_env *env, const struct op *op)
+{
+    struct coop_tile tile;
+    return tile_fits(env, op) && coop_tile_of(env, op, COOP_S8, &tile);
 }
 
 static void set_coop_tile(struct row_choice *choice, struct coop_tile tile)
@@ -309,19 +354,20 @@ static void set_coop_tile(struct row_choice *choice, struct coop_tile tile)
         const char *name;
         uint32_t value;
     } constants[] = {
-        {"GROUP", tile.group}, {"BM", tile.bm}, {"BN", tile.bn},
-        {"M", tile.m},         {"N", tile.n},   {"K", tile.k},
-        {"FM", tile.fm},       {"FN", tile.fn}, {"UNITS", tile.units},
+        {"GROUP", tile.group}, {"BM", tile.bm},   {"BN", tile.bn}, {"M", tile.m},
+        {"N", tile.n},         {"K", tile.k},     {"FM", tile.fm}, {"FN", tile.fn},
+        {"UNITS", tile.units}, {"RUN", tile.run},
     };
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
     choice->subgroup_size = tile.lanes;
 }
 
-void tile_coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+static void shape_coop(const struct row_env *env, const struct op *op, enum coop_type type,
+                       struct row_choice *choice)
 {
     struct coop_tile tile;
-    if (coop_tile_of(env, op, &tile))
+    if (coop_tile_of(env, op, type, &tile))
         set_coop_tile(choice, tile);
 }
 
@@ -334,20 +380,53 @@ const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS] = {
     [KNOB_COOP_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8, 16}},
 };
 
-bool tile_coop_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
-                    struct row_choice *choice)
+static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_type type,
+                      const uint32_t *values, struct row_choice *choice)
 {
     struct coop_tile tile;
-    if (!coop_tile_of(env, op, &tile))
+    if (!coop_tile_of(env, op, type, &tile))
         return false;
     tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
     tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
     tile.units = turned(values[KNOB_COOP_UNITS], tile.units);
     tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
-    if (!coop_tile_turn(env->caps, &tile))
+    if (!coop_tile_turn(env->caps, type, &tile))
         return false;
     set_coop_tile(choice, tile);
     return true;
+}
+
+bool tile_coop_f16_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                        struct row_choice *choice)
+{
+    return turn_coop(env, op, COOP_F16, values, choice);
+}
+
+bool tile_coop_bf16_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                         struct row_choice *choice)
+{
+    return turn_coop(env, op, COOP_BF16, values, choice);
+}
+
+bool tile_coop_s8_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                       struct row_choice *choice)
+{
+    return turn_coop(env, op, COOP_S8, values, choice);
+}
+
+void tile_coop_f16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_F16, choice);
+}
+
+void tile_coop_bf16_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_BF16, choice);
+}
+
+void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, COOP_S8, choice);
 }
 
 /* Where the device has no instruction for it, only when asked for by name. */
@@ -378,8 +457,26 @@ bool tile_half_prefers(const struct row_env *env, const struct op *op)
 
 /* Nothing says either whether matrices are multiplied by units made for them or one number after
  * the other. Every design that has such units has fast integer dot products, too. */
-bool tile_coop_prefers(const struct row_env *env, const struct op *op)
+bool tile_coop_f16_prefers(const struct row_env *env, const struct op *op)
 {
     (void)op;
     return env->caps->int_dot;
+}
+
+/* Besides, where bfloat16 is no slower: such weights are taken as they are, whatever their size,
+ * and activations as the models had them when they were trained. */
+bool tile_coop_bf16_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->int_dot &&
+           coop_products(env->caps, COOP_BF16, 0) >= coop_products(env->caps, COOP_F16, 0);
+}
+
+/* Besides, where an instruction makes more products of bytes than of halves: each lane has to scale
+ * what comes out, which halves need not and are more exact. */
+bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op)
+{
+    uint32_t run = matmul_parts(op).w[0]->dtype->sub_elems;
+    return env->caps->int_dot &&
+           coop_products(env->caps, COOP_S8, run) > coop_products(env->caps, COOP_F16, 0);
 }

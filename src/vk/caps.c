@@ -15,6 +15,7 @@ static const struct {
     [VK_EXT_CREATION_FEEDBACK] = {VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME,
                                   VK_API_VERSION_1_3},
     [VK_EXT_MATRIX] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, 0},
+    [VK_EXT_BFLOAT16] = {"VK_KHR_shader_bfloat16", 0},
     [VK_EXT_BUDGET] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 0},
     [VK_EXT_PIPELINE_STATS] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, 0},
     [VK_EXT_PRIORITY_KHR] = {VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME, 0},
@@ -108,6 +109,11 @@ void vk_features_chain(struct vk_features *features, const struct vk_gpu *gpu)
         *tail = &features->matrix;
         tail = &features->matrix.pNext;
     }
+    if (vk_gpu_has(gpu, VK_EXT_BFLOAT16)) {
+        features->bfloat16.sType = (VkStructureType)VK_BFLOAT16_FEATURES_TYPE;
+        *tail = &features->bfloat16;
+        tail = &features->bfloat16.pNext;
+    }
     if (vk_gpu_has(gpu, VK_EXT_PIPELINE_STATS)) {
         features->stats.sType =
             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR;
@@ -151,6 +157,9 @@ void vk_features_keep_ours(struct vk_features *features, bool stats)
     };
     features->matrix.cooperativeMatrix = matrices;
     features->matrix.cooperativeMatrixRobustBufferAccess = false;
+    bool bfloat16 = matrices && features->bfloat16.type && features->bfloat16.cooperative_matrix;
+    features->bfloat16.type = features->bfloat16.cooperative_matrix = bfloat16;
+    features->bfloat16.dot_product = false;
     features->stats.pipelineExecutableInfo = features->stats.pipelineExecutableInfo && stats;
 }
 
@@ -311,6 +320,7 @@ static void read_features(struct vk_gpu *gpu)
     caps->subgroup_control = caps->subgroup_control && have.subgroup.subgroupSizeControl &&
                              have.subgroup.computeFullSubgroups;
     gpu->stats = have.stats.pipelineExecutableInfo;
+    caps->bf16_matrices = have.bfloat16.cooperative_matrix;
     if (have.matrix.cooperativeMatrix)
         read_matrices(gpu);
     if (!caps->storage16)
@@ -450,15 +460,17 @@ static bool has_capability(const struct vk_caps *caps, uint32_t capability)
     case 66: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_SHUFFLE_RELATIVE_BIT;
     case 67: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_CLUSTERED_BIT;
     case 68: return caps->subgroup_ops & VK_SUBGROUP_FEATURE_QUAD_BIT;
-    case 5345:                           /* VulkanMemoryModel: switched on for matrices */
-    case 6022: return caps->n_matrices;  /* CooperativeMatrixKHR */
-    case 4433: return caps->storage16;   /* StorageBuffer16BitAccess */
-    case 4448: return caps->storage8;    /* StorageBuffer8BitAccess */
-    case 5347: return caps->addresses;   /* PhysicalStorageBufferAddresses */
-    case 6016:                           /* DotProductInputAll */
-    case 6017:                           /* DotProductInput4x8Bit */
-    case 6018:                           /* DotProductInput4x8BitPacked */
-    case 6019: return caps->int_dot_any; /* DotProduct */
+    case 5345:                             /* VulkanMemoryModel: switched on for matrices */
+    case 6022: return caps->n_matrices;    /* CooperativeMatrixKHR */
+    case 4433: return caps->storage16;     /* StorageBuffer16BitAccess */
+    case 5116:                             /* BFloat16TypeKHR */
+    case 5118: return caps->bf16_matrices; /* BFloat16CooperativeMatrixKHR */
+    case 4448: return caps->storage8;      /* StorageBuffer8BitAccess */
+    case 5347: return caps->addresses;     /* PhysicalStorageBufferAddresses */
+    case 6016:                             /* DotProductInputAll */
+    case 6017:                             /* DotProductInput4x8Bit */
+    case 6018:                             /* DotProductInput4x8BitPacked */
+    case 6019: return caps->int_dot_any;   /* DotProduct */
     default: return false;
     }
 }

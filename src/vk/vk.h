@@ -75,6 +75,7 @@ struct vk_caps {
     bool fp16, int8, int16, int64, storage8, storage16, addresses;
     bool int_dot_any;    /* shaders may use integer dot products */
     bool int_dot;        /* and packed 4×8 signed ones are accelerated */
+    bool bf16_matrices;  /* shaders may use those of bfloat16, where there are any */
     uint32_t n_matrices; /* 0: shaders may not use any */
     struct vk_matrix matrices[VK_MAX_MATRICES];
     bool timestamps;

@@ -47,12 +47,22 @@ enum vk_extension {
     VK_EXT_MAINTENANCE_4,
     VK_EXT_CREATION_FEEDBACK,
     VK_EXT_MATRIX,
+    VK_EXT_BFLOAT16,
     VK_EXT_BUDGET,
     VK_EXT_PIPELINE_STATS,
     VK_EXT_PRIORITY_KHR,
     VK_EXT_PRIORITY_EXT,
     VK_EXT_PORTABILITY,
     VK_N_EXTENSIONS,
+};
+
+/* VkPhysicalDeviceShaderBfloat16FeaturesKHR, for headers before 1.4.311 (Vulkan specification,
+ * VK_KHR_shader_bfloat16). */
+enum { VK_BFLOAT16_FEATURES_TYPE = 1000141000 };
+struct vk_bfloat16_features {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 type, dot_product, cooperative_matrix;
 };
 
 /* The features hearth knows of: read as what the driver has, handed to vkCreateDevice as what is
@@ -65,6 +75,7 @@ struct vk_features {
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
     VkPhysicalDeviceMaintenance4Features maintenance4;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
+    struct vk_bfloat16_features bfloat16;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR stats;
 };
 

@@ -153,7 +153,7 @@ TEST(a_bit_of_a_matvec)
 /* In place of a tile of floats comes one that this device would not prefer. */
 TEST(a_bit_of_a_tile)
 {
-    check_replaced("matmul_f32_q4_0", EIGHT, MIDDLE_BIT, "matmul_f32", "matmul_coop");
+    check_replaced("matmul_f32_q4_0", EIGHT, MIDDLE_BIT, "matmul_f32", "matmul_coop_s8");
 }
 
 /* Where no row of an op is right, a device that was asked for says which op it is. */

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "gpu/coop.h"
 
 /* Logits of small random models against those of another program (rich/README.md, rich-quant):
  * in one batch, token by token and by sevens, on the CPU and on the device of the test run. */
@@ -59,6 +60,13 @@ static void check_rows(struct hth_model *model, const char *name, int n_tokens)
     hth_session_close(session);
 }
 
+/* Are there cooperative matrices of a type, for formats whose scales change every 16 columns? */
+static bool multiplies(const struct hth_model *model, enum coop_type type)
+{
+    const struct vk *vk = model->devices[1].vk;
+    return vk && coop_products(vk_get_caps(vk), type, 16) > 0;
+}
+
 /* --- rich: F16 matrices ------------------------------------------------------------------------
  */
 
@@ -76,9 +84,14 @@ static void check_rich(const char *name, struct hth_model_options options)
         check(model, &golden, &half[i], tolerance_f16);
     printf("llama.cpp's own error with F16 activations: %.2e\n", golden.nmse_f16);
     bool fp16 = model->devices[1].vk && vk_get_caps(model->devices[1].vk)->fp16;
+    bool matrices = multiplies(model, COOP_F16);
     hth_model_close(model);
-    if (fp16) { /* products in half floats, whether this device prefers them or not */
-        options.rows = "matmul_f16";
+    /* Products in half floats, whether this device prefers them or not. */
+    const char *const rows[] = {fp16 ? "matmul_f16" : NULL, matrices ? "matmul_coop_f16" : NULL};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        options.rows = rows[i];
+        if (!rows[i])
+            continue;
         model = model_open(test_golden_path("rich/models/%s.gguf", name), options);
         check_rows(model, options.rows, 48);
         check(model, &golden, &half[1], tolerance_f16);
@@ -232,17 +245,24 @@ static void check_int(const char *path, struct hth_model *model, const struct go
     const struct logits_run whole = {.kv = HTH_KV_F32}, single = {.kv = HTH_KV_F32, .piece = 1};
     check(model, golden, &whole, tolerance_int(golden));
     check(model, golden, &single, tolerance_int(golden));
-    if (!model->devices[1].vk || !vk_get_caps(model->devices[1].vk)->int_dot_any)
-        return;
-    options.rows = "matmul_int";
-    struct hth_model *forced = model_open(path, options);
-    check_rows(forced, options.rows, 1);
-    check_rows(forced, options.rows, 48);
-    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
-        struct logits_run run = {.kv = HTH_KV_F32, .piece = pieces[i]};
-        check(forced, golden, &run, tolerance_int(golden));
+    if (model->devices[1].vk && vk_get_caps(model->devices[1].vk)->int_dot_any) {
+        options.rows = "matmul_int";
+        struct hth_model *forced = model_open(path, options);
+        check_rows(forced, options.rows, 1);
+        check_rows(forced, options.rows, 48);
+        for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+            struct logits_run run = {.kv = HTH_KV_F32, .piece = pieces[i]};
+            check(forced, golden, &run, tolerance_int(golden));
+        }
+        hth_model_close(forced);
     }
-    hth_model_close(forced);
+    if (multiplies(model, COOP_S8)) {
+        options.rows = "matmul_coop_s8";
+        struct hth_model *forced = model_open(path, options);
+        check_rows(forced, options.rows, 48);
+        check(forced, golden, &whole, tolerance_int(golden));
+        hth_model_close(forced);
+    }
 }
 
 static void check_quant_model(const char *name, struct hth_model_options options)

@@ -15,15 +15,9 @@
 
 #include "op/op_def.h"
 
-/* Which of an op's tolerances a row is held to. OP_PRECISION_SCALED is that of F16, with
- * activations of any size, which the row scales: none overflows, none is lost. */
-enum op_precision {
-    OP_PRECISION_F32,
-    OP_PRECISION_F16,
-    OP_PRECISION_SCALED,
-    OP_PRECISION_INT,
-    OP_PRECISION_COUNT
-};
+/* Which of an op's tolerances a row is held to, with activations of any size: rows in halves or
+ * integers scale them, so that none overflows and none is lost. */
+enum op_precision { OP_PRECISION_F32, OP_PRECISION_F16, OP_PRECISION_INT, OP_PRECISION_COUNT };
 
 /* Host memory of a case. It has guard bytes at both ends, which belong to it. */
 struct op_buffer {

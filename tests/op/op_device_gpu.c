@@ -147,10 +147,7 @@ static enum op_precision precision(size_t row, const struct op *op)
 {
     (void)op;
     const struct row *r = row_at(row, NULL);
-    return r->integer    ? OP_PRECISION_INT
-           : r->matrices ? OP_PRECISION_SCALED
-           : r->half     ? OP_PRECISION_F16
-                         : OP_PRECISION_F32;
+    return r->integer ? OP_PRECISION_INT : r->half ? OP_PRECISION_F16 : OP_PRECISION_F32;
 }
 
 /* --- one case --------------------------------------------------------------------------------- */

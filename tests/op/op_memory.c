@@ -239,12 +239,12 @@ static void fill_weight(struct op_test *t, const struct tensor *tensor, struct v
 }
 
 static void fill_activation(struct op_test *t, const struct tensor *tensor, const struct view *view,
-                            enum input_kind kind, bool limited)
+                            enum input_kind kind)
 {
     float scale = t->scale != 0 ? t->scale : 1;
     for (int64_t row = 0; row < batch_rows_flat(&t->batch, tensor); row++) {
         float *x = view_row_flat(view, row);
-        op_test_fill(&t->rng, kind, limited, x, tensor->ne[0]);
+        op_test_fill(&t->rng, kind, false, x, tensor->ne[0]);
         if (kind != INPUT_HUGE)
             for (int64_t i = 0; i < tensor->ne[0]; i++)
                 x[i] *= scale;
@@ -276,7 +276,7 @@ static void fill_cache(struct op_test *t, const struct kv_geom *kv, int window,
     }
 }
 
-static void fill_input(struct op_test *t, int i, enum input_kind kind, bool limited)
+static void fill_input(struct op_test *t, int i, enum input_kind kind)
 {
     struct op_memory *memory = t->memory;
     const struct tensor *tensor = memory->call.op->in[i];
@@ -286,11 +286,11 @@ static void fill_input(struct op_test *t, int i, enum input_kind kind, bool limi
     else if (tensor->kind == TENSOR_WEIGHT)
         fill_weight(t, tensor, view, i);
     else if (!tensor->dtype->is_integer)
-        fill_activation(t, tensor, view, kind, limited);
+        fill_activation(t, tensor, view, kind);
     memory->expected.in[i] = *view;
 }
 
-void op_memory_fill(struct op_test *t, enum input_kind kind, bool limited)
+void op_memory_fill(struct op_test *t, enum input_kind kind)
 {
     struct op_memory *memory = t->memory;
     const struct op *op = memory->call.op;
@@ -301,7 +301,7 @@ void op_memory_fill(struct op_test *t, enum input_kind kind, bool limited)
             fill_ids(t, op->in[i], &memory->call.in[i]);
     for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i])
-            fill_input(t, i, kind, limited);
+            fill_input(t, i, kind);
     for (size_t i = 0; i < memory->n_buffers; i++) {
         memcpy(memory->areas[i].before, memory->buffers[i].bytes, memory->buffers[i].size);
         memcpy(memory->areas[i].expected, memory->buffers[i].bytes, memory->buffers[i].size);

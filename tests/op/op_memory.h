@@ -32,7 +32,7 @@ struct op_memory {
 
 /* Makes buffers for the tensors of the op under test, and fills them for a kind of input. */
 void op_memory_create(struct op_test *t, const struct op *op);
-void op_memory_fill(struct op_test *t, enum input_kind kind, bool limited);
+void op_memory_fill(struct op_test *t, enum input_kind kind);
 void op_memory_free(struct op_test *t);
 
 #endif

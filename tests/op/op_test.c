@@ -189,15 +189,14 @@ static double tolerance_of(const struct op *op, enum op_precision precision)
 {
     const struct op_def *def = op_def_of(op->kind);
     switch (precision) {
-    case OP_PRECISION_F16:
-    case OP_PRECISION_SCALED: return def->tolerance_f16;
+    case OP_PRECISION_F16: return def->tolerance_f16;
     case OP_PRECISION_INT: return def->tolerance_int;
     default: return def->tolerance_f32;
     }
 }
 
-/* Differences per element that count for nothing: what is below is denormal on the way. */
-static const double floors[OP_PRECISION_COUNT] = {1e-30, 1e-6, 1e-30, 1e-30};
+/* A difference per element that counts for nothing: what is below is denormal on the way. */
+static const double floor_of_all = 1e-30;
 
 struct sums {
     double error, power, limit, floor;
@@ -270,9 +269,8 @@ static void compare_output(struct op_test *t, int i, enum op_precision precision
 {
     struct op_memory *memory = t->memory;
     const struct tensor *out = memory->call.op->out[i];
-    struct sums sums = {.limit = tolerance_of(memory->call.op, precision),
-                        .floor = floors[precision],
-                        .first_bad = -1};
+    struct sums sums = {
+        .limit = tolerance_of(memory->call.op, precision), .floor = floor_of_all, .first_bad = -1};
     if (out->kind == TENSOR_KV) {
         compare_cache(t, &out->kv, &sums);
         judge(verdict, &sums);
@@ -402,7 +400,7 @@ static bool run_device(struct op_test *t, const struct op_device *device, enum i
                 (int)device->precision(row, op) != precision)
                 continue;
             if (!filled) {
-                op_memory_fill(t, kind, precision == OP_PRECISION_F16);
+                op_memory_fill(t, kind);
                 if (op_reference(&t->memory->expected) != HTH_OK || !reference_is_finite(t)) {
                     snprintf(text, size, "the reference fails or is not finite");
                     return false;

@@ -216,6 +216,22 @@ TEST(nvfp4)
     rare_format("NVFP4");
 }
 
+/* As some channels of models have them: no half float is as large. */
+TEST(large_activations)
+{
+    static const char *const names[] = {"F16", "BF16", "Q4_0", "Q6_K"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct op_test t;
+        op_test_begin(&t, &(struct op_batch){.n_seqs = 1, .seqs = {{0, 24}}});
+        t.scale = 1e5f;
+        struct tensor *w = op_test_weight(&t, "w", type_named(names[i]), 256, 40, 1);
+        struct tensor *bias = op_test_weight(&t, "bias", &dtype_f32, 40, 1, 1);
+        struct tensor *x = op_test_input(&t, "x", 256, 24, 1, ROWS_TOKENS);
+        op_matmul(&t.graph, "y", w, x, bias);
+        op_test_run(&t);
+    }
+}
+
 TEST(bias)
 {
     struct op_test t;

@@ -11,6 +11,14 @@
     {                                                                                              \
         m, n, k, "f16", "f16", "f32", "f32", false                                                 \
     }
+#define BFLOAT16(m, n, k)                                                                          \
+    {                                                                                              \
+        m, n, k, "bf16", "bf16", "f32", "f32", false                                               \
+    }
+#define BYTES(m, n, k)                                                                             \
+    {                                                                                              \
+        m, n, k, "s8", "s8", "s32", "s32", false                                                   \
+    }
 #define OTHER(m, n, k, in, sum)                                                                    \
     {                                                                                              \
         m, n, k, in, in, sum, sum, false                                                           \
@@ -38,75 +46,182 @@ static void check_whole(const struct vk_caps *caps, const struct coop_tile *tile
     assert_int_equal(along_m * tile->m * tile->fm, tile->bm);
     assert_int_equal(along_n * tile->n * tile->fn, tile->bn);
     assert_int_equal(along_m * along_n * tile->lanes, tile->group);
-    assert_true(tile->units >= 1 && 32 % tile->k == 0);
+    assert_true(tile->units >= 1 && (tile->run ? tile->run : 32) % tile->k == 0);
+    assert_true(tile->run == 0 || tile->units % 2 == 0);
     assert_true(tile->group <= caps->max_invocations && tile->group <= caps->max_group[0]);
     assert_true(tile->lanes >= caps->subgroup_min && tile->lanes <= caps->subgroup_max);
     assert_true(!caps->max_subgroups || tile->group / tile->lanes <= caps->max_subgroups);
 }
 
+static struct coop_want halves(uint32_t columns)
+{
+    return (struct coop_want){.type = COOP_F16, .columns = columns};
+}
+
+static struct coop_want bfloat16(uint32_t columns)
+{
+    return (struct coop_want){.type = COOP_BF16, .columns = columns};
+}
+
+static struct coop_want bytes(uint32_t run, uint32_t columns)
+{
+    return (struct coop_want){.type = COOP_S8, .run = run, .columns = columns};
+}
+
 /* As "bm×bn of m×n×k, fm×fn, lanes/group". */
-static void check(const struct vk_caps *caps, uint32_t columns, const char *expected)
+static void check(const struct vk_caps *caps, struct coop_want want, const char *expected)
 {
     struct coop_tile t;
     char text[96];
-    assert_true(coop_tile(caps, columns, &t));
+    assert_true(coop_tile(caps, &want, &t));
     check_whole(caps, &t);
+    assert_int_equal(t.run, want.run);
     snprintf(text, sizeof text, "%ux%u of %ux%ux%u, %ux%u, %u/%u", t.bm, t.bn, t.m, t.n, t.k, t.fm,
              t.fn, t.lanes, t.group);
     assert_string_equal(text, expected);
 }
 
-TEST(shapes_that_drivers_report)
+static void check_none(const struct vk_caps *caps, struct coop_want want)
+{
+    struct coop_tile t;
+    assert_false(coop_tile(caps, &want, &t));
+}
+
+TEST(shapes_of_halves_that_drivers_report)
 {
     struct vk_caps wide = device(32, 64), narrow = device(8, 32), middle = device(16, 32),
                    software = device(8, 8);
     software.kind = VK_KIND_SOFTWARE;
     wide = with_shape(wide, (struct vk_matrix)HALVES(16, 8, 8));
-    check(&wide, 512, "128x64 of 16x8x8, 4x4, 32/128");
+    check(&wide, halves(512), "128x64 of 16x8x8, 4x4, 32/128");
     wide = with_shape(wide, (struct vk_matrix)HALVES(16, 8, 16));
-    check(&wide, 512, "128x64 of 16x8x16, 4x4, 32/128");
+    check(&wide, halves(512), "128x64 of 16x8x16, 4x4, 32/128");
     wide = with_shape(wide, (struct vk_matrix)HALVES(16, 16, 16));
-    check(&wide, 512, "128x64 of 16x16x16, 4x2, 32/128");
-    check(&wide, 33, "128x64 of 16x16x16, 4x2, 32/128");
-    check(&wide, 32, "128x32 of 16x16x16, 2x2, 32/128");
-    check(&wide, 0, "128x32 of 16x16x16, 2x2, 32/128");
+    check(&wide, halves(512), "128x64 of 16x16x16, 4x2, 32/128");
+    check(&wide, halves(33), "128x64 of 16x16x16, 4x2, 32/128");
+    check(&wide, halves(32), "128x32 of 16x16x16, 2x2, 32/128");
+    check(&wide, halves(0), "128x32 of 16x16x16, 2x2, 32/128");
     narrow = with_shape(narrow, (struct vk_matrix)HALVES(8, 8, 16));
-    check(&narrow, 512, "64x64 of 8x8x16, 2x1, 8/256");
-    check(&narrow, 32, "64x32 of 8x8x16, 1x1, 8/256");
+    check(&narrow, halves(512), "64x64 of 8x8x16, 2x1, 8/256");
+    check(&narrow, halves(32), "64x32 of 8x8x16, 1x1, 8/256");
     middle = with_shape(middle, (struct vk_matrix)HALVES(8, 16, 16));
-    check(&middle, 512, "64x64 of 8x16x16, 2x2, 16/128");
-    check(&middle, 32, "64x32 of 8x16x16, 2x1, 16/128");
+    check(&middle, halves(512), "64x64 of 8x16x16, 2x2, 16/128");
+    check(&middle, halves(32), "64x32 of 8x16x16, 2x1, 16/128");
     software = with_shape(software, (struct vk_matrix)HALVES(8, 8, 8));
-    check(&software, 512, "128x64 of 8x8x8, 4x2, 8/128");
+    check(&software, halves(512), "128x64 of 8x8x8, 4x2, 8/128");
+}
+
+/* What shares scales, 16 or 32 columns, is as long as matrices may be. */
+TEST(shapes_of_bytes_that_drivers_report)
+{
+    struct vk_caps wide = device(32, 64), narrow = device(8, 32), middle = device(16, 32),
+                   software = device(8, 8);
+    software.kind = VK_KIND_SOFTWARE;
+    wide = with_shape(wide, (struct vk_matrix)BYTES(8, 8, 16));
+    check(&wide, bytes(32, 512), "128x64 of 8x8x16, 8x4, 32/128");
+    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 8, 16));
+    check(&wide, bytes(32, 512), "128x64 of 16x8x16, 4x4, 32/128");
+    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 16, 16));
+    check(&wide, bytes(16, 512), "128x64 of 16x16x16, 4x2, 32/128");
+    check(&wide, bytes(32, 512), "128x64 of 16x16x16, 4x2, 32/128");
+    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 8, 32));
+    check(&wide, bytes(32, 512), "128x64 of 16x16x16, 4x2, 32/128"); /* not more products */
+    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 16, 32));
+    check(&wide, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
+    check(&wide, bytes(32, 32), "128x32 of 16x16x32, 2x2, 32/128");
+    check(&wide, bytes(16, 512), "128x64 of 16x16x16, 4x2, 32/128");
+    narrow = with_shape(narrow, (struct vk_matrix)BYTES(8, 8, 32));
+    check(&narrow, bytes(32, 512), "64x64 of 8x8x32, 2x1, 8/256");
+    check(&narrow, bytes(32, 32), "64x32 of 8x8x32, 1x1, 8/256");
+    check_none(&narrow, bytes(16, 512));
+    middle = with_shape(middle, (struct vk_matrix)BYTES(8, 16, 32));
+    check(&middle, bytes(32, 512), "64x64 of 8x16x32, 2x2, 16/128");
+    check_none(&middle, bytes(16, 512));
+    software = with_shape(software, (struct vk_matrix)BYTES(8, 8, 8));
+    check(&software, bytes(16, 512), "128x64 of 8x8x8, 4x2, 8/128");
+    check(&software, bytes(32, 512), "128x64 of 8x8x8, 4x2, 8/128");
+}
+
+/* The same tiles as of halves; the device has to say that shaders may use it. */
+TEST(shapes_of_bfloat16)
+{
+    struct vk_caps wide = device(32, 64), narrow = device(8, 32), middle = device(16, 32);
+    wide.bf16_matrices = narrow.bf16_matrices = middle.bf16_matrices = true;
+    wide.fp16 = false;
+    wide = with_shape(wide, (struct vk_matrix)BFLOAT16(16, 16, 16));
+    check(&wide, bfloat16(512), "128x64 of 16x16x16, 4x2, 32/128");
+    check(&wide, bfloat16(32), "128x32 of 16x16x16, 2x2, 32/128");
+    check_none(&wide, halves(512));
+    narrow = with_shape(narrow, (struct vk_matrix)BFLOAT16(8, 8, 16));
+    check(&narrow, bfloat16(512), "64x64 of 8x8x16, 2x1, 8/256");
+    middle = with_shape(middle, (struct vk_matrix)OTHER(8, 16, 16, "bf16", "bf16"));
+    check_none(&middle, bfloat16(512)); /* sums are no floats */
+    middle = with_shape(middle, (struct vk_matrix)BFLOAT16(8, 16, 16));
+    check(&middle, bfloat16(512), "64x64 of 8x16x16, 2x2, 16/128");
+    middle.bf16_matrices = false;
+    check_none(&middle, bfloat16(512));
+    assert_int_equal(coop_products(&middle, COOP_BF16, 0), 0);
+}
+
+/* Formats without integers have nothing that shares a scale; no instruction may saturate. */
+TEST(bytes_that_do_not_fit)
+{
+    struct vk_caps caps = device(32, 32);
+    caps = with_shape(caps, (struct vk_matrix)HALVES(16, 16, 16));
+    check_none(&caps, bytes(32, 512));
+    caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 32, "u8", "u32"));
+    caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 32, "s8", "u32"));
+    caps = with_shape(caps, (struct vk_matrix){16, 16, 32, "s8", "u8", "s32", "s32", false});
+    caps = with_shape(caps, (struct vk_matrix){16, 16, 32, "s8", "s8", "s32", "s32", true});
+    check_none(&caps, bytes(32, 512));
+    caps = with_shape(caps, (struct vk_matrix)BYTES(16, 16, 32));
+    check(&caps, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
+    check_none(&caps, bytes(16, 512));
+    check_none(&caps, bytes(0, 512));
+    caps.fp16 = false; /* which they do not need */
+    check(&caps, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
+    check_none(&caps, halves(512));
+    caps.shared_bytes = 16384;
+    check_none(&caps, bytes(32, 512));
+}
+
+TEST(products_of_an_instruction)
+{
+    struct vk_caps caps = device(8, 32);
+    assert_int_equal(coop_products(&caps, COOP_F16, 0), 0);
+    caps = with_shape(caps, (struct vk_matrix)HALVES(8, 8, 16));
+    caps = with_shape(caps, (struct vk_matrix)BYTES(8, 8, 32));
+    assert_int_equal(coop_products(&caps, COOP_F16, 0), 8 * 8 * 16);
+    assert_int_equal(coop_products(&caps, COOP_S8, 32), 8 * 8 * 32);
+    assert_int_equal(coop_products(&caps, COOP_S8, 16), 0);
 }
 
 TEST(what_a_device_must_have)
 {
-    struct coop_tile t;
     struct vk_caps caps = device(32, 32);
-    assert_false(coop_tile(&caps, 512, &t)); /* no matrices */
+    check_none(&caps, halves(512)); /* no matrices */
     caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 16, "f16", "f16"));
     caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 32, "s8", "s32"));
     caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 16, "bf16", "f32"));
     caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 16, "?", "f32"));
-    assert_false(coop_tile(&caps, 512, &t)); /* none of halves into floats */
+    check_none(&caps, halves(512)); /* none of halves into floats */
     caps = with_shape(caps, (struct vk_matrix)HALVES(16, 16, 16));
-    assert_true(coop_tile(&caps, 512, &t));
+    check(&caps, halves(512), "128x64 of 16x16x16, 4x2, 32/128");
     struct vk_caps less = caps;
     less.fp16 = false;
-    assert_false(coop_tile(&less, 512, &t));
+    check_none(&less, halves(512));
     less = caps;
     less.subgroup_control = false;
-    assert_false(coop_tile(&less, 512, &t));
+    check_none(&less, halves(512));
     less = caps;
     less.shared_bytes = 16384;
-    assert_false(coop_tile(&less, 512, &t));
+    check_none(&less, halves(512));
     less = caps;
     less.max_invocations = 64;
-    assert_false(coop_tile(&less, 512, &t));
+    check_none(&less, halves(512));
     less = caps;
     less.max_subgroups = 2;
-    assert_false(coop_tile(&less, 512, &t));
+    check_none(&less, halves(512));
 }
 
 /* Of attention: the subgroups' matrices are all of the rows by 64, once, and each row of the
@@ -167,21 +282,25 @@ TEST(any_shape)
 {
     struct rng rng = rng_seed(5);
     static const uint32_t sides[] = {0, 1, 4, 8, 12, 16, 32, 64, 0x80000000, 0xffffffff};
-    int n_tiles = 0, n_attentions = 0;
-    for (int round = 0; round < 20000; round++) {
+    int n_tiles[COOP_TYPES] = {0}, n_attentions = 0;
+    for (int round = 0; round < 40000; round++) {
         uint32_t lanes = 1u << rng_below(&rng, 8);
         struct vk_caps caps = device(lanes, lanes << rng_below(&rng, 3));
         caps.kind = rng_below(&rng, 2) ? VK_KIND_SOFTWARE : VK_KIND_DISCRETE;
         caps.max_subgroups = rng_below(&rng, 2) ? 1u << rng_below(&rng, 8) : 0;
         for (uint32_t i = rng_below(&rng, 4); i > 0; i--) {
-            struct vk_matrix matrix = HALVES(sides[rng_below(&rng, 10)], sides[rng_below(&rng, 10)],
-                                             sides[rng_below(&rng, 10)]);
-            caps = with_shape(caps, matrix);
+            uint32_t m = sides[rng_below(&rng, 10)], n = sides[rng_below(&rng, 10)],
+                     k = sides[rng_below(&rng, 10)];
+            struct vk_matrix of_halves = HALVES(m, n, k), of_bytes = BYTES(m, n, k);
+            caps = with_shape(caps, rng_below(&rng, 2) ? of_halves : of_bytes);
         }
+        struct coop_want wanted = rng_below(&rng, 2)
+                                      ? halves(rng_below(&rng, 100))
+                                      : bytes(16 << rng_below(&rng, 2), rng_below(&rng, 100));
         struct coop_tile tile;
-        if (coop_tile(&caps, rng_below(&rng, 100), &tile)) {
+        if (coop_tile(&caps, &wanted, &tile)) {
             check_whole(&caps, &tile);
-            n_tiles++;
+            n_tiles[wanted.type]++;
         }
         struct coop_attention attention;
         uint32_t k_dim = 8 + 8 * rng_below(&rng, 32), v_dim = 8 + 8 * rng_below(&rng, 32);
@@ -190,5 +309,5 @@ TEST(any_shape)
             n_attentions++;
         }
     }
-    assert_true(n_tiles > 100 && n_attentions > 100);
+    assert_true(n_tiles[COOP_F16] > 100 && n_tiles[COOP_S8] > 100 && n_attentions > 100);
 }

@@ -287,7 +287,8 @@ static void check_program(struct hth_session *session, struct batch_size size)
 TEST(programs_of_a_model)
 {
     const char *device = test_device();
-    const char *const rows[] = {NULL, "matmul_int", "matmul_coop"};
+    const char *const rows[] = {NULL, "matmul_int", "matmul_f16", "matmul_coop_f16",
+                                "matmul_coop_s8"};
     bool has[ARRAY_LEN(rows)] = {true};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!has[i])
@@ -295,7 +296,8 @@ TEST(programs_of_a_model)
         struct hth_model *model = model_open(
             "synth:tiny-moe:q4_k", (struct hth_model_options){.device = device, .rows = rows[i]});
         has[1] = vk_get_caps(model->devices[1].vk)->int_dot_any;
-        has[2] = vk_get_caps(model->devices[1].vk)->n_matrices > 0;
+        has[2] = vk_get_caps(model->devices[1].vk)->fp16;
+        has[3] = has[4] = vk_get_caps(model->devices[1].vk)->n_matrices > 0;
         struct hth_session_options options = {.n_ctx = 128, .n_batch = 64, .n_seqs = 2};
         struct hth_session *session;
         if (hth_session_open(&session, model, &options) != HTH_OK)

@@ -11,6 +11,8 @@ struct device {
     uint32_t subgroup_min;
     bool software;
     uint32_t matrix; /* side of cooperative matrices, of halves into floats; 0: there are none */
+    uint32_t bytes;  /* and the third side of those of bytes */
+    bool bfloat16;   /* there are such of bfloat16, too */
 };
 
 /* The row for a product in `env`. */
@@ -40,6 +42,13 @@ static const char *chosen(const struct device *device, const struct dtype *type,
     uint32_t side = device->matrix;
     caps.n_matrices = side ? 1 : 0;
     caps.matrices[0] = (struct vk_matrix){side, side, side, "f16", "f16", "f32", "f32", false};
+    if (device->bytes)
+        caps.matrices[caps.n_matrices++] =
+            (struct vk_matrix){side, side, device->bytes, "s8", "s8", "s32", "s32", false};
+    if (device->bfloat16)
+        caps.matrices[caps.n_matrices++] =
+            (struct vk_matrix){side, side, side, "bf16", "bf16", "f32", "f32", false};
+    caps.bf16_matrices = device->bfloat16;
     caps.subgroup_control = side > 0;
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
     return selected(&env, type, n_tokens);
@@ -50,15 +59,18 @@ static void check(struct device device, const struct dtype *type, int n_tokens, 
     assert_string_equal(chosen(&device, type, n_tokens, false), row);
 }
 
-static const struct device none = {false, false, false, 32, false, 0},
-                           emulated = {true, true, false, 32, false, 0},
-                           fast = {true, true, true, 32, false, 0},
-                           narrow = {true, true, true, 8, false, 0},
-                           no_half = {false, true, true, 32, false, 0},
-                           cpu = {true, true, false, 8, true, 0},
-                           with_matrices = {true, true, true, 32, false, 16},
-                           narrow_with_matrices = {true, true, true, 8, false, 8},
-                           emulated_matrices = {true, true, false, 8, true, 8};
+static const struct device none = {false, false, false, 32, false, 0, 0, false},
+                           emulated = {true, true, false, 32, false, 0, 0, false},
+                           fast = {true, true, true, 32, false, 0, 0, false},
+                           narrow = {true, true, true, 8, false, 0, 0, false},
+                           no_half = {false, true, true, 32, false, 0, 0, false},
+                           cpu = {true, true, false, 8, true, 0, 0, false},
+                           with_matrices = {true, true, true, 32, false, 16, 0, false},
+                           narrow_with_matrices = {true, true, true, 8, false, 8, 0, false},
+                           emulated_matrices = {true, true, false, 8, true, 8, 8, false},
+                           with_bytes = {true, true, true, 32, false, 16, 32, false},
+                           with_short_bytes = {true, true, true, 32, false, 16, 16, false},
+                           narrow_with_bytes = {true, true, true, 8, false, 8, 32, false};
 
 TEST(few_columns_are_matvecs)
 {
@@ -89,21 +101,56 @@ TEST(formats_without_integers_take_halves_where_they_are_fast)
 /* All but plain floats: a router would choose other experts for a prompt than token by token. */
 TEST(tiles_take_matrices_where_they_are_fast)
 {
-    check(with_matrices, &dtype_q8_0, 64, "matmul_coop");
-    check(with_matrices, &dtype_f16, 64, "matmul_coop");
-    check(with_matrices, &dtype_bf16, 64, "matmul_coop");
+    check(with_matrices, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(with_matrices, &dtype_f16, 64, "matmul_coop_f16");
+    check(with_matrices, &dtype_bf16, 64, "matmul_coop_f16");
     check(with_matrices, &dtype_f32, 64, "matmul_f32");
     check(with_matrices, &dtype_q8_0, 16, "matvec_f32");
-    check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop");
-    check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop");
+    check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop_f16");
     check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
     check(emulated_matrices, &dtype_f16, 64, "matmul_f32");
+}
+
+/* Where an instruction makes more products of them than of halves, and scales do not change within
+ * one: those of Q6_K do after 16 columns. */
+TEST(tiles_take_matrices_of_bytes_where_they_are_faster)
+{
+    check(with_bytes, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(with_bytes, &dtype_q4_k, 64, "matmul_coop_s8");
+    check(with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_f16, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_bf16, 64, "matmul_coop_f16");
+    check(with_bytes, &dtype_f32, 64, "matmul_f32");
+    check(with_bytes, &dtype_q8_0, 16, "matvec_f32");
+    check(narrow_with_bytes, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(narrow_with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
+    check(with_short_bytes, &dtype_q8_0, 64, "matmul_coop_f16");
+    check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
+    struct device without_halves = with_short_bytes;
+    without_halves.fp16 = false;
+    check(without_halves, &dtype_q8_0, 64, "matmul_coop_s8");
+    check(without_halves, &dtype_q6_k, 64, "matmul_coop_s8");
+}
+
+/* Such weights as they are; where no GLSL compiler knew bfloat16, there is no such kernel. */
+TEST(bfloat16_takes_its_own_matrices)
+{
+    struct device device = with_bytes;
+    device.bfloat16 = true;
+    bool built = shader_blob_find("matmul_coop_bf16_bf16") != NULL;
+    check(device, &dtype_bf16, 64, built ? "matmul_coop_bf16" : "matmul_coop_f16");
+    check(device, &dtype_f16, 64, "matmul_coop_f16");
+    check(device, &dtype_q8_0, 64, "matmul_coop_s8");
+    device.int_dot = false; /* matrices that are emulated, perhaps */
+    check(device, &dtype_bf16, 64, "matmul_f32");
 }
 
 TEST(float_math_is_float_math)
 {
     assert_string_equal(chosen(&with_matrices, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&with_matrices, &dtype_f16, 64, true), "matmul_f32");
+    assert_string_equal(chosen(&with_bytes, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_q8_0, 64, true), "matmul_f32");
     assert_string_equal(chosen(&fast, &dtype_f16, 64, true), "matmul_f32");
 }
