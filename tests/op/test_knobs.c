@@ -85,10 +85,7 @@ static enum op_precision precision(size_t i, const struct op *op)
 {
     const struct row *row = row_at(list[i].row, NULL);
     (void)op;
-    return row->integer    ? OP_PRECISION_INT
-           : row->matrices ? OP_PRECISION_SCALED
-           : row->half     ? OP_PRECISION_F16
-                           : OP_PRECISION_F32;
+    return row->integer ? OP_PRECISION_INT : row->half ? OP_PRECISION_F16 : OP_PRECISION_F32;
 }
 
 static enum hth_status run_turned(size_t i, const struct op_run *run)
