@@ -95,7 +95,102 @@ float row_max_of(uint r, float own, uint tid)
     return largest;
 }
 
+// An invocation's row in the softmax, of which it takes each PARTS-th four.
+struct Row {
+    uint r, from;
+    uint head, query; // the position of its token
+    float scale;      // of scores
+    float top, sum;   // a maximum, and the sum of what this invocation has seen
+};
+
+// Puts the row's queries into shared memory. What lies past the last row does as that.
+Row begin_row(uint tid, uint tile_token, uint first_row, uint rows, uint kv_head)
+{
+    Row row;
+    row.r = tid / PARTS;
+    row.from = tid % PARTS;
+    uint at = first_row + min(row.r, rows - 1u), token = tile_token + at / a.heads;
+    row.head = kv_head * a.heads + at % a.heads;
+    row.query = BATCH_AT(a.batch, BATCH_POS, token);
+    uint q = token * a.q_stride + row.head * HEAD_K;
+    float largest = 0.0;
+    for (uint d = row.from; d < HEAD_K; d += PARTS)
+        largest = max(largest, abs(LOAD_F32(a.q, q + d)));
+    float power = power_for(row_max_of(row.r, largest, tid));
+    row.scale = a.scale / power;
+    for (uint d = 4u * row.from; d < HEAD_K; d += 4u * PARTS)
+        sq[row.r * Q_STRIDE + d / 4u] =
+            f16vec4(power * vec4(LOAD_F32(a.q, q + d), LOAD_F32(a.q, q + d + 1u),
+                                 LOAD_F32(a.q, q + d + 2u), LOAD_F32(a.q, q + d + 3u)));
+    if (row.from == 0u)
+        row_y[row.r] = token * a.y_stride + row.head * HEAD_V;
+    row.top = LOWEST;
+    row.sum = 0.0;
+    return row;
+}
+
+// Four scores; those that the row may not see are LOWEST.
+vec4 scores_of(Row row, vec4 value, uint first)
+{
+    if (a.softcap > 0.0)
+        value = a.softcap * tanh(clamp(value / a.softcap, -15.0, 15.0));
+    uvec4 position = first + uvec4(0u, 1u, 2u, 3u);
+    bvec4 seen = lessThanEqual(position, uvec4(row.query));
+    if (a.window > 0u)
+        seen = bvec4(uvec4(seen) & uvec4(greaterThan(position + a.window, uvec4(row.query))));
+    return mix(vec4(LOWEST), value, seen);
+}
+
+// Scores of page p become probabilities; row_keep is what earlier pages keep, where `moved` says so.
+void softmax_page(inout Row row, uint p, uint tid)
+{
+    vec4 score[FOURS];
+    float largest = LOWEST, keep = 1.0;
+    [[unroll]] for (uint i = 0u; i < FOURS; i++) {
+        uint at = row.from + i * PARTS;
+        score[i] = scores_of(row, ss[row.r * S_STRIDE + at] * row.scale, p * PAGE + 4u * at);
+        largest = max(largest, max(max(score[i].x, score[i].y), max(score[i].z, score[i].w)));
+    }
+    largest = row_max_of(row.r, largest, tid);
+    if (largest > row.top + MARGIN) {
+        if (row.top > 0.5 * LOWEST) { // else there is nothing yet
+            keep = exp(row.top - largest);
+            moved = p + 1u;
+        }
+        row.top = largest;
+    }
+    row.sum *= keep;
+    [[unroll]] for (uint i = 0u; i < FOURS; i++) {
+        bvec4 seen = greaterThan(score[i], vec4(0.5 * LOWEST));
+        f16vec4 probability = f16vec4(mix(vec4(0.0), exp(score[i] - row.top), seen));
+        sp[row.r * STRIDE + row.from + i * PARTS] = probability;
+        row.sum += dot(vec4(probability), vec4(1.0));
+    }
+    if (row.from == 0u)
+        row_keep[row.r] = keep;
+}
+
+// A matrix in shared memory, whose first row is m.
+void scale_matrix(uint own, uint m)
+{
+    for (uint e = gl_SubgroupInvocationID; e < M * N / 4u; e += gl_SubgroupSize)
+        ss[own + e] *= row_keep[m + e / (N / 4u)];
+}
+
+// And its first dimension is n.
+void write_matrix(uint own, uint m, uint n, uint rows)
+{
+    [[dont_unroll]] for (uint e = gl_SubgroupInvocationID; e < M * N; e += gl_SubgroupSize) {
+        uint i = m + e / N, d = n + e % N;
+        if (i < rows && d < HEAD_V)
+            STORE_F32(a.y, row_y[i] + d, ss[own + e / 4u][e % 4u] * row_keep[i]);
+    }
+}
+
 #define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
+#define ROW_MAJOR gl_CooperativeMatrixLayoutRowMajor
+#define COLUMN_MAJOR gl_CooperativeMatrixLayoutColumnMajor
+#define EACH(i, n) [[unroll]] for (uint i = 0u; i < (n); i++)
 
 void main()
 {
@@ -113,29 +208,13 @@ void main()
     uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
     uint table = BATCH_AT(a.batch, BATCH_SEQ, tile_token) * BATCH(a.batch, BATCH_TABLE_STRIDE);
     uint m_first = gl_SubgroupID % SM * FM * M, n_first = gl_SubgroupID / SM * FN * N; // of this subgroup
-
-    // this invocation's row in the softmax; what lies past the last one does as that
-    uint r = tid / PARTS, from = tid % PARTS;
-    uint token = tile_token + (first_row + min(r, rows - 1u)) / a.heads;
-    uint head = kv_head * a.heads + (first_row + min(r, rows - 1u)) % a.heads;
-    uint query = BATCH_AT(a.batch, BATCH_POS, token), q = token * a.q_stride + head * HEAD_K;
-    float largest = 0.0;
-    for (uint d = from; d < HEAD_K; d += PARTS)
-        largest = max(largest, abs(LOAD_F32(a.q, q + d)));
-    float power = power_for(row_max_of(r, largest, tid)), scale = a.scale / power;
-    for (uint d = 4u * from; d < HEAD_K; d += 4u * PARTS)
-        sq[r * Q_STRIDE + d / 4u] =
-            f16vec4(power * vec4(LOAD_F32(a.q, q + d), LOAD_F32(a.q, q + d + 1u),
-                                 LOAD_F32(a.q, q + d + 2u), LOAD_F32(a.q, q + d + 3u)));
-    if (from == 0u)
-        row_y[r] = token * a.y_stride + head * HEAD_V;
+    uint own = gl_SubgroupID * (M * N / 4u); // where it has a matrix of ss
+    Row row = begin_row(tid, tile_token, first_row, rows, kv_head);
     if (tid == 0u)
         moved = 0u; // the number of the last page that moved a maximum, from 1
-    float top = LOWEST, sum = 0.0; // of this row; the sum of what this invocation has seen
     ACCUMULATOR o[BLOCKS * FM * FN];
-    [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+    EACH(i, BLOCKS * FM * FN)
         o[i] = ACCUMULATOR(0.0);
-    uint own = gl_SubgroupID * (M * N / 4u);
     barrier();
 
     for (uint p = first_seen / PAGE; p <= newest / PAGE; p++) {
@@ -143,114 +222,74 @@ void main()
         uint begin = max(first_seen, p * PAGE) - p * PAGE;
 
         ACCUMULATOR s[FM * FN];
-        [[unroll]] for (uint i = 0u; i < FM * FN; i++)
+        EACH(i, FM * FN)
             s[i] = ACCUMULATOR(0.0);
         for (uint first = 0u; first < HEAD_K; first += DIMS) {
             STAGE(load_k, page + a.k_offset, kv_head, first, HEAD_K)
             barrier();
             for (uint k = 0u; k < min(DIMS, HEAD_K - first); k += K) {
                 coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> keys[FN];
-                [[unroll]] for (uint c = 0u; c < FN; c++)
-                    coopMatLoad(keys[c], skv, (n_first + c * N) * STRIDE + k / 4u, STRIDE,
-                                gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (uint i = 0u; i < FM; i++) {
+                EACH(c, FN)
+                    coopMatLoad(keys[c], skv, (n_first + c * N) * STRIDE + k / 4u, STRIDE, COLUMN_MAJOR);
+                EACH(i, FM) {
                     coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> queries;
-                    coopMatLoad(queries, sq, (m_first + i * M) * Q_STRIDE + (first + k) / 4u, Q_STRIDE,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                    [[unroll]] for (uint c = 0u; c < FN; c++)
+                    coopMatLoad(queries, sq, (m_first + i * M) * Q_STRIDE + (first + k) / 4u, Q_STRIDE, ROW_MAJOR);
+                    EACH(c, FN)
                         s[i * FN + c] = coopMatMulAdd(queries, keys[c], s[i * FN + c]);
                 }
             }
             barrier();
         }
-        [[unroll]] for (uint i = 0u; i < FM * FN; i++)
+        EACH(i, FM * FN)
             coopMatStore(s[i], ss, (m_first + i / FN * M) * S_STRIDE + (n_first + i % FN * N) / 4u, S_STRIDE,
-                         gl_CooperativeMatrixLayoutRowMajor);
+                         ROW_MAJOR);
+        barrier();
+        softmax_page(row, p, tid);
         barrier();
 
-        vec4 score[FOURS];
-        largest = LOWEST;
-        [[unroll]] for (uint i = 0u; i < FOURS; i++) {
-            uint at = from + i * PARTS;
-            vec4 value = ss[r * S_STRIDE + at] * scale;
-            if (a.softcap > 0.0)
-                value = a.softcap * tanh(clamp(value / a.softcap, -15.0, 15.0));
-            uvec4 position = p * PAGE + 4u * at + uvec4(0u, 1u, 2u, 3u);
-            bvec4 seen = lessThanEqual(position, uvec4(query));
-            if (a.window > 0u)
-                seen = bvec4(uvec4(seen) & uvec4(greaterThan(position + a.window, uvec4(query))));
-            score[i] = mix(vec4(LOWEST), value, seen);
-            largest = max(largest, max(max(score[i].x, score[i].y), max(score[i].z, score[i].w)));
-        }
-        largest = row_max_of(r, largest, tid);
-        float keep = 1.0;
-        if (largest > top + MARGIN) {
-            if (top > 0.5 * LOWEST) { // else there is nothing yet
-                keep = exp(top - largest);
-                moved = p + 1u;
-            }
-            top = largest;
-        }
-        sum *= keep;
-        [[unroll]] for (uint i = 0u; i < FOURS; i++) {
-            bvec4 seen = greaterThan(score[i], vec4(0.5 * LOWEST));
-            f16vec4 probability = f16vec4(mix(vec4(0.0), exp(score[i] - top), seen));
-            sp[r * STRIDE + from + i * PARTS] = probability;
-            sum += dot(vec4(probability), vec4(1.0));
-        }
-        if (from == 0u)
-            row_keep[r] = keep;
-        barrier();
-
+        // A loop, not unrolled, as its code is long; matrices have no index that is computed.
         [[dont_unroll]] for (uint at = 0u; at < (moved == p + 1u ? BLOCKS * FM * FN : 0u); at++) {
-            [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+            EACH(i, BLOCKS * FM * FN)
                 if (i == at)
-                    coopMatStore(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+                    coopMatStore(o[i], ss, own, N / 4u, ROW_MAJOR);
             subgroupBarrier();
-            for (uint e = gl_SubgroupInvocationID; e < M * N / 4u; e += gl_SubgroupSize)
-                ss[own + e] *= row_keep[m_first + at / FN % FM * M + e / (N / 4u)];
+            scale_matrix(own, m_first + at / FN % FM * M);
             subgroupBarrier();
-            [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+            EACH(i, BLOCKS * FM * FN)
                 if (i == at)
-                    coopMatLoad(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+                    coopMatLoad(o[i], ss, own, N / 4u, ROW_MAJOR);
             subgroupBarrier();
         }
-        [[unroll]] for (uint block = 0u; block < BLOCKS; block++) {
+        EACH(block, BLOCKS) {
             STAGE(load_v8, page + a.v_offset, kv_head, block * DIMS, HEAD_V)
             barrier();
             for (uint k = 0u; k < PAGE && k <= last; k += K) {
                 coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> values[FN];
-                [[unroll]] for (uint c = 0u; c < FN; c++)
-                    coopMatLoad(values[c], skv, k * STRIDE + (n_first + c * N) / 4u, STRIDE,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                [[unroll]] for (uint i = 0u; i < FM; i++) {
+                EACH(c, FN)
+                    coopMatLoad(values[c], skv, k * STRIDE + (n_first + c * N) / 4u, STRIDE, ROW_MAJOR);
+                EACH(i, FM) {
                     coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> shares;
-                    coopMatLoad(shares, sp, (m_first + i * M) * STRIDE + k / 4u, STRIDE,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                    [[unroll]] for (uint c = 0u; c < FN; c++)
-                        o[(block * FM + i) * FN + c] =
-                            coopMatMulAdd(shares, values[c], o[(block * FM + i) * FN + c]);
+                    uint to = (block * FM + i) * FN;
+                    coopMatLoad(shares, sp, (m_first + i * M) * STRIDE + k / 4u, STRIDE, ROW_MAJOR);
+                    EACH(c, FN)
+                        o[to + c] = coopMatMulAdd(shares, values[c], o[to + c]);
                 }
             }
             barrier();
         }
     }
 
-    sum = row_sum_of(r, sum, tid);
-    if (from == 0u)
-        row_keep[r] = row_factor(head, top, sum);
+    float sum = row_sum_of(row.r, row.sum, tid);
+    if (row.from == 0u)
+        row_keep[row.r] = row_factor(row.head, row.top, sum);
     barrier();
     [[dont_unroll]] for (uint at = 0u; at < BLOCKS * FM * FN; at++) {
-        [[unroll]] for (uint i = 0u; i < BLOCKS * FM * FN; i++)
+        EACH(i, BLOCKS * FM * FN)
             if (i == at)
-                coopMatStore(o[i], ss, own, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatStore(o[i], ss, own, N / 4u, ROW_MAJOR);
         subgroupBarrier();
-        uint m = m_first + at / FN % FM * M, n = at / (FM * FN) * DIMS + n_first + at % FN * N;
-        [[dont_unroll]] for (uint e = gl_SubgroupInvocationID; e < M * N; e += gl_SubgroupSize) {
-            uint i = m + e / N, d = n + e % N;
-            if (i < rows && d < HEAD_V)
-                STORE_F32(a.y, row_y[i] + d, ss[own + e / 4u][e % 4u] * row_keep[i]);
-        }
+        uint block = at / (FM * FN);
+        write_matrix(own, m_first + at / FN % FM * M, block * DIMS + n_first + at % FN * N, rows);
         subgroupBarrier();
     }
 }
