@@ -124,6 +124,8 @@ Row begin_row(uint tid, uint tile_token, uint first_row, uint rows, uint kv_head
                                  LOAD_F32(a.q, q + d + 2u), LOAD_F32(a.q, q + d + 3u)));
     if (row.from == 0u)
         row_y[row.r] = token * a.y_stride + row.head * HEAD_V;
+    if (tid == 0u)
+        moved = 0u; // the number of the last page that moved a maximum, from 1
     row.top = LOWEST;
     row.sum = 0.0;
     return row;
@@ -210,8 +212,6 @@ void main()
     uint m_first = gl_SubgroupID % SM * FM * M, n_first = gl_SubgroupID / SM * FN * N; // of this subgroup
     uint own = gl_SubgroupID * (M * N / 4u); // where it has a matrix of ss
     Row row = begin_row(tid, tile_token, first_row, rows, kv_head);
-    if (tid == 0u)
-        moved = 0u; // the number of the last page that moved a maximum, from 1
     ACCUMULATOR o[BLOCKS * FM * FN];
     EACH(i, BLOCKS * FM * FN)
         o[i] = ACCUMULATOR(0.0);
