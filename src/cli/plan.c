@@ -32,6 +32,7 @@ static struct plan_request request_of(const struct args *args, struct placement 
         .model = args_word(args, 0),
         .profile = args_text(args, "profile"),
         .device = {.device = args_text(args, "device"),
+                   .no_repack = args_flag(args, "no-repack"),
                    .n_threads = args_int(args, "threads"),
                    .log = log->write,
                    .log_user = log->user,
