@@ -127,7 +127,9 @@ TEST(tiles_take_matrices_of_bytes_where_they_are_faster)
     check(narrow_with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
     check(with_short_bytes, &dtype_q8_0, 64, "matmul_coop_f16");
     check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
-    struct device without_halves = with_short_bytes;
+    struct device slow = with_bytes, without_halves = with_short_bytes;
+    slow.int_dot = false;
+    check(slow, &dtype_q8_0, 64, "matmul_f32");
     without_halves.fp16 = false;
     check(without_halves, &dtype_q8_0, 64, "matmul_coop_s8");
     check(without_halves, &dtype_q6_k, 64, "matmul_coop_s8");
