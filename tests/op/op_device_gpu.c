@@ -470,6 +470,11 @@ struct row_env op_gpu_env(void)
     return env_of(false);
 }
 
+enum op_precision op_gpu_precision(size_t row)
+{
+    return precision(row, NULL);
+}
+
 enum hth_status op_gpu_run_tuned(size_t row, const struct table *tuned, const struct op_run *run)
 {
     tuned_by = tuned;

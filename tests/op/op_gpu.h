@@ -53,6 +53,9 @@ bool op_gpu_open(void);
 /* What rows are chosen by there. */
 struct row_env op_gpu_env(void);
 
+/* What a row is held to. */
+enum op_precision op_gpu_precision(size_t row);
+
 /* Runs an op by this row as it is tuned: what selection finds with the table must be the row. */
 HTH_MUST_CHECK op_gpu_run_tuned(size_t row, const struct table *tuned, const struct op_run *run);
 

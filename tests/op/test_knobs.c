@@ -85,9 +85,8 @@ static bool fits(size_t i, const struct op *op)
 
 static enum op_precision precision(size_t i, const struct op *op)
 {
-    const struct row *row = row_at(list[i].row, NULL);
     (void)op;
-    return row->integer ? OP_PRECISION_INT : row->half ? OP_PRECISION_F16 : OP_PRECISION_F32;
+    return op_gpu_precision(list[i].row);
 }
 
 static enum hth_status run_turned(size_t i, const struct op_run *run)
