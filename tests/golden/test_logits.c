@@ -60,11 +60,14 @@ static void check_rows(struct hth_model *model, const char *name, int n_tokens)
     hth_session_close(session);
 }
 
-/* Are there cooperative matrices of a type, for formats whose scales change every 16 columns? */
+/* Are there cooperative matrices of a type, for formats whose scales change every 16 columns?
+ * Mesa's software device (26.1.6) ends with a segmentation fault where it multiplies them in 16
+ * lanes. */
 static bool multiplies(const struct hth_model *model, enum coop_type type)
 {
-    const struct vk *vk = model->devices[1].vk;
-    return vk && coop_products(vk_get_caps(vk), type, 16) > 0;
+    const struct vk_caps *caps = model->devices[1].vk ? vk_get_caps(model->devices[1].vk) : NULL;
+    return caps && coop_products(caps, type, 16) > 0 &&
+           (caps->kind != VK_KIND_SOFTWARE || caps->subgroup_max < 16);
 }
 
 /* --- rich: F16 matrices ------------------------------------------------------------------------
