@@ -3,7 +3,7 @@
  * are made of. matmul.c has the table of rows, matvec.c those for few columns, tile.c those for
  * many.
  *
- * Private to these files.
+ * Private to these files. Owns nothing. One thread.
  */
 #ifndef GPU_MATMUL_PART_H
 #define GPU_MATMUL_PART_H

@@ -32,3 +32,7 @@ if(WIN32)
     -P ${CMAKE_CURRENT_LIST_DIR}/libraries_win32.cmake)
   set_tests_properties(e2e.libraries PROPERTIES LABELS e2e)
 endif()
+
+if(HEARTH_SANITIZE) # they measure, again and again
+  set_tests_properties(e2e.placement.what_bench_achieves_is_kept e2e.placement.what_tune_finds_is_kept PROPERTIES LABELS "e2e;tier-all")
+endif()

@@ -7,7 +7,7 @@ foreach(target golden_logits golden_made_models golden_real golden_wrong_models 
 endforeach()
 
 # On the software device with subgroups of 4, 8 and 16 (a real device does not look at the variable): the entries that there
-# are anyway run with 8, and have two sisters; those of formats with 16 in the whole tier only.
+# are anyway run with 8, and have two sisters; those of formats in the whole tier only, but for two.
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_logits.c names REGEX "^TEST\\([a-z0-9_]+_vulkan\\)")
 foreach(line ${names})
   string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
@@ -21,7 +21,7 @@ foreach(line ${names})
     add_test(NAME ${entry} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:golden_logits> ${name})
     set_tests_properties(${entry} PROPERTIES LABELS golden SKIP_RETURN_CODE 77 TIMEOUT 600
       ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=${width})
-    if(name MATCHES "^quant_" AND width EQUAL 512)
+    if(name MATCHES "^quant_" AND NOT entry MATCHES "quant_(q4_k|iq3_s)_vulkan.w128$")
       set_property(TEST ${entry} APPEND PROPERTY LABELS tier-all)
     endif()
   endforeach()
@@ -45,10 +45,10 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
 endif()
 
 # The long prompt takes half a minute to minutes: in the everyday tier once on the CPU and once on the device, under sanitizers
-# not at all (nor the short one twice).
+# not at all, nor the short one.
 set(slow long_default long_sevens long_sevens_default long_default_vulkan long_sevens_vulkan long_sevens_default_vulkan)
 if(HEARTH_SANITIZE)
-  list(APPEND slow long sky_default)
+  list(APPEND slow long sky sky_default)
 endif()
 foreach(name ${slow})
   set_tests_properties(golden.real.${name} PROPERTIES LABELS "golden;tier-all")

@@ -1,16 +1,14 @@
 # The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
 # Of cards for which one compiler writes nearly the same instructions, one is tried every day, the others with `scripts/test --all`.
 set(hw_twins
-  icl # of skl: Gen9 and Gen11
-  adl dg1 # of tgl: Xe-LP
+  skl icl adl dg1 # of tgl: Gen9 to Xe-LP
   a380 mtl arl # of a770: Xe-HPG and Xe-LPG
   lnl ptl # of b580: Xe2 and Xe3
   polaris10 vega10 renoir # of vega20: GCN4 and GCN5
-  navi10 navi23 vangogh rembrandt # of navi21: RDNA1 and RDNA2
+  navi10 navi21 navi23 vangogh rembrandt # of navi31: RDNA1 and RDNA2
   navi32 navi33 phoenix gfx1150 gfx1151 # of navi31: RDNA3 and RDNA3.5
   gfx1200 # of gfx1201: RDNA4
-  gtx1080 # of gtx980: Maxwell and Pascal
-  rtx2080 rtx4090 rtx5090 # of rtx3090: Turing to Blackwell
+  gtx980 gtx1080 rtx2080 rtx4090 rtx5090 # of rtx3090: Maxwell to Blackwell
 )
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/hw hw_orders REGEX "^[a-z]+_order='")

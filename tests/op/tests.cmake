@@ -45,6 +45,18 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
   endforeach()
 endif()
 
+# Of formats that few models have the everyday tier takes some shapes of matmul, the whole tier all.
+if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
+  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "rare_format\\(\"")
+  foreach(line ${rare})
+    string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
+    string(TOLOWER ${name} name)
+    add_test(NAME op.matmul.${name}.all_shapes COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_matmul> ${name})
+    set_tests_properties(op.matmul.${name}.all_shapes PROPERTIES LABELS "op;tier-all" TIMEOUT 600
+      ENVIRONMENT HEARTH_TEST_ALL_SHAPES=1)
+  endforeach()
+endif()
+
 # The same under the Vulkan validation layer: a message of its fails the program (op_device_gpu.c).
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
   foreach(source ${op_tests})
@@ -56,10 +68,22 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32) # there layers are not seen
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
     set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
       ENVIRONMENT HEARTH_TEST_VALIDATE=1)
+    if(stem STREQUAL "many_rows") # the kernels of the others, and many of them
+      set_property(TEST op.validate.${stem} APPEND PROPERTY LABELS tier-all)
+    endif()
   endforeach()
   # The test of the tests: with a violation planted after the layer was proved, the program must fail and say how many.
   add_test(NAME op.validate.planted COMMAND ${CMAKE_COMMAND} "-DLAUNCHER=${HEARTH_TEST_LAUNCHER}" -DPROGRAM=$<TARGET_FILE:op_rows>
     -P ${CMAKE_CURRENT_LIST_DIR}/planted.cmake)
   set_tests_properties(op.validate.planted PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
     ENVIRONMENT "HEARTH_TEST_VALIDATE=1;HEARTH_TEST_VIOLATE=1")
+endif()
+
+# Under sanitizers only the CPU's rows run, whose buffers lie between guards without them, too: every day products and the cache.
+if(HEARTH_SANITIZE)
+  foreach(entry ${op_entries} op.every_row.ran)
+    if(NOT entry MATCHES "^op\\.(matmul|cache)\\.")
+      set_property(TEST ${entry} APPEND PROPERTY LABELS tier-all)
+    endif()
+  endforeach()
 endif()
