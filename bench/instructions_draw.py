@@ -53,6 +53,10 @@ def tables(table, head):
                       {"brw": "(the driver does not say how many are resident)", "ACO": "may be resident on a SIMD", "NAK": "on an SM"}[compiler] + ", fewest and most", ""]
             rows = [r for _, r in sorted((row, row) for row in {row for card in cards for row in table["cards"][card]})]
             lines += machine.table(["row", *cards], [[row, *(resident(table, card, row) for card in cards)] for row in rows])
+    spilled = [f"{card} {row} {kind} ({forms['addresses']['spills']})" for card, rows in table["cards"].items() for row, kinds in rows.items()
+               for kind, forms in kinds.items() if (forms.get("addresses") or {}).get("spills")]
+    if spilled:
+        lines += ["", "## Spills of the address form, which only tests use", "", ", ".join(spilled)]
     if table["reasons"]:
         lines += ["", "## Why entries grew", ""] + [f"- {reason}" for reason in table["reasons"]]
     return "\n".join(lines) + "\n"

@@ -255,6 +255,14 @@ class Compared(unittest.TestCase):
         del before["navi31"]
         self.assertEqual(instructions.compare(before, table())[1], ["navi31 matvec_f32 Q4_K buffers: not in the table"])
 
+    def test_spills_and_occupancy(self):
+        before, after = table(), table()
+        after["navi31"]["matvec_f32"]["Q4_K"]["buffers"] |= {"spills": 3}
+        before["a770"]["matmul_int"]["Q4_0"]["buffers"]["occupancy"] = 8
+        self.assertEqual(instructions.compare(before, after)[0], ["a770 matmul_int Q4_0 buffers: occupancy 8 before, 0 after",
+                                                                 "navi31 matvec_f32 Q4_K buffers: spills 0 before, 3 after"])
+        self.assertEqual(instructions.compare(after, before)[0], [])
+
     def test_what_no_longer_compiles(self):
         after = table()
         after["navi31"]["matvec_f32"]["Q4_K"]["buffers"] = None
