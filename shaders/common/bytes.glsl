@@ -14,15 +14,16 @@ vec4 unsigned_bytes(uint word)
     return vec4(word & 255u, word >> 8 & 255u, word >> 16 & 255u, word >> 24);
 }
 
-// Low nibbles of the four bytes, and high ones.
+// Low nibbles of the four bytes, and high ones. Masked together: compilers turn bytes into floats where they
+// stand, and would take nibbles out one by one.
 vec4 nibbles_low(uint word)
 {
-    return vec4(word & 15u, word >> 8 & 15u, word >> 16 & 15u, word >> 24 & 15u);
+    return unsigned_bytes(word & 0x0f0f0f0fu);
 }
 
 vec4 nibbles_high(uint word)
 {
-    return nibbles_low(word >> 4);
+    return unsigned_bytes(word >> 4 & 0x0f0f0f0fu);
 }
 
 // Bits 0–3 as the lowest bits of the four bytes.

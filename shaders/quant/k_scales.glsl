@@ -7,14 +7,9 @@ void k_scales(uvec4 header, uint g, out vec2 d, out vec2 m)
 {
     uint shift = 16u * (g & 1u);
     uint low = header.y >> shift, mid = header.z >> shift, high = header.w >> shift;
-    uint scales, minima;
-    if (g < 2u) {
-        scales = low & 0x3f3fu;
-        minima = mid & 0x3f3fu;
-    } else {
-        scales = (high & 0x0f0fu) | (low >> 2 & 0x3030u);
-        minima = (high >> 4 & 0x0f0fu) | (mid >> 2 & 0x3030u);
-    }
+    // chosen from, not branched to: lanes differ in g
+    uint scales = mix(high & 0x0f0fu | low >> 2 & 0x3030u, low & 0x3f3fu, g < 2u);
+    uint minima = mix(high >> 4 & 0x0f0fu | mid >> 2 & 0x3030u, mid & 0x3f3fu, g < 2u);
     vec2 dm = unpackHalf2x16(header.x);
     d = dm.x * vec2(scales & 255u, scales >> 8 & 255u);
     m = -dm.y * vec2(minima & 255u, minima >> 8 & 255u);

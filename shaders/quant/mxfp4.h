@@ -23,8 +23,9 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
         uint next = LOAD_U32(ref, at + 1u + i);
         uint w = last >> 8 >> shift | next << 24u - shift; // from the byte after e
-        r.q[i] = e2m1_low(w);
-        r.q[4u + i] = e2m1_low(w >> 4);
+        uint magnitudes = e2m1_magnitudes(w);
+        r.q[i] = e2m1_bytes(w, magnitudes, 0u);
+        r.q[4u + i] = e2m1_bytes(w, magnitudes, 4u);
         last = next;
     }
     return r;

@@ -30,9 +30,9 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
     [[unroll]] for (uint run = 0u; run < 2u; run++) {
         uint first = at + 1u + 4u * h + 2u * run;
         [[unroll]] for (uint i = 0u; i < 2u; i++) {
-            uint w = LOAD_U32(ref, first + i);
-            r.q[4u * run + i] = e2m1_low(w);
-            r.q[4u * run + 2u + i] = e2m1_low(w >> 4);
+            uint w = LOAD_U32(ref, first + i), magnitudes = e2m1_magnitudes(w);
+            r.q[4u * run + i] = e2m1_bytes(w, magnitudes, 0u);
+            r.q[4u * run + 2u + i] = e2m1_bytes(w, magnitudes, 4u);
         }
     }
     return r;

@@ -8,6 +8,7 @@
 /* clang-format off */
 static const struct option options[] = {
     {.name = "stats", .type = OPTION_FLAG, .help = "with what the driver's compiler says of each"},
+    {.name = "fallbacks", .type = OPTION_FLAG, .help = "and what is chosen where one of these turns out wrong"},
     {.name = "steps", .type = OPTION_FLAG, .help = "the dispatches of a step of one token instead, in order"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
     OPTION_KV,
@@ -29,6 +30,8 @@ static void add_json(void *user, const struct row_item *item)
                              specs, "stats", stats);
     if (item->blob)
         json_set(json, "subgroup_demanded", json_count(item->subgroup_demanded));
+    if (item->fallback)
+        json_set(json, "fallback", json_count((uint64_t)item->fallback));
     if (item->executable[0]) {
         json_set(json, "executable", json_text(str_of(item->executable)));
         json_set(json, "subgroup_size", json_count(item->subgroup_size));
@@ -79,6 +82,7 @@ static int run(const struct args *args)
         .kv = kv_option(args),
         .float_only = args_flag(args, "float"),
         .stats = args_flag(args, "stats"),
+        .fallbacks = args_flag(args, "fallbacks"),
     };
     bool steps = args_flag(args, "steps");
     if (!args_flag(args, "json"))
@@ -110,7 +114,7 @@ static const struct option_group *const groups[] = {
 const struct command command_rows = {
     .name = "rows",
     .summary = "lists the kernels that a model would run with here",
-    .usage = "[MODEL] [--stats | --steps] [--json]",
+    .usage = "[MODEL] [--stats | --steps] [--fallbacks] [--json]",
     .groups = groups,
     .max_words = 1,
     .run = run,

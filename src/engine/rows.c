@@ -83,7 +83,7 @@ static void describe_step(struct row_item *item, const struct step *step)
                 (struct row_spec){blob->specs[i].name, step->choice.spec[i]};
 }
 
-static enum hth_status list_step(struct lister *l, const struct step *step)
+static enum hth_status list_step(struct lister *l, const struct step *step, int fallback)
 {
     bool is_new;
     enum hth_status status = remember(l, step->name, step->pipeline, &is_new);
@@ -92,6 +92,7 @@ static enum hth_status list_step(struct lister *l, const struct step *step)
     status = vk_pipeline_wait(l->vk, step->pipeline);
     struct stats stats = {.lister = l, .executable = -1};
     describe_step(&stats.item, step);
+    stats.item.fallback = fallback;
     if (status == HTH_OK && l->options->stats && !l->no_stats) {
         status = vk_pipeline_stats(l->vk, step->pipeline, take_stat, &stats);
         if (status == HTH_ERROR_UNSUPPORTED) { /* said, once is enough */
@@ -137,19 +138,11 @@ static enum hth_status pretend_place(struct place *place, const struct model *mo
     return place->weights ? HTH_OK : log_fail_memory(log, "the list of weights", 0);
 }
 
-static enum hth_status list_steps(struct lister *l, const struct model *model, struct graph *graph,
-                                  const struct place *place)
+static enum hth_status list_steps(struct lister *l, const struct model *model,
+                                  const struct graph *graph, const struct compile_options *options)
 {
-    struct row_env env = {.caps = vk_get_caps(l->vk),
-                          .float_only = l->options->float_only,
-                          .forced = l->options->device.rows,
-                          .tuned = &l->kernels.table,
-                          .n_seqs = 1};
     struct program program;
-    struct compile_options options = {.vk = l->vk, .env = env, .place = place, .table_stride = 64};
-    enum hth_status status = compile_fuse(graph, &env);
-    if (status == HTH_OK)
-        status = compile_program(&program, graph, &options, &l->log);
+    enum hth_status status = compile_program(&program, graph, options, &l->log);
     if (status)
         return status;
     for (size_t i = 0; i < program.n_steps; i++) {
@@ -157,10 +150,42 @@ static enum hth_status list_steps(struct lister *l, const struct model *model, s
         if (l->step_fn)
             tell_step(l, model, &program.steps[i]);
         else
-            step = list_step(l, &program.steps[i]);
+            step = list_step(l, &program.steps[i], options->env.passed_over);
         status = status ? status : step;
     }
     program_free(&program);
+    return status;
+}
+
+/* As many as any op can have after the first. */
+static int most_fallbacks(void)
+{
+    const struct row_family *family;
+    int most = 0;
+    for (size_t i = 0; row_at(i, &family); i++)
+        most = family->n_rows - 1 > most ? family->n_rows - 1 : most;
+    return most;
+}
+
+static enum hth_status list_placed(struct lister *l, const struct model *model, struct graph *graph,
+                                   const struct place *place)
+{
+    struct compile_options options = {
+        .vk = l->vk,
+        .env = {.caps = vk_get_caps(l->vk),
+                .float_only = l->options->float_only,
+                .forced = l->options->device.rows,
+                .tuned = &l->kernels.table,
+                .n_seqs = 1},
+        .place = place,
+        .table_stride = 64,
+    };
+    enum hth_status status = compile_fuse(graph, &options.env);
+    int last = l->options->fallbacks ? most_fallbacks() : 0;
+    for (int i = 0; i <= last && status == HTH_OK; i++) {
+        options.env.passed_over = i;
+        status = list_steps(l, model, graph, &options);
+    }
     return status;
 }
 
@@ -170,7 +195,7 @@ static enum hth_status list_program(void *user, const struct model *model, struc
     struct place place;
     enum hth_status status = pretend_place(&place, model, &l->log);
     if (status == HTH_OK)
-        status = list_steps(l, model, graph, &place);
+        status = list_placed(l, model, graph, &place);
     arena_free(&place.arena);
     return status;
 }

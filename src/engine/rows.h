@@ -32,6 +32,7 @@ struct row_item {
     struct row_spec specs[MAX_ROW_SPECS];
     int n_specs;
     uint32_t subgroup_demanded; /* 0: any */
+    int fallback;               /* rows that had to be wrong for it to be taken */
     char executable[64];        /* the driver's name for it; "" without statistics */
     uint32_t subgroup_size;     /* as compiled; 0 without statistics */
     struct row_stat stats[MAX_ROW_STATS];
@@ -46,8 +47,9 @@ struct rows_options {
     struct hth_model_options device; /* where; the log too */
     enum hth_kv_type kv;
     bool float_only;
-    bool stats; /* what the driver's compiler says; nothing then comes from the cache on disk;
-                 * a driver that says nothing is a line in the log, no error */
+    bool fallbacks; /* and the rows that take the place of chosen ones that turn out wrong */
+    bool stats;     /* what the driver's compiler says; nothing then comes from the cache on disk;
+                     * a driver that says nothing is a line in the log, no error */
 };
 
 /* Compiles for every bucket that matters (1 … 16, 32, 512 tokens) every pipeline that selection

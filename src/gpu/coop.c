@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/mem.h"
 #include "gpu/row.h"
 
 enum {

@@ -36,6 +36,8 @@ struct row_env {
     bool plain;     /* of the rows that fit, the last of those in fp32; only where none is forced */
     int n_seqs;     /* sequences that a batch may hold at most */
     bool addresses; /* tests: only blobs in the address form */
+    int passed_over; /* so many rows that would be taken are not, where others would be: as if they
+                      * were barred (listings) */
 };
 
 /* How one pipeline is specialised. */

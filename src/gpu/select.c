@@ -232,11 +232,17 @@ static const struct row *select_plain(const struct row_env *env, const struct ro
 static const struct row *select_from(const struct row_env *env, const struct row_family *family,
                                      const struct op *op, struct row_choice *choice, bool any)
 {
-    for (int r = 0; r < family->n_rows; r++)
-        if (wanted(env, family, &family->rows[r], op, any) &&
-            row_fits(env, &family->rows[r], op, choice))
-            return &family->rows[r];
-    return NULL;
+    const struct row *found = NULL;
+    for (int r = 0, left = env->passed_over; r < family->n_rows && left >= 0; r++) {
+        struct row_choice one;
+        if (!wanted(env, family, &family->rows[r], op, any) ||
+            !row_fits(env, &family->rows[r], op, &one))
+            continue;
+        found = &family->rows[r];
+        *choice = one;
+        left--;
+    }
+    return found;
 }
 
 const struct row_family *row_family_of(enum op_kind kind)

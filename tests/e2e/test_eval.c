@@ -323,7 +323,7 @@ static size_t count_rows(const json_t *list, const char *row)
 TEST(rows_of_a_device)
 {
     spawn_need_device();
-    struct spawn all = {0}, one = {0}, stats = {0}, absent = {0};
+    struct spawn all = {0}, one = {0}, stats = {0}, more = {0}, absent = {0};
     RUN(&all, "rows", "--json", "--device", "vulkan:0");
     json_t *all_rows = parse(&all);
     RUN(&one, "rows", spawn_tiny_model(), "--json", "--device", "vulkan:0");
@@ -335,11 +335,19 @@ TEST(rows_of_a_device)
     RUN(&stats, "rows", spawn_tiny_model(), "--stats", "--json", "--device", "vulkan:0");
     json_t *stats_rows = parse(&stats);
     assert_true(json_array_size(stats_rows) >= json_array_size(one_rows));
+    RUN(&more, "rows", spawn_tiny_model(), "--fallbacks", "--json", "--device", "vulkan:0");
+    json_t *more_rows = parse(&more);
+    assert_true(count_rows(one_rows, "matvec_lanes_f32") > 0);
+    assert_int_equal(count_rows(one_rows, "matvec_f32"), 0);
+    assert_true(count_rows(more_rows, "matvec_lanes_f32") > 0);
+    assert_true(count_rows(more_rows, "matvec_f32") > 0);
     RUN(&absent, "rows", "absent.gguf", "--device", "vulkan:0");
     spawn_assert_refused(&absent, 1, "absent.gguf");
     json_decref(all_rows);
     json_decref(one_rows);
     json_decref(stats_rows);
+    json_decref(more_rows);
+    spawn_free(&more);
     spawn_free(&all);
     spawn_free(&one);
     spawn_free(&stats);

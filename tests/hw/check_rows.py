@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Holds every pipeline that selection picks on the stand-in GPUs against their compilers' statistics.
 
-usage: check_rows.py HW PROGRAM [GPU …]
+usage: check_rows.py [--fallbacks] HW PROGRAM [GPU …]
 
 HW is the launcher that tests/hw/build makes, PROGRAM is hearth. For each GPU (default: all) `hearth devices` must name it, as
-cards.py says, and each pipeline of `hearth rows --stats --json` must have no spills, no scratch memory, at least 10
-instructions, and the subgroup size that was demanded, or else one of those in cards.py. Prints a line per GPU and per fault;
-exit 1 if there was any, 77 if there is no launcher (1 too, where HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
+cards.py says, and each pipeline of `hearth rows --stats --json` (with --fallbacks also those that are taken where others turn
+out wrong) must have no spills, no scratch memory, at least 10 instructions, the subgroup size that was demanded, or else one of
+those in cards.py, and room for a second workgroup beside it. Prints a line per GPU and per fault; exit 1 if there was any, 77 if there is no launcher (1 too, where HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
 """
 import json
 import sys
@@ -19,6 +19,23 @@ from stand_ins import main, run
 SPILLS = ("Spills", "Fills", "Spilled SGPRs", "Spilled VGPRs", "Spills to memory", "Fills from memory", "Scratch Memory Size",
           "Scratch size", "SLM size")
 INSTRUCTIONS = ("Instructions", "Instruction Count", "Instruction count", "Instruction Size")
+FALLBACKS = ["--fallbacks"] if "--fallbacks" in sys.argv else []
+
+# Shapes are made so that one workgroup reads while another computes: two fit where a workgroup runs. That is 4 SIMDs of AMD's
+# (a CU of GCN, two of RDNA, which RADV gives to one workgroup), NVIDIA's SM, and 128 KiB of shared memory on Intel's, whose driver
+# does not say how many threads are resident (before Xe-HPG there is half of it, and threads for one workgroup of 256).
+SIMDS, INTEL_SHARED_BYTES, BESIDE = 4, 128 << 10, 2
+
+
+def crowding(pipeline):
+    """What keeps a second workgroup out, or None."""
+    stats, lanes = pipeline.get("stats") or {}, pipeline.get("subgroup_size", 0)
+    shared = stats.get("Workgroup Memory Size", 0)
+    if BESIDE * shared > INTEL_SHARED_BYTES:
+        return f"{shared:g} bytes of shared memory"
+    room = stats.get("Subgroups per SIMD", 0) * SIMDS or stats.get("Max warps/SM", 0)
+    needed = -(-pipeline.get("specialization", {}).get("GROUP", 1) // lanes) if lanes else 0
+    return f"room for {room:g} subgroups, a workgroup has {needed}" if room and BESIDE * needed > room else None
 
 
 def faults_of(pipeline, widths):
@@ -41,6 +58,9 @@ def faults_of(pipeline, widths):
         yield "the driver does not say how wide its subgroups are"
     elif got not in ((demanded,) if demanded else widths):
         yield f"subgroups of {got} instead of {demanded or ' or '.join(map(str, widths))}"
+    crowded = crowding(pipeline)
+    if crowded:
+        yield "not two workgroups at a time: " + crowded
 
 
 def check(hw, program, gpu):
@@ -59,7 +79,7 @@ def check(hw, program, gpu):
         print(f"{gpu}: hearth devices names {' and '.join(names) or 'no Vulkan device'}, and not {wanted}: "
               f"{devices.stderr.strip()[-200:]}")
         return 1
-    rows = run(hw, gpu, program, "rows", "--stats", "--json", "--device", "vulkan:0")
+    rows = run(hw, gpu, program, "rows", "--stats", *FALLBACKS, "--json", "--device", "vulkan:0")
     try:
         pipelines = json.loads(rows.stdout)
     except ValueError:

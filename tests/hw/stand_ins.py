@@ -12,7 +12,7 @@ def run(*command):
 
 def main(check):
     """Calls check(hw, program, gpu), which returns a number of faults, for each GPU that the command line means; the exit status."""
-    hw, program, gpus = sys.argv[1], sys.argv[2], sys.argv[3:]
+    hw, program, *gpus = (word for word in sys.argv[1:] if not word.startswith("--"))
     if not os.access(hw, os.X_OK):
         required = os.environ.get("HEARTH_REQUIRE_GOLDEN") == "1"
         print(f"{'failed' if required else 'skipped'}: no stand-in GPUs at {hw}: scripts/setup --for test builds them")

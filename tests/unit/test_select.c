@@ -30,8 +30,7 @@ static const char *selected(const struct row_env *env, const struct dtype *type,
     return row ? row->name : "none";
 }
 
-static const char *chosen(const struct device *device, const struct dtype *type, int n_tokens,
-                          bool float_only)
+static struct vk_caps caps_of(const struct device *device)
 {
     struct vk_caps caps = plain;
     caps.fp16 = device->fp16;
@@ -50,6 +49,13 @@ static const char *chosen(const struct device *device, const struct dtype *type,
             (struct vk_matrix){side, side, side, "bf16", "bf16", "f32", "f32", false};
     caps.bf16_matrices = device->bfloat16;
     caps.subgroup_control = side > 0;
+    return caps;
+}
+
+static const char *chosen(const struct device *device, const struct dtype *type, int n_tokens,
+                          bool float_only)
+{
+    struct vk_caps caps = caps_of(device);
     struct row_env env = {.caps = &caps, .n_seqs = 1, .float_only = float_only};
     return selected(&env, type, n_tokens);
 }
@@ -182,6 +188,25 @@ TEST(the_next_row_takes_the_place_of_a_wrong_one)
     assert_string_equal(chosen_with(&bars, NULL, 64, false), "none");
     assert_string_equal(chosen_with(&bars, NULL, 1, false), "matvec_lanes_f32");
     row_bars_free(&bars);
+}
+
+/* As if those before were barred; the last stays. */
+TEST(rows_that_are_passed_over)
+{
+    static const char *const few[] = {"matvec_f32", "matmul_f32", "matmul_f32"};
+    static const char *const many[] = {"matmul_coop", "matmul_int", "matmul_f16", "matmul_f32",
+                                       "matmul_f32"};
+    struct row_env env = {.caps = &plain, .n_seqs = 1};
+    for (int i = 0; i < (int)ARRAY_LEN(few); i++) {
+        env.passed_over = i;
+        assert_string_equal(selected(&env, &dtype_q8_0, 1), few[i]);
+    }
+    struct vk_caps caps = caps_of(&with_matrices);
+    env.caps = &caps;
+    for (int i = 0; i < (int)ARRAY_LEN(many); i++) {
+        env.passed_over = i;
+        assert_string_equal(selected(&env, &dtype_q8_0, 64), many[i]);
+    }
 }
 
 TEST(plain_rows_are_the_last_in_fp32)
