@@ -224,7 +224,7 @@ class Tiles(unittest.TestCase):
         with self.assertRaisesRegex(isa.Unreadable, "matmul_new.*X_BYTES"):
             instructions.load_rounds(item)
         self.assertEqual(instructions.load_rounds(item | {"row": "matmul_int"}), [1])
-        self.assertEqual(instructions.load_rounds(item | {"row": "matmul_coop"}), [1, 1])
+        self.assertEqual(instructions.load_rounds(item | {"row": "matmul_coop_f16"}), [1, 1])
 
 
 def entry(n, cycles=100.0):
