@@ -194,7 +194,7 @@ TEST(the_next_row_takes_the_place_of_a_wrong_one)
 TEST(rows_that_are_passed_over)
 {
     static const char *const few[] = {"matvec_f32", "matmul_f32", "matmul_f32"};
-    static const char *const many[] = {"matmul_coop", "matmul_int", "matmul_f16", "matmul_f32",
+    static const char *const many[] = {"matmul_coop_f16", "matmul_int", "matmul_f16", "matmul_f32",
                                        "matmul_f32"};
     struct row_env env = {.caps = &plain, .n_seqs = 1};
     for (int i = 0; i < (int)ARRAY_LEN(few); i++) {
