@@ -140,7 +140,7 @@ TEST(broken_files)
     store(&(struct tuned){.n_threads = 3, .n_batch = 96, .vram_bytes = 5 << 20});
     struct tuned_file file = find_file();
     assert_int_equal(file_read(file.path.ptr, 1 << 16, &text, test_log()), HTH_OK);
-    for (size_t n = 0; n + 1 < text.len; n += 1 + n / 3) {
+    for (size_t n = 0; n + 1 < text.len; n += 1 + n) {
         test_put_bytes(file.path.ptr, text.ptr, n);
         test_log_clear();
         expect(open_cpu(), os_cpu_count(), 512);
