@@ -59,7 +59,7 @@ static enum hth_status load(struct prover *p)
     strbuf_printf(&of, "%d; ", PROOF_VERSION);
     kept_of(p->env.caps, &of);
     (void)kept_path("selftest", p->env.caps, &p->path); /* "": nothing is kept */
-    enum hth_status status = kept_load(&p->path, &of, &p->root, p->test.log);
+    enum hth_status status = kept_load(&p->path, &of, &p->root, NULL, p->test.log);
     if (p->root && (!json_is_object(json_object_get(p->root, RIGHT)) ||
                     !json_is_array(json_object_get(p->root, WRONG)))) {
         kept_ignore(&p->path, "it is cut short", p->test.log);
