@@ -309,6 +309,15 @@ class Whole(unittest.TestCase):
         shown = [node.firstChild.data for node in drawn.getElementsByTagName("text")]
         self.assertTrue({"a770", "navi31", "Q4_K", "100", "5.0"} <= set(shown))
 
+    def test_cells_are_shaded_beside_cards_that_compare(self):
+        cards = {name: {"matvec_f32": {"Q8_0": {"buffers": entry(n) | {"simd": lanes}}}}
+                 for name, n, lanes in (("skl", 50.0, 8), ("a770", 75.0, 8), ("b580", 200.0, 16), ("ptl", 900.0, 16), ("navi31", 10.0, 32))}
+        drawn = minidom.parseString(instructions_draw.picture({"driver": "Mesa 1", "cards": cards}))
+        shades = [node.getAttribute("opacity") for node in drawn.getElementsByTagName("rect")]
+        self.assertEqual(shades, ["0.06", "0.31", "0.06", "0.56", "0.06"] + 5 * ["0.06"])  # cycles are all alike
+        shown = [node.firstChild.data for node in drawn.getElementsByTagName("text")]
+        self.assertTrue({"Intel, 8 lanes", "Intel, 16 lanes", "AMD, 32 lanes"} <= set(shown))
+
     def test_check(self):
         self.assertEqual(self.run_with("--check")[0], 0)
         self.cards = table(104.0)
