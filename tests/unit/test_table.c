@@ -306,9 +306,12 @@ TEST(entries_are_bounded)
         snprintf(class, sizeof class, "class %d", i);
         assert_non_null(table_add(&table, class));
     }
-    assert_null(table_add(&table, "one more"));
     assert_ptr_equal(table_add(&table, "class 7"), &table.items[7]);
+    assert_non_null(table_add(&table, "one more")); /* in the place of the oldest */
     assert_int_equal(table.n, TABLE_MOST);
+    assert_null(table_find(&table, "class 0"));
+    assert_ptr_equal(table_find(&table, "class 7"), &table.items[6]);
+    assert_ptr_equal(table_find(&table, "one more"), &table.items[TABLE_MOST - 1]);
     table_free(&table);
 }
 
