@@ -10,7 +10,7 @@ VENDORS = (("Intel", "brw", ("skl", "icl", "tgl", "adl", "dg1", "mtl", "arl", "a
                            "phoenix", "gfx1150", "gfx1151", "gfx1200", "gfx1201")),
            ("NVIDIA", "NAK", ("gtx980", "gtx1080", "rtx2080", "rtx3090", "rtx4090", "rtx5090")))
 FORMS = ("buffers", "addresses")
-UNITS = (("matvec", "a lane's 32 weights"), ("matmul", "a subgroup's 1024 multiply-adds"))
+UNITS = (("matvec", "32 weights of a lane"), ("matmul", "1024 multiply-adds of a subgroup"))
 
 
 def lines_of(table, cards, start):
@@ -73,51 +73,84 @@ def resident(table, card, row):
 
 # --- the picture ------------------------------------------------------------------------------------------------------------------
 
-STYLE = """text{font:9px system-ui,sans-serif;fill:#24292f}.h{font-size:13px;font-weight:600}.n{text-anchor:middle}.l{text-anchor:end}
-rect{fill:#0969da}.o rect{fill:#bc4c00}
+STYLE = """text{font:9px system-ui,sans-serif;fill:#24292f}.h{font-size:13px;font-weight:600}.v{font-weight:600}.n{text-anchor:middle}
+.l{text-anchor:end}rect{fill:#0969da}.o rect{fill:#bc4c00}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#4493f8}.o rect{fill:#f0883e}}"""
-LEFT, WIDE, HIGH, GAP = 118, 34, 13, 14
+LEFT, WIDE, HIGH, GAP, NAMES = 104, 32, 13, 12, 44
+WORDS = ("What the compilers of the stand-in GPUs write for the storage-buffer form of each kernel. {driver}; nothing of this ran.",
+         "A cell is stronger the more it has beside the least of the same line and group, twice as much at the strongest: only cards of one vendor "
+         "with as many lanes compare.")
+
+
+def lanes_of(table, card):
+    """Of a card's subgroups, in words."""
+    lanes = sorted({forms["buffers"]["simd"] for kinds in table["cards"][card].values() for forms in kinds.values() if forms.get("buffers")})
+    return "–".join(dict.fromkeys(str(n) for n in lanes[:1] + lanes[-1:]))
+
+
+def groups_of(table):
+    """Cards of one vendor and as many lanes, under a title."""
+    groups = {}
+    for vendor, _, names in VENDORS:
+        for card in names:
+            if card in table["cards"]:
+                groups.setdefault(f"{vendor}, {lanes_of(table, card)} lanes", []).append(card)
+    return groups
+
+
+def heads(out, groups, top):
+    """Titles and, slanted, names of the columns; returns where each begins, and where they end."""
+    x_of, x = {}, LEFT
+    for title, cards in groups.items():
+        out.append(f'<text class="v" x="{x}" y="{top}">{title}</text>')
+        for card in cards:
+            x_of[card] = x
+            at = f"{x + WIDE / 2:g},{top + NAMES}"
+            out.append(f'<text transform="translate({at}) rotate(-38)">{card}</text>')
+            x += WIDE
+        x += GAP
+    return x_of, x + NAMES // 2
+
+
+def cells(out, values, x_of, top):
+    """A line of a group: numbers, the stronger the more beside the least."""
+    least = min([value for value in values.values() if value], default=0)
+    for card, value in values.items():
+        if value is None:
+            continue
+        shade = 0.06 + 0.5 * min(1.0, value / least - 1 if least else 0)
+        out.append(f'<rect x="{x_of[card] + 1}" y="{top + 3}" width="{WIDE - 2}" height="{HIGH - 1}" opacity="{shade:.2f}"/>'
+                   f'<text class="n" x="{x_of[card] + WIDE / 2:g}" y="{top + HIGH:g}">{number(value)}</text>')
 
 
 def panel(out, table, what, start, unit, top):
-    """One heat map; returns where the next begins. A cell is darker the more it has beside the least of its line with that vendor."""
-    every = [card for _, _, names in VENDORS for card in names if card in table["cards"]]
-    rows = lines_of(table, every, start)
-    out.append(f'<text class="h" x="4" y="{top}">{start}: {what} per {unit} (storage buffers)</text>')
-    top += 16
-    x_of, x = {}, LEFT
-    for _, _, names in VENDORS:
-        for card in names:
-            if card in every:
-                x_of[card] = x
-                out.append(f'<text class="n" x="{x + WIDE / 2:g}" y="{top}">{card}</text>')
-                x += WIDE
-        x += GAP
+    """One heat map; returns where the next begins, and how wide it is."""
+    groups = groups_of(table)
+    rows = lines_of(table, [card for cards in groups.values() for card in cards], start)
+    out.append(f'<text class="h" x="4" y="{top}">{start}: {what} per {unit}</text>')
+    x_of, right = heads(out, groups, top + 18)
+    top += 18 + NAMES + 4
     out.append(f'<g class="{"o" if what == "cycles" else "i"}">')
     for row, kind in rows:
         out.append(f'<text class="l" x="{LEFT - 6}" y="{top + HIGH:g}">{row.removeprefix(start + "_") + " " if start == "matmul" else ""}{kind}</text>')
-        for _, _, names in VENDORS:
-            values = {card: table["cards"][card].get(row, {}).get(kind, {}).get("buffers", {}).get(what) for card in names if card in every}
-            there = [value for value in values.values() if value]
-            for card, value in values.items():
-                if value is None:
-                    continue
-                shade = 0.06 + 0.5 * min(1.0, (value / min(there) - 1) if min(there or [0]) else 0)
-                out.append(f'<rect x="{x_of[card] + 1}" y="{top + 3}" width="{WIDE - 2}" height="{HIGH - 1}" opacity="{shade:.2f}"/>'
-                           f'<text class="n" x="{x_of[card] + WIDE / 2:g}" y="{top + HIGH:g}">{number(value)}</text>')
+        for cards in groups.values():
+            cells(out, {card: table["cards"][card].get(row, {}).get(kind, {}).get("buffers", {}).get(what) for card in cards}, x_of, top)
         top += HIGH
     out.append("</g>")
-    return top + 34, x
+    return top + 34, right
 
 
 def picture(table):
     """One SVG, to be read on a light or a dark ground."""
     out, top, right = [], 20, 0
+    for words in WORDS:
+        out.append(f'<text x="4" y="{top}">{words.format(driver=table["driver"])}</text>')
+        top += 13
+    top += 14
     for start, unit in UNITS:
         for what in ("instructions", "cycles"):
             top, x = panel(out, table, what, start, unit, top)
             right = max(right, x)
-    out.append(f'<text x="4" y="{top - 8}">Darker: more than the least of the same line and vendor, twice of it at the darkest. {table["driver"]}; '
-               "nothing of this ran.</text>")
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {top}" width="{right}" height="{top}">\n<style>{STYLE}</style>\n'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {top}" width="{right}" height="{top}" role="img">\n'
+            f"<title>Instructions and estimated cycles of matvecs and tiles on {len(table['cards'])} cards</title>\n<style>{STYLE}</style>\n"
             + "\n".join(out) + "\n</svg>\n")

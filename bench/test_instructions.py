@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import unittest
@@ -308,6 +309,15 @@ class Whole(unittest.TestCase):
         shown = [node.firstChild.data for node in drawn.getElementsByTagName("text")]
         self.assertTrue({"a770", "navi31", "Q4_K", "100", "5.0"} <= set(shown))
 
+    def test_cells_are_shaded_beside_cards_that_compare(self):
+        cards = {name: {"matvec_f32": {"Q8_0": {"buffers": entry(n) | {"simd": lanes}}}}
+                 for name, n, lanes in (("skl", 50.0, 8), ("a770", 75.0, 8), ("b580", 200.0, 16), ("ptl", 900.0, 16), ("navi31", 10.0, 32))}
+        drawn = minidom.parseString(instructions_draw.picture({"driver": "Mesa 1", "cards": cards}))
+        shades = [node.getAttribute("opacity") for node in drawn.getElementsByTagName("rect")]
+        self.assertEqual(shades, ["0.06", "0.31", "0.06", "0.56", "0.06"] + 5 * ["0.06"])  # cycles are all alike
+        shown = [node.firstChild.data for node in drawn.getElementsByTagName("text")]
+        self.assertTrue({"Intel, 8 lanes", "Intel, 16 lanes", "AMD, 32 lanes"} <= set(shown))
+
     def test_check(self):
         self.assertEqual(self.run_with("--check")[0], 0)
         self.cards = table(104.0)
@@ -324,6 +334,28 @@ class Whole(unittest.TestCase):
         self.cards = {}
         self.assertEqual(self.run_with("--check")[0], 1)
 
+    def test_what_is_no_longer_chosen(self):
+        self.cards = table()
+        del self.cards["a770"]["matmul_int"]
+        code, text = self.run_with("--check")
+        self.assertEqual(code, 1)
+        self.assertIn("a770 matmul_int Q4_0 buffers: no longer chosen", text)
+        for options in (("--tile-formats", "Q8_0"), ("--tile-formats", "")):  # which it was not asked about
+            self.assertEqual(self.run_with("--check", *options)[0], 0)
+        self.assertEqual(self.run_with()[0], 0)
+        self.assertEqual(self.written()["cards"], self.cards)
+
+    def test_a_part_leaves_the_rest(self):
+        self.cards = {"a770": {"matvec_f32": {"Q8_0": {"buffers": entry(70.0)}}}, "navi31": {}}
+        self.assertEqual(self.run_with("--formats", "Q8_0", "--tile-formats", "")[0], 0)
+        whole = table()
+        whole["a770"]["matvec_f32"]["Q8_0"] = {"buffers": entry(70.0)}
+        self.assertEqual(self.written()["cards"], whole)
+        self.cards = {"a770": {"matvec_f32": {"Q4_K": {"buffers": entry(90.0)}}}, "navi31": {}}
+        self.assertEqual(self.run_with("--formats", "Q4_K", "--tile-formats", "", "--cards", "a770")[0], 0)
+        whole["a770"]["matvec_f32"]["Q4_K"] = {"buffers": entry(90.0)}
+        self.assertEqual(self.written()["cards"], whole)
+
     def test_growth_wants_a_reason(self):
         self.cards = table(104.0)
         code, text = self.run_with()
@@ -338,6 +370,15 @@ class Whole(unittest.TestCase):
         self.assertEqual(self.run_with("--check")[0], instructions.SKIPPED)
         with mock.patch.dict(os.environ, HEARTH_REQUIRE_GOLDEN="1"):
             self.assertEqual(self.run_with("--check")[0], 1)
+
+    def test_compilers_are_not_mixed(self):
+        self.version = "Mesa 2"
+        for options in (("--cards", "a770"), ("--tile-formats", "")):
+            code, text = self.run_with(*options)
+            self.assertEqual((code, self.written()["driver"]), (1, "Mesa 1"))
+            self.assertIn("the table is of Mesa 1, and here is Mesa 2", text)
+        self.assertEqual(self.run_with()[0], 0)
+        self.assertEqual(self.written()["driver"], "Mesa 2")
 
     def test_no_stand_ins(self):
         self.assertEqual(self.run_with("--hw", "/nowhere")[0], instructions.SKIPPED)
@@ -367,6 +408,34 @@ class Read(unittest.TestCase):
     def test_every_card_is_drawn(self):
         self.assertEqual(sorted(instructions.CARDS), sorted(card for _, _, names in instructions_draw.VENDORS for card in names))
         self.assertLessEqual(set(instructions.DAILY), set(instructions.CARDS))
+
+
+class Committed(unittest.TestCase):
+    """What lies in bench/results, and what docs/shaders.md says of it."""
+
+    def setUp(self):
+        with open(os.path.join(instructions.machine.RESULTS, "instructions.json"), encoding="utf-8") as file:
+            self.table = json.load(file)
+
+    def test_words_and_picture_are_of_the_table(self):
+        for ending, text in instructions.files_of(self.table).items():
+            with open(os.path.join(instructions.machine.RESULTS, "instructions" + ending), encoding="utf-8") as file:
+                self.assertEqual(file.read(), text, ending)
+
+    def test_every_card_is_there(self):
+        self.assertEqual(list(self.table["cards"]), list(instructions.CARDS))
+
+    def test_numbers_of_the_documentation(self):
+        cards = ("a770", "b580", "navi21", "navi31", "gfx1201")
+        with open(os.path.join(instructions.machine.ROOT, "docs", "shaders.md"), encoding="utf-8") as file:
+            lines = re.findall(r"^\| (\w+) +\|((?: +[\d.]+ / [\d.]+ \|){5})$", file.read(), re.M)
+        self.assertEqual([kind for kind, _ in lines], ["Q4_K", "Q6_K", "Q8_0", "MXFP4"])
+        for kind, cells in lines:
+            found = [self.table["cards"][card]["matvec_f32"][kind]["buffers"]["instructions"] / 32 for card in cards]
+            said = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) / ([\d.]+)", cells)]
+            for card, now, (number, least) in zip(cards, found, said):
+                self.assertAlmostEqual(now, number, delta=0.0051, msg=f"{kind} on {card}")
+                self.assertLess(least, now)
 
 
 if __name__ == "__main__":

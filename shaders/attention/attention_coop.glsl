@@ -57,7 +57,7 @@ shared uint row_y[QR], moved;
         skv[position * STRIDE + (d - (first)) / 4u + 1u] = f16vec4(high);                        \
     }
 
-// The power of two that takes `largest` to 2^13 or more, as in halve.comp.
+// The power of two that takes `largest` to 2^13 … 2^14, as halve.comp does to less: here nothing is summed up in halves.
 float power_for(float largest)
 {
     int exponent = int(floatBitsToUint(largest) >> 23) - 127;

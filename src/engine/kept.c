@@ -98,11 +98,13 @@ static const char *reject(const json_t *root, const struct strbuf *of)
 }
 
 enum hth_status kept_load(const struct strbuf *path, const struct strbuf *of, json_t **root,
-                          const struct log *log)
+                          bool *ignored, const struct log *log)
 {
     struct strbuf text = {0};
     json_error_t error;
     *root = NULL;
+    if (ignored)
+        *ignored = false;
     if (path->failed || of->failed)
         return log_fail_memory(log, "the path of a file of the cache", path->len);
     if (!path->ptr || os_stat(path->ptr, NULL, NULL) != OS_FILE_REGULAR)
@@ -121,5 +123,7 @@ enum hth_status kept_load(const struct strbuf *path, const struct strbuf *of, js
     kept_ignore(path, why, log);
     json_decref(*root);
     *root = NULL;
+    if (ignored)
+        *ignored = true;
     return HTH_OK;
 }

@@ -22,9 +22,10 @@ bool kept_path(const char *folder, const struct vk_caps *caps, struct strbuf *ou
 void kept_of(const struct vk_caps *caps, struct strbuf *out);
 
 /* Reads the file of an object whose "of" is such a text. *root is NULL where there is none, and
- * where it is ignored; else the caller's. `path` may be empty. Errors: HTH_ERROR_MEMORY. */
+ * where it is ignored, so that *ignored (which may be NULL) is true; else the caller's. `path` may
+ * be empty. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK kept_load(const struct strbuf *path, const struct strbuf *of, json_t **root,
-                         const struct log *log);
+                         bool *ignored, const struct log *log);
 
 /* Writes an object and lets it go; NULL stands for one that there was no memory for. `so` ends the
  * warning where it cannot be written. Errors: HTH_ERROR_MEMORY. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "engine/kept.h"
 
 enum { KERNELS_VERSION = 1, MOST_VALUE = 1 << 20, MOST_GAIN = 1000 };
@@ -14,37 +13,6 @@ enum { KERNELS_VERSION = 1, MOST_VALUE = 1 << 20, MOST_GAIN = 1000 };
  * "whole"}}} */
 static const char CLASSES[] = "classes", ROW[] = "row", KNOBS[] = "knobs", GAIN[] = "gain",
                   DONE[] = "done", WHOLE[] = "whole";
-
-/* --- writing ---------------------------------------------------------------------------------- */
-
-static json_t *entry_json(const struct table_entry *entry)
-{
-    json_t *knobs = json_object();
-    for (int k = 0; k < entry->n_knobs; k++)
-        if (json_object_set_new(knobs, entry->knobs[k].name, json_integer(entry->knobs[k].value))) {
-            json_decref(knobs);
-            return NULL;
-        }
-    return json_pack("{s:s, s:o, s:f, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN, entry->gain,
-                     DONE, entry->n_done, WHOLE, entry->whole);
-}
-
-enum hth_status kernels_store(const struct kernels *kernels, const struct log *log)
-{
-    if (!kernels->path.ptr)
-        return HTH_OK;
-    json_t *classes = json_object();
-    for (size_t i = 0; classes && i < kernels->table.n; i++) {
-        const struct table_entry *entry = &kernels->table.items[i];
-        if (json_object_set_new(classes, entry->class, entry_json(entry))) {
-            json_decref(classes);
-            classes = NULL;
-        }
-    }
-    json_t *root =
-        classes ? json_pack("{s:s, s:o}", "of", kernels->of.ptr, CLASSES, classes) : NULL;
-    return kept_store(&kernels->path, root, "what was measured of kernels is lost", log);
-}
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -113,18 +81,87 @@ static enum hth_status read_classes(json_t *classes, struct table *table, bool *
     return HTH_OK;
 }
 
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static json_t *entry_json(const struct table_entry *entry)
+{
+    json_t *knobs = json_object();
+    for (int k = 0; k < entry->n_knobs; k++)
+        if (json_object_set_new(knobs, entry->knobs[k].name, json_integer(entry->knobs[k].value))) {
+            json_decref(knobs);
+            return NULL;
+        }
+    return json_pack("{s:s, s:o, s:f, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN, entry->gain,
+                     DONE, entry->n_done, WHOLE, entry->whole);
+}
+
+static enum hth_status write_classes(const struct kernels *kernels, const struct log *log)
+{
+    json_t *classes = json_object();
+    for (size_t i = 0; classes && i < kernels->table.n; i++) {
+        const struct table_entry *entry = &kernels->table.items[i];
+        if (json_object_set_new(classes, entry->class, entry_json(entry))) {
+            json_decref(classes);
+            classes = NULL;
+        }
+    }
+    json_t *root =
+        classes ? json_pack("{s:s, s:o}", "of", kernels->of.ptr, CLASSES, classes) : NULL;
+    return kept_store(&kernels->path, root, "what was measured of kernels is lost", log);
+}
+
+/* Into `table` what is whole in `other` alone. */
+static enum hth_status take_whole(struct table *table, const struct table *other)
+{
+    for (size_t i = 0; i < other->n && table->n < TABLE_MOST; i++) {
+        const struct table_entry *theirs = &other->items[i];
+        const struct table_entry *own = table_find(table, theirs->class);
+        if (!theirs->whole || (own && own->whole))
+            continue;
+        struct table_entry *entry = table_add(table, theirs->class);
+        if (!entry)
+            return HTH_ERROR_MEMORY;
+        *entry = *theirs;
+    }
+    return HTH_OK;
+}
+
+/* Whatever is wrong with the file that is there: it is about to be replaced. */
+static enum hth_status take_over(struct kernels *kernels, const struct log *log)
+{
+    static const struct log silent = {0};
+    struct table theirs = {0};
+    bool sound = true;
+    json_t *root;
+    enum hth_status status = kept_load(&kernels->path, &kernels->of, &root, NULL, &silent);
+    if (status == HTH_OK && root)
+        status = read_classes(json_object_get(root, CLASSES), &theirs, &sound, &silent);
+    if (status == HTH_OK && sound)
+        status = take_whole(&kernels->table, &theirs);
+    json_decref(root);
+    table_free(&theirs);
+    return status ? log_fail_memory(log, "what was measured of kernels", 0) : HTH_OK;
+}
+
+enum hth_status kernels_store(struct kernels *kernels, const struct log *log)
+{
+    if (!kernels->path.ptr)
+        return HTH_OK;
+    enum hth_status status = take_over(kernels, log);
+    return status ? status : write_classes(kernels, log);
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
 enum hth_status kernels_load(struct kernels *out, const struct vk_caps *caps, const struct log *log)
 {
     json_t *root;
-    bool sound = true;
+    bool sound = true, begins_anew;
     strbuf_printf(&out->of, "%d; ", KERNELS_VERSION);
     kept_of(caps, &out->of);
     if (!kept_path("kernels", caps, &out->path) && !out->path.failed)
         strbuf_free(&out->path);
-    enum hth_status status = kept_load(&out->path, &out->of, &root, log);
-    bool there =
-        status == HTH_OK && out->path.ptr && os_stat(out->path.ptr, NULL, NULL) == OS_FILE_REGULAR;
-    bool begins_anew = there && !root; /* which is said */
+    enum hth_status status = kept_load(&out->path, &out->of, &root, &begins_anew, log);
     if (status == HTH_OK && root)
         status = read_classes(json_object_get(root, CLASSES), &out->table, &sound, log);
     json_decref(root);

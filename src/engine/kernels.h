@@ -26,7 +26,9 @@ void kernels_free(struct kernels *kernels);
 /* For how many classes of ops something is faster than what rows say of themselves. */
 int kernels_count(const struct kernels *kernels);
 
-/* Where the file cannot be written, a warning says so. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK kernels_store(const struct kernels *kernels, const struct log *log);
+/* Of what another process measured to the end meanwhile, and this one did not, the file keeps the
+ * entries, and `kernels` gets them, so that its entries may move. Where the file cannot be written,
+ * a warning says so. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK kernels_store(struct kernels *kernels, const struct log *log);
 
 #endif

@@ -181,7 +181,7 @@ enum hth_status measured_load(struct machine *machine, int device, const struct 
     machine->devices[device].measured = false;
     write_key(machine, caps, &key);
     if (measured_path(caps, &path) || path.failed)
-        status = kept_load(&path, &key, &root, log);
+        status = kept_load(&path, &key, &root, NULL, log);
     const char *why = root ? read_root(root, &machine->devices[device], &n_bad) : NULL;
     if (why)
         kept_ignore(&path, why, log);

@@ -21,9 +21,10 @@ struct prover {
     const struct kv_geom *kv;
     struct strbuf path;
     json_t *root;
-    bool changed; /* a row was barred: what is fused may be other ops */
-    bool news;    /* there is something to keep */
-    bool no_room; /* for checking */
+    bool only_tuned; /* of what is chosen */
+    bool changed;    /* a row was barred: what is fused may be other ops */
+    bool news;       /* there is something to keep */
+    bool no_room;    /* for checking */
 };
 
 /* --- the record ------------------------------------------------------------------------------- */
@@ -59,7 +60,7 @@ static enum hth_status load(struct prover *p)
     strbuf_printf(&of, "%d; ", PROOF_VERSION);
     kept_of(p->env.caps, &of);
     (void)kept_path("selftest", p->env.caps, &p->path); /* "": nothing is kept */
-    enum hth_status status = kept_load(&p->path, &of, &p->root, p->test.log);
+    enum hth_status status = kept_load(&p->path, &of, &p->root, NULL, p->test.log);
     if (p->root && (!json_is_object(json_object_get(p->root, RIGHT)) ||
                     !json_is_array(json_object_get(p->root, WRONG)))) {
         kept_ignore(&p->path, "it is cut short", p->test.log);
@@ -110,16 +111,21 @@ static enum hth_status bar(struct prover *p, const struct op *op, const struct r
     return HTH_OK;
 }
 
-/* A shape that only measuring proposed is not used any more: the row may be right as it is by
- * itself. */
-static bool untune(struct prover *p, const struct op *op, const struct row_pick *pick)
+/* Did measuring propose it, and nothing else? */
+static bool is_tuned(const struct prover *p, const struct op *op, const struct row_pick *pick)
 {
-    char class[sizeof p->proof->tuned->items->class];
     struct row_env plain = p->env;
     struct row_choice choice;
     plain.tuned = NULL;
-    if (!p->env.tuned ||
-        (row_select(&plain, op, &choice) == pick->row && row_choice_equal(&choice, &pick->choice)))
+    return p->env.tuned && !(row_select(&plain, op, &choice) == pick->row &&
+                             row_choice_equal(&choice, &pick->choice));
+}
+
+/* Such a shape is not used any more: the row may be right as it is by itself. */
+static bool untune(struct prover *p, const struct op *op, const struct row_pick *pick)
+{
+    char class[sizeof p->proof->tuned->items->class];
+    if (!is_tuned(p, op, pick))
         return false;
     struct table_entry *entry =
         table_class(&p->env, op, class, sizeof class) ? table_find(p->proof->tuned, class) : NULL;
@@ -193,6 +199,8 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
                 snprintf(p->proof->unfit, sizeof p->proof->unfit, "%s", op->label);
             return HTH_OK;
         }
+        if (p->only_tuned && !is_tuned(p, op, &pick))
+            return HTH_OK;
         selftest_name(op, &pick, n_tokens, &name);
         enum hth_status status = name.failed ? out_of_memory(p) : HTH_OK;
         bool known = !name.failed && json_object_get(json_object_get(p->root, RIGHT), name.ptr);
@@ -222,18 +230,21 @@ static enum hth_status check_bucket(struct prover *p, int n_tokens)
 }
 
 /* The largest batch first, so that what all sizes share is checked with many tokens; matvecs have a
- * shape for each of up to four, and what was tuned may have one for each class of sizes. */
+ * shape for each of up to four. What was tuned for a class of sizes may have another in each of
+ * them. */
 static enum hth_status check_buckets(struct prover *p, int n_batch)
 {
-    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32, 8, 16, 64, 128};
-    size_t n_buckets = p->env.tuned && p->env.tuned->n ? ARRAY_LEN(buckets) : 6;
+    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32};
     enum hth_status status = HTH_OK;
     do {
-        p->changed = false;
+        p->changed = p->only_tuned = false;
         p->proof->unfit[0] = '\0';
-        for (size_t i = 0; i < n_buckets && status == HTH_OK; i++)
+        for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++)
             if (buckets[i] <= buckets[0])
                 status = check_bucket(p, buckets[i]);
+        p->only_tuned = p->env.tuned && p->env.tuned->n > 0;
+        for (int n = 5; p->only_tuned && n < buckets[0] && status == HTH_OK; n = gpu_bucket(n + 1))
+            status = check_bucket(p, n);
     } while (status == HTH_OK && p->changed);
     return status;
 }

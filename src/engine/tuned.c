@@ -100,16 +100,20 @@ static bool read_tuned(const json_t *root, struct tuned *out)
     return sound;
 }
 
+/* A file that is ignored is begun anew, so that the line comes once. */
 static enum hth_status load(const struct hth_model *model, struct tuned *out)
 {
     const struct tuned_file *file = &model->tuned_file;
     json_t *root;
+    bool begins_anew;
     *out = (struct tuned){0};
-    enum hth_status status = kept_load(&file->path, &file->of, &root, &model->log);
-    if (root && !read_tuned(root, out))
+    enum hth_status status = kept_load(&file->path, &file->of, &root, &begins_anew, &model->log);
+    if (root && !read_tuned(root, out)) {
         kept_ignore(&file->path, "a figure in it is none that hearth writes", &model->log);
+        begins_anew = true;
+    }
     json_decref(root);
-    return status;
+    return status == HTH_OK && begins_anew ? tuned_store(file, out, &model->log) : status;
 }
 
 /* --- using it --------------------------------------------------------------------------------- */

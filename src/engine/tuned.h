@@ -3,7 +3,8 @@
  *
  * One file per model and device, under what it depends on: the device and its driver, the
  * processor, hearth's build. A model that is opened uses it where nothing else is said. What is not
- * as it was written, or of another machine, is ignored with a line. Owns nothing. One thread.
+ * as it was written, or of another machine or build, is ignored with a line and begun anew, so that
+ * the line comes once. Owns nothing. One thread.
  */
 #ifndef ENGINE_TUNED_H
 #define ENGINE_TUNED_H

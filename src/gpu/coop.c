@@ -27,12 +27,26 @@ static bool is_usable(const struct vk_matrix *matrix, enum coop_type type, uint3
            (type != COOP_S8 || matrix->k <= run);
 }
 
+/* Are there matrices of sums in floats of this size? Any that a shader declares must be one that
+ * the device lists (VUID-RuntimeSpirv-OpTypeCooperativeMatrixKHR-08974). */
+static bool has_float_sums(const struct vk_caps *caps, uint32_t m, uint32_t n)
+{
+    for (uint32_t i = 0; i < caps->n_matrices; i++) {
+        const struct vk_matrix *matrix = &caps->matrices[i];
+        if (matrix->m == m && matrix->n == n &&
+            (strcmp(matrix->c, "f32") == 0 || strcmp(matrix->result, "f32") == 0))
+            return true;
+    }
+    return false;
+}
+
 static uint32_t products(const struct vk_matrix *matrix)
 {
     return matrix->m * matrix->n * matrix->k;
 }
 
-/* The shape with the most products, which reads least for each; NULL: there is none. */
+/* The shape with the most products, which reads least for each; NULL: there is none. Integers are
+ * scaled and summed up in floats, in matrices of their size. */
 static const struct vk_matrix *best_matrix(const struct vk_caps *caps, enum coop_type type,
                                            uint32_t run)
 {
@@ -41,6 +55,7 @@ static const struct vk_matrix *best_matrix(const struct vk_caps *caps, enum coop
         return NULL;
     for (uint32_t i = 0; i < caps->n_matrices; i++)
         if (is_usable(&caps->matrices[i], type, run) &&
+            has_float_sums(caps, caps->matrices[i].m, caps->matrices[i].n) &&
             (!best || products(&caps->matrices[i]) > products(best)))
             best = &caps->matrices[i];
     return best;

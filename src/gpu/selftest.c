@@ -148,13 +148,25 @@ static bool blames_row(enum hth_status status)
            status != HTH_ERROR_DEVICE_LOST;
 }
 
+struct selftest_size selftest_size_for(const struct row_choice *choice)
+{
+    uint32_t each = choice_get(choice, "LANE_ROWS", 0) ? choice_get(choice, "GROUP", 1) : 1;
+    uint32_t in_tile = choice_get(choice, "BM", each * choice_get(choice, "ROWS", 1));
+    int64_t rows = (int64_t)in_tile + 16;
+    int tokens = (int)choice_get(choice, "BN", 1) + 4;
+    return (struct selftest_size){.rows = rows > CASE_ROWS ? rows : CASE_ROWS,
+                                  .tokens = tokens > CASE_TOKENS ? tokens : CASE_TOKENS,
+                                  .experts = CASE_EXPERTS};
+}
+
 enum hth_status selftest_run(const struct selftest *test, const struct op *op,
                              const struct row_pick *pick, int n_tokens, struct selftest_result *out)
 {
     struct check b = {.test = test, .pick = pick};
+    const struct selftest_size size = selftest_size_for(&pick->choice);
     uint64_t began = os_time_ns();
     *out = (struct selftest_result){0};
-    enum hth_status status = selftest_case_create(&b.c, op, n_tokens, &SELFTEST_SIZE, test->log);
+    enum hth_status status = selftest_case_create(&b.c, op, n_tokens, &size, test->log);
     if (status == HTH_OK)
         status = selftest_case_fill(&b.c, test->log);
     if (status == HTH_OK)

@@ -11,8 +11,8 @@
 
 enum {
     CASE_MAX_TENSORS = 24,
-    CASE_ROWS = 144,  /* of a matrix: more than any tile has, and no multiple of one */
-    CASE_TOKENS = 36, /* more than few ones, and no multiple of a tile's columns */
+    CASE_ROWS = 144,  /* of a matrix, at least */
+    CASE_TOKENS = 36, /* more than few ones; at least */
     CASE_EXPERTS = 8,
     CASE_POS = 70, /* of the first token: the cache has more than a page */
     CASE_PAGES = 2,
@@ -25,7 +25,10 @@ struct selftest_size {
     int64_t experts; /* but as many as a token uses */
     bool given_only; /* nothing is compared */
 };
-#define SELFTEST_SIZE ((struct selftest_size){CASE_ROWS, CASE_TOKENS, CASE_EXPERTS, false})
+
+/* For a check of a row in this shape: more rows and columns than a workgroup of its has, and no
+ * multiple of a tile's. */
+struct selftest_size selftest_size_for(const struct row_choice *choice);
 
 struct selftest_case {
     struct selftest_size size;

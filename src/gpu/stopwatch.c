@@ -272,6 +272,20 @@ static enum hth_status place_copies(struct stopwatch *watch)
     return status;
 }
 
+/* Of experts there are fewer than a model may have: so that each gets as many tokens as it would,
+ * there are fewer of them, too, but not so few that other rows would take them. */
+static int tokens_of(const struct op *op, int n_tokens)
+{
+    int64_t experts = 1;
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[2] > experts)
+            experts = op->in[i]->ne[2];
+    if (experts <= EXPERTS || n_tokens <= ROW_FEW_TOKENS)
+        return n_tokens;
+    int fewer = (int)(n_tokens * (int64_t)EXPERTS / experts);
+    return fewer > ROW_FEW_TOKENS ? fewer : ROW_FEW_TOKENS + 1;
+}
+
 static uint64_t case_bytes(const struct selftest_case *c)
 {
     uint64_t bytes = 0;
@@ -284,7 +298,7 @@ static uint64_t case_bytes(const struct selftest_case *c)
 static enum hth_status open_case(struct stopwatch *watch, const struct op *op, int n_tokens,
                                  int64_t rows, uint64_t spread_bytes)
 {
-    const struct selftest_size size = {rows, n_tokens, EXPERTS, true};
+    const struct selftest_size size = {rows, tokens_of(op, n_tokens), EXPERTS, true};
     close_case(watch);
     enum hth_status status = selftest_case_create(&watch->c, op, n_tokens, &size, watch->log);
     if (status == HTH_OK)

@@ -31,8 +31,12 @@ struct table_entry *table_find(const struct table *table, const char *class)
 struct table_entry *table_add(struct table *table, const char *class)
 {
     struct table_entry *found = table_find(table, class);
-    if (found || table->n == TABLE_MOST)
+    if (found)
         return found;
+    if (table->n == TABLE_MOST) {
+        table->n--;
+        memmove(table->items, table->items + 1, table->n * sizeof *table->items);
+    }
     struct table_entry *grown =
         mem_grow(table->items, &table->capacity, table->n + 1, sizeof *grown);
     if (!grown)

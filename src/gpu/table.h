@@ -39,7 +39,8 @@ bool table_class(const struct row_env *env, const struct op *op, char *out, size
 /* NULL: there is none. */
 struct table_entry *table_find(const struct table *table, const char *class);
 
-/* Finds an entry or adds an empty one; NULL: no memory, or there are TABLE_MOST. */
+/* Finds an entry or adds an empty one, for which the oldest goes where there are TABLE_MOST: others
+ * move. NULL: no memory. */
 struct table_entry *table_add(struct table *table, const char *class);
 void table_free(struct table *table);
 

@@ -49,19 +49,12 @@ static const char *check(const struct op *op)
     return NULL;
 }
 
-/* One vector through one matrix; `row` is scratch for a row of it. */
-static void multiply(const struct op_call *call, const void *matrix, const float *x, float *y,
-                     float *row)
+static double dot(const float *a, const float *b, int64_t n)
 {
-    const struct view *w = &call->in[W];
-    uint64_t row_bytes = dtype_row_bytes(w->dtype, (uint64_t)w->ne[0]);
-    for (int64_t j = 0; j < w->ne[1]; j++) {
-        w->dtype->decode((const char *)matrix + (uint64_t)j * row_bytes, row, (size_t)w->ne[0]);
-        double sum = 0;
-        for (int64_t i = 0; i < w->ne[0]; i++)
-            sum += (double)row[i] * x[i];
-        y[j] = (float)sum;
-    }
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)a[i] * b[i];
+    return sum;
 }
 
 static void add_to(float *y, const float *x, int64_t n)
@@ -70,31 +63,59 @@ static void add_to(float *y, const float *x, int64_t n)
         y[j] = (float)((double)y[j] + x[j]);
 }
 
+/* What makes row i of the result: its expert (0 where there are none), that one's matrix (NULL: it
+ * is on another device) and its vector. */
+struct source {
+    int64_t expert;
+    const char *matrix;
+    const float *x;
+};
+
+static struct source source_of(const struct op_call *call, int64_t i)
+{
+    const struct view *w = &call->in[W], *x = &call->in[X], *out = &call->out[0];
+    bool by_expert = call->op->in[IDS] != NULL;
+    bool x_by_slot = by_expert && x->ne[1] == out->ne[1] && x->ne[2] == out->ne[2];
+    int64_t slot = i % out->ne[1], token = i / out->ne[1];
+    struct source s = {0};
+    if (by_expert)
+        s.expert = ((const int32_t *)view_row(&call->in[IDS], token, 0))[slot];
+    s.matrix = view_expert(w, s.expert);
+    s.x = by_expert && !x_by_slot ? view_row(x, token, 0) : view_row_flat(x, i);
+    return s;
+}
+
+/* Number j of all rows of the result; `row` is scratch for a row of a matrix. */
+static void multiply(const struct op_call *call, int64_t j, float *row)
+{
+    const struct view *w = &call->in[W];
+    uint64_t at = (uint64_t)j * dtype_row_bytes(w->dtype, (uint64_t)w->ne[0]);
+    const char *decoded = NULL;
+    int64_t n = batch_rows_flat(call->batch, call->op->out[0]);
+    for (int64_t i = 0; i < n; i++) {
+        struct source s = source_of(call, i);
+        if (s.matrix && s.matrix != decoded)
+            w->dtype->decode(s.matrix + at, row, (size_t)w->ne[0]);
+        decoded = s.matrix ? s.matrix : decoded;
+        float *y = view_row_flat(&call->out[0], i);
+        y[j] = s.matrix ? (float)dot(row, s.x, w->ne[0]) : 0;
+    }
+}
+
 static enum hth_status reference(const struct op_call *call)
 {
-    const struct view *w = &call->in[W], *x = &call->in[X], *ids = &call->in[IDS];
-    const struct view *out = &call->out[0];
+    const struct view *w = &call->in[W], *out = &call->out[0];
     float *row = mem_alloc((size_t)w->ne[0] * sizeof *row);
     if (!row)
         return HTH_ERROR_MEMORY;
-    bool by_expert = call->op->in[IDS] != NULL;
-    bool x_by_slot = by_expert && x->ne[1] == out->ne[1] && x->ne[2] == out->ne[2];
-    int64_t rows = batch_rows_flat(call->batch, call->op->out[0]);
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t slot = i % out->ne[1], token = i / out->ne[1];
-        int64_t expert = by_expert ? ((const int32_t *)view_row(ids, token, 0))[slot] : 0;
-        const float *xi = by_expert && !x_by_slot ? view_row(x, token, 0) : view_row_flat(x, i);
-        float *y = view_row_flat(out, i);
-        const void *matrix = view_expert(w, expert);
-        if (!matrix) { /* on another device */
-            memset(y, 0, (size_t)out->ne[0] * sizeof *y);
-            continue;
-        }
-        multiply(call, matrix, xi, y, row);
-        if (call->op->in[BIAS])
-            add_to(y, view_row(&call->in[BIAS], expert, 0), out->ne[0]);
-        if (call->op->in[RESIDUAL])
-            add_to(y, view_row_flat(&call->in[RESIDUAL], i), out->ne[0]);
+    for (int64_t j = 0; j < w->ne[1]; j++)
+        multiply(call, j, row);
+    for (int64_t i = 0; i < batch_rows_flat(call->batch, call->op->out[0]); i++) {
+        struct source s = source_of(call, i);
+        if (s.matrix && call->op->in[BIAS])
+            add_to(view_row_flat(out, i), view_row(&call->in[BIAS], s.expert, 0), out->ne[0]);
+        if (s.matrix && call->op->in[RESIDUAL])
+            add_to(view_row_flat(out, i), view_row_flat(&call->in[RESIDUAL], i), out->ne[0]);
     }
     mem_free(row);
     return HTH_OK;

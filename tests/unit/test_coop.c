@@ -39,6 +39,17 @@ static struct vk_caps with_shape(struct vk_caps caps, struct vk_matrix matrix)
     return caps;
 }
 
+/* Are sums of this size in floats in the list? */
+static bool has_float_sums(const struct vk_caps *caps, uint32_t m, uint32_t n)
+{
+    for (uint32_t i = 0; i < caps->n_matrices; i++)
+        if (caps->matrices[i].m == m && caps->matrices[i].n == n &&
+            (strcmp(caps->matrices[i].c, "f32") == 0 ||
+             strcmp(caps->matrices[i].result, "f32") == 0))
+            return true;
+    return false;
+}
+
 /* The subgroups' matrices are all of the tile, once. */
 static void check_whole(const struct vk_caps *caps, const struct coop_tile *tile)
 {
@@ -48,6 +59,7 @@ static void check_whole(const struct vk_caps *caps, const struct coop_tile *tile
     assert_int_equal(along_m * along_n * tile->lanes, tile->group);
     assert_true(tile->units >= 1 && (tile->run ? tile->run : 32) % tile->k == 0);
     assert_true(tile->run == 0 || tile->units % 2 == 0);
+    assert_true(has_float_sums(caps, tile->m, tile->n));
     assert_true(tile->group <= caps->max_invocations && tile->group <= caps->max_group[0]);
     assert_true(tile->lanes >= caps->subgroup_min && tile->lanes <= caps->subgroup_max);
     assert_true(!caps->max_subgroups || tile->group / tile->lanes <= caps->max_subgroups);
@@ -111,33 +123,40 @@ TEST(shapes_of_halves_that_drivers_report)
     check(&software, halves(512), "128x64 of 8x8x8, 4x2, 8/128");
 }
 
+/* With sums of their size in floats, as all cards with matrices have them. */
+static struct vk_caps with_bytes(struct vk_caps caps, uint32_t m, uint32_t n, uint32_t k)
+{
+    caps = with_shape(caps, (struct vk_matrix)HALVES(m, n, 8));
+    return with_shape(caps, (struct vk_matrix)BYTES(m, n, k));
+}
+
 /* What shares scales, 16 or 32 columns, is as long as matrices may be. */
 TEST(shapes_of_bytes_that_drivers_report)
 {
     struct vk_caps wide = device(32, 64), narrow = device(8, 32), middle = device(16, 32),
                    software = device(8, 8);
     software.kind = VK_KIND_SOFTWARE;
-    wide = with_shape(wide, (struct vk_matrix)BYTES(8, 8, 16));
+    wide = with_bytes(wide, 8, 8, 16);
     check(&wide, bytes(32, 512), "128x64 of 8x8x16, 8x4, 32/128");
-    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 8, 16));
+    wide = with_bytes(wide, 16, 8, 16);
     check(&wide, bytes(32, 512), "128x64 of 16x8x16, 4x4, 32/128");
-    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 16, 16));
+    wide = with_bytes(wide, 16, 16, 16);
     check(&wide, bytes(16, 512), "128x64 of 16x16x16, 4x2, 32/128");
     check(&wide, bytes(32, 512), "128x64 of 16x16x16, 4x2, 32/128");
-    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 8, 32));
+    wide = with_bytes(wide, 16, 8, 32);
     check(&wide, bytes(32, 512), "128x64 of 16x16x16, 4x2, 32/128"); /* not more products */
-    wide = with_shape(wide, (struct vk_matrix)BYTES(16, 16, 32));
+    wide = with_bytes(wide, 16, 16, 32);
     check(&wide, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
     check(&wide, bytes(32, 32), "128x32 of 16x16x32, 2x2, 32/128");
     check(&wide, bytes(16, 512), "128x64 of 16x16x16, 4x2, 32/128");
-    narrow = with_shape(narrow, (struct vk_matrix)BYTES(8, 8, 32));
+    narrow = with_bytes(narrow, 8, 8, 32);
     check(&narrow, bytes(32, 512), "64x64 of 8x8x32, 2x1, 8/256");
     check(&narrow, bytes(32, 32), "64x32 of 8x8x32, 1x1, 8/256");
     check_none(&narrow, bytes(16, 512));
-    middle = with_shape(middle, (struct vk_matrix)BYTES(8, 16, 32));
+    middle = with_bytes(middle, 8, 16, 32);
     check(&middle, bytes(32, 512), "64x64 of 8x16x32, 2x2, 16/128");
     check_none(&middle, bytes(16, 512));
-    software = with_shape(software, (struct vk_matrix)BYTES(8, 8, 8));
+    software = with_bytes(software, 8, 8, 8);
     check(&software, bytes(16, 512), "128x64 of 8x8x8, 4x2, 8/128");
     check(&software, bytes(32, 512), "128x64 of 8x8x8, 4x2, 8/128");
 }
@@ -185,6 +204,22 @@ TEST(bytes_that_do_not_fit)
     check(&caps, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
     caps.shared_bytes--;
     check_none(&caps, bytes(32, 512));
+}
+
+/* What is multiplied in integers is summed up in floats, for which there must be matrices, too. */
+TEST(bytes_without_sums_in_floats)
+{
+    struct vk_caps caps = device(32, 32);
+    caps = with_shape(caps, (struct vk_matrix)BYTES(16, 16, 32));
+    check_none(&caps, bytes(32, 512));
+    assert_int_equal(coop_products(&caps, COOP_S8, 32), 0);
+    caps = with_shape(caps, (struct vk_matrix)HALVES(16, 8, 16));
+    caps = with_shape(caps, (struct vk_matrix)OTHER(16, 16, 16, "f16", "f16"));
+    check_none(&caps, bytes(32, 512));
+    caps = with_shape(caps, (struct vk_matrix)BYTES(16, 8, 32));
+    check(&caps, bytes(32, 512), "128x64 of 16x8x32, 4x4, 32/128");
+    caps = with_shape(caps, (struct vk_matrix){16, 16, 16, "f16", "f16", "f16", "f32", false});
+    check(&caps, bytes(32, 512), "128x64 of 16x16x32, 4x2, 32/128");
 }
 
 TEST(products_of_an_instruction)
@@ -294,7 +329,9 @@ TEST(any_shape)
             uint32_t m = sides[rng_below(&rng, 10)], n = sides[rng_below(&rng, 10)],
                      k = sides[rng_below(&rng, 10)];
             struct vk_matrix of_halves = HALVES(m, n, k), of_bytes = BYTES(m, n, k);
-            caps = with_shape(caps, rng_below(&rng, 2) ? of_halves : of_bytes);
+            caps = rng_below(&rng, 4) ? with_shape(caps, rng_below(&rng, 2) ? of_halves : of_bytes)
+                   : rng_below(&rng, 2) ? with_bytes(caps, m, n, k)
+                                        : with_bytes(caps, 8, 8, 16);
         }
         struct coop_want wanted = rng_below(&rng, 2)
                                       ? halves(rng_below(&rng, 100))

@@ -243,6 +243,46 @@ TEST(long_names_and_many_entries)
     strbuf_free(&text);
 }
 
+/* Two that began with the same file: what one measured to the end stays when the other writes. */
+TEST(two_that_measure_at_once)
+{
+    struct kernels one, other;
+    const struct vk_caps caps = card("a driver");
+    fresh_cache();
+    load(&one, &caps);
+    load(&other, &caps);
+    add(&one, "of one", "matvec_f32")->whole = true;
+    add(&one, "begun", "matvec_f32")->n_done = 2;
+    add(&one, "of both", "matvec_f32")->whole = true;
+    add(&one, "done by one", "matvec_f32")->whole = true;
+    add(&one, "done by the other", "matvec_f32")->n_done = 2;
+    add(&one, "no longer", "matvec_f32")->whole = true;
+    assert_int_equal(kernels_store(&one, test_log()), HTH_OK);
+    add(&other, "of both", "matvec_lanes_f32")->whole = true;
+    add(&other, "done by one", "")->n_done = 1;
+    add(&other, "done by the other", "matvec_lanes_f32")->whole = true;
+    add(&other, "no longer", "")->whole = true; /* as a self-test clears it */
+    add(&other, "of the other", "matvec_f32")->whole = true;
+    assert_int_equal(kernels_store(&other, test_log()), HTH_OK);
+    kernels_free(&one);
+    load(&one, &caps);
+    assert_string_equal(test_log_text(), "");
+    static const char *const expected[][2] = {
+        {"of one", "matvec_f32"},       {"of both", "matvec_lanes_f32"},
+        {"done by one", "matvec_f32"},  {"done by the other", "matvec_lanes_f32"},
+        {"of the other", "matvec_f32"}, {"no longer", ""},
+    };
+    assert_int_equal(one.table.n, ARRAY_LEN(expected)); /* what was only begun is begun again */
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        const struct table_entry *entry = table_find(&one.table, expected[i][0]);
+        assert_true(entry && entry->whole);
+        assert_string_equal(entry->row, expected[i][1]);
+        assert_non_null(table_find(&other.table, expected[i][0])); /* who wrote last knows, too */
+    }
+    kernels_free(&one);
+    kernels_free(&other);
+}
+
 static enum hth_status store_and_load(void *user)
 {
     struct kernels k = {0};

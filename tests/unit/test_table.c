@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "gpu/selftest_part.h"
 #include "gpu/table.h"
 #include "harness/invented_gpu.h"
 #include "products.h"
@@ -192,6 +193,18 @@ static void check_coop(const struct vk_caps *caps, const struct row_choice *c, u
     assert_true(bm * bn / (subgroups * lanes) <= 128);
 }
 
+/* A self-test of it has a second workgroup along rows and columns, and one that is not full. */
+static void check_selftest(const struct row_choice *c)
+{
+    const struct selftest_size size = selftest_size_for(c);
+    uint32_t group = choice_get(c, "LANE_ROWS", 0) ? choice_get(c, "GROUP", 0) : 1;
+    uint32_t bm = choice_get(c, "BM", 1), bn = choice_get(c, "BN", 1);
+    assert_true(size.rows > (int64_t)group * choice_get(c, "ROWS", 1));
+    assert_true(size.rows > bm && (bm == 1 || size.rows % bm));
+    assert_true(size.tokens > (int)bn && (bn == 1 || (uint32_t)size.tokens % bn));
+    assert_true(size.tokens > ROW_FEW_TOKENS);
+}
+
 /* What shaders ask of it beside what the device allows: tiles.glsl, matvec.comp. */
 static void check_shape(const struct vk_caps *caps, const struct row *row,
                         const struct row_choice *c)
@@ -201,6 +214,7 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
     assert_true(!c->subgroup_size || !caps->max_subgroups || group / lanes <= caps->max_subgroups);
     assert_true(!c->subgroup_size || (caps->subgroup_control && lanes >= caps->subgroup_min &&
                                       lanes <= caps->subgroup_max));
+    check_selftest(c);
     if (strncmp(row->name, "matvec", 6) == 0) {
         uint32_t rows = choice_get(c, "ROWS", 0), cols = choice_get(c, "COLS", 0);
         assert_true(rows >= 1 && rows <= 4 && cols >= 1 && cols <= 8 && rows * cols <= 16);
@@ -292,9 +306,12 @@ TEST(entries_are_bounded)
         snprintf(class, sizeof class, "class %d", i);
         assert_non_null(table_add(&table, class));
     }
-    assert_null(table_add(&table, "one more"));
     assert_ptr_equal(table_add(&table, "class 7"), &table.items[7]);
+    assert_non_null(table_add(&table, "one more")); /* in the place of the oldest */
     assert_int_equal(table.n, TABLE_MOST);
+    assert_null(table_find(&table, "class 0"));
+    assert_ptr_equal(table_find(&table, "class 7"), &table.items[6]);
+    assert_ptr_equal(table_find(&table, "one more"), &table.items[TABLE_MOST - 1]);
     table_free(&table);
 }
 

@@ -8,8 +8,10 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine.h"
+#include "engine/kept.h"
 #include "engine/rows.h"
 #include "engine/tuned.h"
+#include "gpu/selftest.h"
 
 static const char *const model_name = "synth:tiny-llama:q4_0";
 
@@ -131,8 +133,18 @@ static struct tuned_file find_file(void)
     return file;
 }
 
-/* Cut anywhere, or with figures that hearth does not write: ignored with a line, never half used.
- */
+/* What stands there is ignored with a line, and the next time there is nothing to say. */
+static void is_said_once(void)
+{
+    test_log_clear();
+    expect(open_cpu(), os_cpu_count(), 512);
+    assert_logged("is ignored, as ");
+    test_log_clear();
+    expect(open_cpu(), os_cpu_count(), 512);
+    assert_string_equal(test_log_text(), "");
+}
+
+/* Cut anywhere, of another build, or with figures that hearth does not write: never half used. */
 TEST(broken_files)
 {
     struct strbuf text = {0};
@@ -147,9 +159,13 @@ TEST(broken_files)
         assert_logged("is ignored, as ");
     }
     static const char *const wrong[][2] = {
-        {"\"threads\": 3", "\"threads\":-3"},       {"\"threads\": 3", "\"threads\":\"\""},
-        {"\"batch\": 96", "\"batch\":9.5"},         {"\"batch\": 96", "\"batch\":9e6"},
-        {"\"no_gpu\": false", "\"no_gpu\":    0 "}, {"\"batch\"", "\"bitch\""},
+        {"\"threads\": 3", "\"threads\":-3"},
+        {"\"threads\": 3", "\"threads\":\"\""},
+        {"\"batch\": 96", "\"batch\":9.5"},
+        {"\"batch\": 96", "\"batch\":9e6"},
+        {"\"no_gpu\": false", "\"no_gpu\":    0 "},
+        {"\"batch\"", "\"bitch\""},
+        {"hearth ", "nothing"},
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         char *bytes = mem_strdup(text.ptr), *at = strstr(bytes, wrong[i][0]);
@@ -158,9 +174,7 @@ TEST(broken_files)
         memcpy(at, wrong[i][1], strlen(wrong[i][1]));
         test_put_bytes(file.path.ptr, bytes, text.len);
         mem_free(bytes);
-        test_log_clear();
-        expect(open_cpu(), os_cpu_count(), 512);
-        assert_logged("is ignored, as ");
+        is_said_once();
     }
     tuned_file_free(&file);
     strbuf_free(&text);
@@ -269,4 +283,58 @@ TEST(kernels_that_were_measured_vulkan)
     (void)logits_of(model, "matvec_f32", &tuned);
     assert_true(tuned);
     hth_model_close(model);
+}
+
+/* How many tuned products of a batch of so many tokens there are, all of which the device's record
+ * must call right. */
+static int count_proved(const struct hth_model *model, const char *record, int n_tokens)
+{
+    const struct model_device *device = &model->devices[1];
+    const struct row_env env = {
+        .caps = vk_get_caps(device->vk), .tuned = &device->kernels.table, .n_seqs = 1};
+    struct kv_geom kv[64];
+    struct graph graph;
+    int n = 0;
+    model_kv_geometry(model->model, &dtype_f16, kv);
+    assert_true(model->model->hp.n_layer <= 64);
+    assert_true(kv_layout(kv, model->model->hp.n_layer, test_log()) > 0);
+    assert_int_equal(whole_build(model->model, kv, &graph, (struct batch_size){n_tokens, 1, 0}),
+                     HTH_OK);
+    assert_int_equal(compile_fuse(&graph, &env), HTH_OK);
+    for (size_t i = 0; i < graph.n_ops; i++) {
+        struct row_pick pick;
+        struct strbuf name = {0};
+        pick.row = row_select(&env, graph.ops[i], &pick.choice);
+        assert_non_null(pick.row);
+        if (strcmp(pick.row->name, "matvec_f32") != 0)
+            continue;
+        selftest_name(graph.ops[i], &pick, n_tokens, &name);
+        if (!strstr(record, name.ptr))
+            fail_msg("of %d tokens nobody checked: %s", n_tokens, name.ptr);
+        strbuf_free(&name);
+        n++;
+    }
+    graph_free(&graph);
+    return n;
+}
+
+/* Of 5 to 8 tokens, which are one class, a matvec takes three or four at once. */
+TEST(shapes_of_each_size_are_proved_vulkan)
+{
+    const struct hth_model_options on_gpu = {.device = test_device(), .self_test_s = 600};
+    struct strbuf path = {0}, record = {0};
+    fresh_cache();
+    struct hth_model *model = open_with(model_name, on_gpu);
+    const struct table_entry as = {
+        .row = "matvec_f32", .knobs = {{"ROWS", 1}}, .n_knobs = 1, .gain = 2, .whole = true};
+    assert_true(model_tune(model, 8, &as) >= 4);
+    hth_model_close(model);
+    model = open_with(model_name, on_gpu);
+    assert_true(kept_path("selftest", vk_get_caps(model->devices[1].vk), &path));
+    assert_int_equal(file_read(path.ptr, 1 << 20, &record, test_log()), HTH_OK);
+    for (int n_tokens = 5; n_tokens <= 8; n_tokens++)
+        assert_true(count_proved(model, record.ptr, n_tokens) >= 4);
+    hth_model_close(model);
+    strbuf_free(&path);
+    strbuf_free(&record);
 }
