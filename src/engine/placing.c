@@ -170,14 +170,6 @@ bool placing_caches(const void *placing, int layer)
     return false;
 }
 
-bool placing_any_caches(const struct placing *p)
-{
-    bool any = false;
-    for (int i = 0; i < p->model->hp.n_layer; i++)
-        any |= placing_caches(p, i);
-    return any;
-}
-
 uint64_t placing_host_bytes(const struct placing *p, const struct weight *weight)
 {
     int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;

@@ -76,7 +76,6 @@ bool placing_as_measured(const struct placing *placing);
 
 /* Do the experts of a layer that are on the device change (experts.h)? The host then keeps all. */
 bool placing_caches(const void *placing, int layer);
-bool placing_any_caches(const struct placing *placing);
 
 /* Bytes of a weight that the host keeps. */
 uint64_t placing_host_bytes(const struct placing *placing, const struct weight *weight);

@@ -190,3 +190,48 @@ TEST(dense_discrete_vulkan)
 {
     check("synth:tiny-llama:q4_0", true, 1);
 }
+
+/* --- the CPU's copies ------------------------------------------------------------------------- */
+
+/* Bytes that the host keeps, and those of them that pass through the device. */
+static void count_bytes(const struct hth_model *model, uint64_t *own, uint64_t *again)
+{
+    *own = *again = 0;
+    for (size_t i = 0; i < model->model->n_weights; i++) {
+        uint64_t bytes = placing_host_bytes(&model->placing, model->model->weights[i]);
+        *own += bytes;
+        *again += model->placing.split.streamed[i] ? bytes : 0;
+    }
+}
+
+/* With so much of the host's memory; returns whether the CPU copies its matrices. */
+static bool copies_with(struct hth_model_options options, uint64_t ram_bytes, uint64_t *both)
+{
+    uint64_t own, again;
+    options.ram_bytes = ram_bytes;
+    struct hth_model *model = model_open(test_real_model(), options);
+    bool copies = model->interleaved != NULL;
+    count_bytes(model, &own, &again);
+    assert_true(again > own / 2);
+    *both = own + again;
+    hth_model_close(model);
+    return copies;
+}
+
+/* What passes through the device is read from the file every time: copies for the CPU that would
+ * push it out of memory are not made. */
+TEST(what_is_streamed_stays_in_memory_vulkan)
+{
+    struct hth_model_options options = {.device = test_device(),
+                                        .treat_as_discrete = true,
+                                        .session = {.n_ctx = 128, .n_batch = 64}};
+    struct hth_model *model = model_open(test_real_model(), options);
+    options.vram_bytes = model->placing.whole_bytes * 3 / 10;
+    hth_model_close(model);
+    uint64_t both, now;
+    assert_true(copies_with(options, 0, &both));
+    assert_true(copies_with(options, both * 8 / 7 * 11 / 10, &now));
+    uint64_t few = both * 8 / 7 * 9 / 10;
+    assert_false(copies_with(options, few, &now));
+    assert_true(now > few * 7 / 8); /* nothing else has become less */
+}
