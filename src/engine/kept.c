@@ -97,6 +97,11 @@ static const char *reject(const json_t *root, const struct strbuf *of)
                                        : NULL;
 }
 
+bool kept_exists(const struct strbuf *path)
+{
+    return path->ptr && os_stat(path->ptr, NULL, NULL) == OS_FILE_REGULAR;
+}
+
 enum hth_status kept_load(const struct strbuf *path, const struct strbuf *of, json_t **root,
                           const struct log *log)
 {
@@ -105,7 +110,7 @@ enum hth_status kept_load(const struct strbuf *path, const struct strbuf *of, js
     *root = NULL;
     if (path->failed || of->failed)
         return log_fail_memory(log, "the path of a file of the cache", path->len);
-    if (!path->ptr || os_stat(path->ptr, NULL, NULL) != OS_FILE_REGULAR)
+    if (!kept_exists(path))
         return HTH_OK;
     enum hth_status status = file_read(path->ptr, MOST_BYTES, &text, NULL);
     if (status == HTH_OK)

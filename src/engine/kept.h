@@ -26,6 +26,9 @@ void kept_of(const struct vk_caps *caps, struct strbuf *out);
 HTH_MUST_CHECK kept_load(const struct strbuf *path, const struct strbuf *of, json_t **root,
                          const struct log *log);
 
+/* Is there a file, whatever is in it? */
+bool kept_exists(const struct strbuf *path);
+
 /* Writes an object and lets it go; NULL stands for one that there was no memory for. `so` ends the
  * warning where it cannot be written. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK kept_store(const struct strbuf *path, json_t *root, const char *so,

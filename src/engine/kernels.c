@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "engine/kept.h"
 
 enum { KERNELS_VERSION = 1, MOST_VALUE = 1 << 20, MOST_GAIN = 1000 };
@@ -122,9 +121,7 @@ enum hth_status kernels_load(struct kernels *out, const struct vk_caps *caps, co
     if (!kept_path("kernels", caps, &out->path) && !out->path.failed)
         strbuf_free(&out->path);
     enum hth_status status = kept_load(&out->path, &out->of, &root, log);
-    bool there =
-        status == HTH_OK && out->path.ptr && os_stat(out->path.ptr, NULL, NULL) == OS_FILE_REGULAR;
-    bool begins_anew = there && !root; /* which is said */
+    bool begins_anew = status == HTH_OK && !root && kept_exists(&out->path); /* which is said */
     if (status == HTH_OK && root)
         status = read_classes(json_object_get(root, CLASSES), &out->table, &sound, log);
     json_decref(root);

@@ -361,15 +361,17 @@ bool placing_as_measured(const struct placing *p)
     return (n_threads == 0 || n_threads == p->machine.n_threads) && !p->opt.no_repack;
 }
 
-/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them, and
- * where that is asked for; formats that are new to a device, wherever it is measured. */
+/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them,
+ * where that is asked for, and where they were once and do not hold any more; formats that are new
+ * to a device, wherever it is measured. */
 static enum hth_status know_rates(struct placing *p, const struct placing_devices *devices,
                                   unsigned mask, const struct log *log)
 {
     struct machine *machine = &p->machine;
     bool decides = false;
-    for (int d = 1; d < machine->n_devices; d++)
-        decides |= !p->whole && !machine->devices[d].stands_in;
+    for (int d = 0; d < machine->n_devices; d++)
+        decides |=
+            machine->devices[d].outdated || (d > 0 && !p->whole && !machine->devices[d].stands_in);
     const struct plan_measuring measuring = {machine, devices->vk, p->pool};
     enum hth_status status = HTH_OK;
     if (!placing_as_measured(p))

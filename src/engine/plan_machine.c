@@ -206,6 +206,7 @@ static enum hth_status measure_device(struct measuring *m, int d)
     machine_measure_device(m->what->machine, &m->times, d);
     /* else the device had no room to try */
     device->measured = rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0;
+    device->outdated &= !device->measured;
     return device->measured ? keep(m, d) : HTH_OK;
 }
 
