@@ -543,7 +543,9 @@ static enum hth_status read_hand(struct placing *p, const struct log *log)
     if (p->hand_read)
         return HTH_OK;
     hand_free(&p->hand);
-    enum hth_status status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
+    enum hth_status status = plan_check_limits(&p->machine, &p->opt, log);
+    if (status == HTH_OK)
+        status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
     p->hand_read = status == HTH_OK;
     return status;
 }

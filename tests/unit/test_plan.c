@@ -197,6 +197,39 @@ TEST(gains_are_explained)
     plan_report_close(report);
 }
 
+/* What asks for more than any GPU has is refused once; it is no reason to end an answer when the
+ * largest of them is lost, or has no part. */
+TEST(limits_hold_for_whichever_gpus_are_left)
+{
+    char path[512];
+    struct machine machine;
+    struct hth_model_options options = {.vram_bytes = UINT64_C(10) << 30,
+                                        .ram_bytes = UINT64_C(1) << 30};
+    snprintf(path, sizeof path, "%s", test_data_path("machines/two-cards.json"));
+    assert_int_equal(profile_read(&machine, path, test_log()), HTH_OK);
+    assert_int_equal(machine.n_devices, 3);
+    machine.devices[1].memory_bytes = UINT64_C(8) << 30;
+    machine.devices[2].memory_bytes = UINT64_C(24) << 30;
+    machine.devices[2].budget_bytes = UINT64_C(12) << 30;
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_OK);
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[0].budget_bytes == options.ram_bytes);
+    assert_true(machine.devices[1].budget_bytes == UINT64_C(8) << 30);
+    assert_true(machine.devices[2].budget_bytes == UINT64_C(10) << 30);
+    machine.n_devices = 2;
+    test_log_clear();
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_ERROR_ARGUMENT);
+    assert_logged("--vram asks for 10.00 GiB, and no GPU has more than 8.00: without it");
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[1].budget_bytes == UINT64_C(8) << 30);
+    machine.n_devices = 1; /* nothing to use it of */
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_OK);
+    options.ram_bytes = UINT64_C(1) << 50;
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_ERROR_ARGUMENT);
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[0].budget_bytes == machine.devices[0].memory_bytes);
+}
+
 static enum hth_status plan_and_print(void *arg)
 {
     struct plan_report *report;
