@@ -84,7 +84,8 @@ struct hth_model_options {
     /* What is said by hand binds the plan, as far as memory allows: what does not fit stays with
      * the CPU, and a warning says so. `place` comes before `places`, these before the numbers. */
     int gpu_layers; /* 0: the plan decides; N: the last N layers are on the GPU, and with one more
-                     * than there are the output too; −1: nothing is */
+                     * than there are the output too; −1: nothing lives there, though weights may
+                     * pass through it for prompts (device "cpu": never) */
     bool cpu_moe;   /* all experts stay with the CPU, */
     int n_cpu_moe;  /* or those of the first so many layers */
     const char *const *places; /* "PATTERN=cpu", "PATTERN=vulkan" or "PATTERN=vulkan:N": tensors

@@ -52,7 +52,8 @@ static const struct option placement[] = {
     {.name = "ram", .type = OPTION_BYTES, .metavar = "SIZE", .min = 1, .max = 9e15, .help = "memory of the host to use at most (what is free)"},
     {.name = "gpu-layers", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000,
      .also = "n-gpu-layers num-gpu gpu",
-     .help = "the last N layers on the GPU and the others not; one more than there are: the output, too"},
+     .help = "the last N layers live on the GPU and the others not; one more than there are: the output, too; "
+             "even with 0 long prompts pass through it where that is faster (--device cpu: never)"},
     {.name = "ngl", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000, .help = "the same"},
     {.name = "cpu-moe", .type = OPTION_FLAG, .also = "cmoe", .help = "experts stay with the CPU"},
     {.name = "n-cpu-moe", .type = OPTION_INT, .metavar = "N", .min = 0, .max = 1000000,

@@ -43,6 +43,8 @@ void session_fill(struct hth_session_options *opt, const struct hparams *hp)
         opt->n_ctx = hp->n_ctx_train > 0 && hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
     if (opt->n_seqs <= 0)
         opt->n_seqs = 1;
+    if (opt->n_ctx > INT32_MAX / opt->n_seqs) /* positions of all sequences are numbered */
+        opt->n_ctx = INT32_MAX / opt->n_seqs;
     if (opt->n_batch <= 0)
         opt->n_batch = 512;
     if (opt->n_batch > opt->n_ctx * opt->n_seqs)

@@ -512,10 +512,11 @@ static enum hth_status check_context(const struct machine *machine, const struct
     uint64_t per_position =
         units->kv_bytes_per_position * (uint64_t)units->n_layers * (uint64_t)units->n_seqs;
     uint64_t most = room / per_position / KV_PAGE * KV_PAGE;
-    char advice[96] = "what must be there besides the cache leaves no room for one";
+    char advice[160] = "what must be there besides leaves no room for a cache: a smaller model "
+                       "or more memory (--vram, --ram) would";
     if (most)
-        snprintf(advice, sizeof advice, "at most --ctx %" PRIu64 " fits, or --kv q8_0 halves it",
-                 most);
+        snprintf(advice, sizeof advice,
+                 "at most --ctx %" PRIu64 " fits with this --kv, of which q4_0 takes least", most);
     return log_fail(log, HTH_ERROR_LIMIT,
                     "a context of %d tokens needs %.1f MiB of keys and values, and all memories "
                     "together have %.1f; %s",

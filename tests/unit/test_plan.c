@@ -230,6 +230,18 @@ TEST(limits_hold_for_whichever_gpus_are_left)
     assert_true(machine.devices[0].budget_bytes == machine.devices[0].memory_bytes);
 }
 
+/* However many are asked for. */
+TEST(positions_of_all_sequences_can_be_numbered)
+{
+    const struct hparams hp = {.n_ctx_train = 4096};
+    struct hth_session_options most = {.n_ctx = INT32_MAX, .n_seqs = 7}, usual = {.n_seqs = 3};
+    session_fill(&most, &hp);
+    assert_true((int64_t)most.n_ctx * most.n_seqs <= INT32_MAX);
+    assert_true(most.n_ctx > INT32_MAX / 8 && most.n_batch == 512);
+    session_fill(&usual, &hp);
+    assert_int_equal(usual.n_ctx, 4096);
+}
+
 static enum hth_status plan_and_print(void *arg)
 {
     struct plan_report *report;
