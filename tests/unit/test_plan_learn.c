@@ -153,7 +153,6 @@ static struct virtual_result run_trial(struct trial *t)
     struct virtual_job job = {.units = &t->report->units,
                               .choices = t->choices,
                               .turn = t->plan.turn,
-                              .file_part = t->plan.file_part,
                               .stream_device = cost.stream_device};
     return virtual_run(&t->vm, &job);
 }
