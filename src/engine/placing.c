@@ -43,6 +43,12 @@ struct gpu_stream placing_stream(const struct placing *p, int device)
     };
 }
 
+int placing_stream_from(const struct placing *p)
+{
+    int from = p->split.stream_from; /* programs are for buckets */
+    return from ? gpu_bucket(from) / 2 + 1 : 0;
+}
+
 static enum hth_status build_gpu_part(void *user, struct graph *graph, struct batch_size size)
 {
     return part_build(user, graph, size);
@@ -231,8 +237,7 @@ struct hth_plan_info placing_info(const struct placing *p)
         info.host_weight_bytes += bytes;
         info.streamed_bytes += p->split.streamed[i] ? bytes : 0;
     }
-    if (p->split.stream_from) /* programs are for buckets */
-        info.stream_from = gpu_bucket(p->split.stream_from) / 2 + 1;
+    info.stream_from = placing_stream_from(p);
     for (int d = 1; d < p->machine.n_devices; d++) {
         info.gpu_weight_bytes += p->need[d].weights;
         info.gpu_kv_bytes += p->need[d].cache;

@@ -84,6 +84,9 @@ uint64_t placing_host_bytes(const struct placing *placing, const struct weight *
 double placing_expert_price(const struct placing *placing);
 uint64_t placing_expert_bytes(const struct placing *placing);
 
+/* With so many tokens in a batch weights are streamed; 0: none ever are. */
+int placing_stream_from(const struct placing *placing);
+
 /* The weights that are streamed through a session's part on a GPU. */
 struct gpu_stream placing_stream(const struct placing *placing, int device);
 

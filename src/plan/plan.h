@@ -77,6 +77,8 @@ HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
  * n_batch, behind `depth` others, then n_answer one by one. */
 struct plan_asked {
     int depth, n_prompt, n_answer, n_batch;
+    int stream_from; /* with fewer tokens in a batch nothing is streamed; 0: what the plan streams
+                      */
 };
 
 /* Seconds of it. */

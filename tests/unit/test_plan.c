@@ -171,6 +171,38 @@ static void check_streaming(const char *model)
     plan_report_close(report);
 }
 
+static double prompt_s(const struct plan *plan, int n_prompt, int stream_from)
+{
+    struct plan_expected expected;
+    const struct plan_asked asked = {0, n_prompt, 0, 512, stream_from};
+    plan_expect(plan, &asked, &expected);
+    return plan_expected_s(&expected, PHASE_PROMPT);
+}
+
+/* Of a prompt too short for that the CPU's time is expected. */
+TEST(short_prompts_are_not_expected_to_stream)
+{
+    char path[512];
+    struct plan_report *report;
+    struct plan plan;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-12.json"));
+    struct plan_request request = request_for("synth:llama-70b:q4_k_m", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    report->machine.devices[0].rate[RATE_MATRIX] *= 10;
+    plan_as_run(&plan, report);
+    int from = plan.stream_from;
+    assert_true(from > 40);
+    for (int n = 8; n <= 1000; n *= 2) {
+        double streamed = prompt_s(&plan, n, 0), known = prompt_s(&plan, n, from);
+        print_message("%d tokens: %.3f s streamed, %.3f s expected\n", n, streamed, known);
+        assert_true(n >= from || known != streamed);
+        assert_true(n < from || known == streamed);
+        assert_true(n > from / 4 || known < streamed);
+    }
+    plan_free(&plan);
+    plan_report_close(report);
+}
+
 TEST(runs_stream_where_it_pays)
 {
     check_streaming("synth:llama-70b:q4_k_m");
