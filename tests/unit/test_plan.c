@@ -2,7 +2,9 @@
  * time, and when memory for planning itself runs out. */
 #include "harness/test.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/os.h"
 #include "engine/plan_part.h"
@@ -168,6 +170,45 @@ static void check_streaming(const char *model)
     plan_as_run(&slow, report);
     assert_int_equal(slow.stream_from, 0);
     plan_free(&slow);
+    plan_report_close(report);
+}
+
+/* Experts that stay where they are put are with the CPU or on a GPU, and so says the report. */
+TEST(experts_that_stay_are_in_one_place)
+{
+    char path[512];
+    struct plan_report *report;
+    struct plan plan;
+    struct strbuf text = {0};
+    snprintf(path, sizeof path, "%s", test_data_path("machines/two-cards.json"));
+    struct plan_request request = request_for("synth:mixtral-8x7b:q8_0", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    struct plan_options options = {.n_batch = 512, .skew = 0.7, .as_run = true};
+    assert_int_equal(plan_create(&plan, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    assert_true(plan.turn.no_cache);
+    uint64_t experts = 0, there = 0;
+    for (int i = 0; i < report->units.n_units; i++) {
+        const struct unit *unit = &report->units.items[i];
+        int n = plan.items[i].choice.resident;
+        bool part = unit->kind == UNIT_EXPERTS && n < unit->n;
+        experts += part ? unit->bytes * (uint64_t)(unit->n - n) : 0;
+        there += part ? (uint64_t)n : 0;
+    }
+    assert_true(there > 0 && experts > 0);
+    plan_print(&plan, &text);
+    assert_non_null(strstr(text.ptr, ", cpu the others"));
+    assert_null(strstr(text.ptr, "cpu all"));
+    strbuf_clear(&text);
+    plan_draw(&plan, &text);
+    double drawn_gib = 0;
+    const char *at = strstr(text.ptr, ">cpu  "); /* the last bar */
+    assert_non_null(at);
+    while ((at = strstr(at, ".experts, ")))
+        drawn_gib += strtod(at += strlen(".experts, "), NULL);
+    assert_true(fabs(drawn_gib * (1 << 30) / (double)experts - 1) < 0.03); /* as it is rounded */
+    strbuf_free(&text);
+    plan_free(&plan);
     plan_report_close(report);
 }
 
