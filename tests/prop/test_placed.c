@@ -235,3 +235,53 @@ TEST(what_is_streamed_stays_in_memory_vulkan)
     assert_false(copies_with(options, few, &now));
     assert_true(now > few * 7 / 8); /* nothing else has become less */
 }
+
+/* --- the host's memory ------------------------------------------------------------------------ */
+
+/* Of this process, without what is mapped from files; 0: the system does not say. */
+static uint64_t private_bytes(void)
+{
+    unsigned long long kib = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib << 10;
+}
+
+/* A model on the CPU takes no more than its plan says: with copies of weights, or without. */
+static void check_host_bytes(bool no_repack)
+{
+    struct hth_session_options shape = {.n_ctx = 512, .n_batch = N_BATCH, .n_outputs = N_BATCH};
+    uint64_t before = private_bytes();
+    struct hth_model *model = model_open(
+        test_real_model(),
+        (struct hth_model_options){.device = "cpu", .no_repack = no_repack, .session = shape});
+    struct hth_session *session;
+    assert_int_equal(hth_session_open(&session, model, &shape), HTH_OK);
+    mem_free(feed_all(session, (size_t)hth_model_get_info(model).n_vocab));
+    const struct plan_heap *heap = &model->placing.plan.heaps[SPLIT_HOST];
+    uint64_t grown = private_bytes() - before;
+    uint64_t copies = interleaved_bytes(model->interleaved);
+    uint64_t planned = heap->planned - heap->weights + copies;
+    printf("%s copies: %.1f MiB of %.1f planned\n", no_repack ? "without" : "with",
+           (double)grown / (1 << 20), (double)planned / (1 << 20));
+    assert_true(grown <= planned);
+    assert_true(no_repack ? copies == 0 : copies > heap->weights / 2 && copies <= heap->weights);
+    hth_session_close(session);
+    hth_model_close(model);
+}
+
+TEST(host_memory_is_as_planned)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    test_skip("sanitizers take memory of their own");
+#endif
+    if (!private_bytes())
+        test_skip("the system does not say what a process takes");
+    check_host_bytes(true);
+    check_host_bytes(false);
+}
