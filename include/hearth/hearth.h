@@ -40,9 +40,10 @@ enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0, HTH_KV_Q4_0 };
 
 /* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
 struct hth_session_options {
-    int n_ctx;     /* positions per sequence */
-    int n_seqs;    /* sequences */
-    int n_batch;   /* tokens computed at once, at most; 0: as the model was opened for, or 512 */
+    int n_ctx;   /* positions per sequence */
+    int n_seqs;  /* sequences */
+    int n_batch; /* tokens computed at once, at most; 0: as the model was opened for; there 512, or
+                  * more where weights pass through a GPU and prompts are faster so */
     int n_outputs; /* logits of so many of a batch's tokens will be wanted; 0: of few. More than
                     * that take memory when they are first asked for */
     int n_best;    /* what feeds will mostly ask for (struct hth_feed): it is ready at once */

@@ -521,8 +521,36 @@ static enum hth_status find_split(struct placing *p, const struct placing_device
             return status;
         working = held > working ? held : working;
     }
-    return log_fail(log, HTH_ERROR_LIMIT, "no plan keeps to %llu MiB of device memory",
+    return log_fail(log, HTH_ERROR_LIMIT,
+                    "no plan keeps to %llu MiB of device memory: use --device cpu",
                     (unsigned long long)(p->budget[1] >> 20));
+}
+
+enum hth_status placing_fit_batch(struct hth_session_options *session,
+                                  const struct machine *machine, const struct units *units,
+                                  const struct plan_options *options, const struct log *log)
+{
+    int n = session->n_batch, most = session->n_ctx * session->n_seqs;
+    enum hth_status status = plan_choose_batch(&n, machine, units, options, log);
+    if (n > session->n_batch)
+        session->n_batch = gpu_bucket(n) < most ? gpu_bucket(n) : most;
+    return status;
+}
+
+/* Where nobody has said how many tokens are computed at once. */
+static enum hth_status choose_batch(struct placing *p, const struct log *log)
+{
+    const struct plan_options options = plan_options_of(p);
+    int usual = p->session.n_batch;
+    if (p->opt.session.n_batch)
+        return HTH_OK;
+    for (int d = 1; d < p->machine.n_devices; d++)
+        p->machine.devices[d].budget_bytes = p->budget[d];
+    hand_bind(&p->hand, p->model, &p->machine, &p->units, plan_working_bytes(&p->units, usual));
+    enum hth_status status = placing_fit_batch(&p->session, &p->machine, &p->units, &options, log);
+    if (p->session.n_batch > usual)
+        p->batch = p->session.n_batch;
+    return status;
 }
 
 /* All but what was said by hand. */
@@ -533,6 +561,7 @@ static void forget_plan(struct placing *p)
                            .pool = p->pool,
                            .rows = p->rows,
                            .session = p->session,
+                           .batch = p->batch,
                            .hand = p->hand,
                            .hand_read = p->hand_read};
     memcpy(kept.bars, p->bars, sizeof kept.bars);
@@ -580,6 +609,8 @@ enum hth_status placing_decide(struct placing *p, const struct placing_devices *
         status = try_whole(p, devices, log);
     if (status == HTH_OK && !p->whole)
         status = know_rates(p, devices, ~0u, log);
+    if (status == HTH_OK && !p->whole)
+        status = choose_batch(p, log);
     if (status == HTH_OK && !p->whole)
         status = find_split(p, devices, log);
     if (status)

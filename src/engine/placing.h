@@ -40,6 +40,7 @@ struct placing {
     const struct row_bars *bars[SPLIT_DEVICES]; /* not to be used */
     const struct table *tuned[SPLIT_DEVICES];   /* kernels that are fastest there, or NULL */
     struct hth_session_options session;         /* that is planned for, filled in */
+    int batch; /* tokens of a batch that nobody asked for, and that are more than usual; or 0 */
     struct machine machine;
     struct hand hand;
     bool hand_read; /* once: options need not outlive the opening of the model */
@@ -58,6 +59,12 @@ struct placing {
 HTH_MUST_CHECK placing_decide(struct placing *placing, const struct placing_devices *devices,
                               const struct log *log);
 void placing_free(struct placing *placing);
+
+/* A session's batch becomes larger where that pays (plan_choose_batch) and nobody has said how
+ * large it is. Errors: those of plan_create. */
+HTH_MUST_CHECK placing_fit_batch(struct hth_session_options *session, const struct machine *machine,
+                                 const struct units *units, const struct plan_options *options,
+                                 const struct log *log);
 
 /* A GPU is no more: what options said of it is forgotten, and those behind it have the number
  * before. What was decided is not true any more. */

@@ -206,7 +206,8 @@ enum hth_status hth_session_open(struct hth_session **out, struct hth_model *mod
     if (options)
         session->opt = *options;
     if (!session->opt.n_batch)
-        session->opt.n_batch = model->opt.session.n_batch;
+        session->opt.n_batch =
+            model->opt.session.n_batch ? model->opt.session.n_batch : model->placing.batch;
     session_fill(&session->opt, &model->model->hp);
     os_mutex_init(&session->pages);
     os_mutex_lock(&model->device);

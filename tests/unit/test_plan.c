@@ -125,6 +125,39 @@ TEST(slow_buses_want_large_batches)
     plan_report_close(report);
 }
 
+static int batch_of_runs(const char *machine, const char *model, int n_in, bool stands_in)
+{
+    char path[512];
+    struct plan_report *report;
+    int n = 512;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/%s.json", machine));
+    struct plan_request request = request_for(model, path);
+    request.device.session.n_ctx = 16384;
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    struct plan_options options = {.n_in = n_in, .skew = 0.7, .as_run = true};
+    report->machine.devices[1].stands_in = stands_in;
+    assert_int_equal(plan_choose_batch(&n, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    plan_report_close(report);
+    print_message("%s on %s: batches of %d\n", model, machine, n);
+    return n;
+}
+
+/* Runs, too, have larger batches where each copies the weights over a slow bus; not where computing
+ * takes as long, all is on the GPU, nothing is streamed, or a program is to stand in for a GPU. */
+TEST(runs_have_large_batches_where_that_pays)
+{
+    const char *moe = "synth:qwen3-30b-a3b:q4_k_m", *large = "synth:llama-70b:q4_k_m";
+    assert_int_equal(batch_of_runs("card-8", moe, 1000, false), 1000);
+    assert_in_range(batch_of_runs("card-8", moe, 8000, false), 2000, 4096);
+    assert_int_equal(batch_of_runs("card-8", moe, 1000, true), 512);
+    assert_int_equal(batch_of_runs("card-8", moe, 400, false), 512);
+    assert_int_equal(batch_of_runs("card-12", large, 1000, false), 512);
+    assert_int_equal(batch_of_runs("card-24", "synth:llama-8b:q4_k_m", 1000, false), 512);
+    assert_int_equal(batch_of_runs("apu-64", moe, 1000, false), 512);
+    assert_int_equal(batch_of_runs("no-gpu", moe, 1000, false), 512);
+}
+
 /* The plan that a model runs by, on an invented machine. */
 static void plan_as_run(struct plan *plan, struct plan_report *report)
 {
