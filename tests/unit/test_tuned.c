@@ -122,6 +122,16 @@ TEST(memory_of_the_gpu_vulkan)
     placed.vram_bytes = 1 << 30;
     model = open_with(model_name, placed);
     assert_false(hth_model_get_plan(model).divided);
+    /* more than the device has is nothing that was found on it, and no reason not to run */
+    assert_int_equal(tuned_store(&model->tuned_file,
+                                 &(struct tuned){.vram_bytes = UINT64_C(1) << 50}, test_log()),
+                     HTH_OK);
+    hth_model_close(model);
+    test_log_clear();
+    model = open_with(model_name, on_gpu);
+    assert_logged("a figure in it is none that hearth writes");
+    assert_logged("hearth tune looks again");
+    assert_false(hth_model_get_plan(model).divided);
     hth_model_close(model);
 }
 
