@@ -409,7 +409,8 @@ TEST(what_is_outdated_is_measured_again)
     fresh_cache();
     assert_false(says_ignored());
     assert_true(measured_path(NULL, &path));
-    assert_int_equal(os_stat(path.ptr, NULL, NULL), OS_FILE_NONE); /* nobody asked, and nothing was decided by it */
+    /* nobody asked, and nothing was decided by it */
+    assert_int_equal(os_stat(path.ptr, NULL, NULL), OS_FILE_NONE);
     assert_int_equal(plan_measure_machine(&cpu), HTH_OK);
     assert_false(says_ignored());
     assert_int_equal(file_read(path.ptr, 1 << 16, &was, test_log()), HTH_OK);
