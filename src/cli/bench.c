@@ -355,7 +355,8 @@ static void more_help(void)
         "of weights that must be read, once per batch. The roof is what reading them, or the\n"
         "fastest arithmetic of the device, would take at least. Answers are greedy: of a token "
         "the\n"
-        "device gives its id alone.\n");
+        "device gives its id alone. Of attention, --kernels counts no work on what is in the "
+        "context.\n");
 }
 
 static const struct option_group *const groups[] = {

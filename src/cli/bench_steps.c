@@ -59,9 +59,13 @@ enum hth_status kernel_times_read(struct kernel_times *out, struct hth_session *
     return HTH_OK;
 }
 
-static double per_s(uint64_t n, uint64_t time_ns)
+/* In 10^9 per second; nothing of what was not counted. */
+static void print_rate(int width, int digits, uint64_t n, uint64_t time_ns)
 {
-    return time_ns ? (double)n / (double)time_ns * 1e9 : 0;
+    if (n && time_ns)
+        out_printf(" %*.*f", width, digits, (double)n / (double)time_ns);
+    else
+        out_printf(" %*s", width, "-");
 }
 
 void kernel_times_print(const struct kernel_times *times, const struct roof *roof)
@@ -70,11 +74,11 @@ void kernel_times_print(const struct kernel_times *times, const struct roof *roo
                "GFLOP/s", roof ? "  of the roof" : "");
     for (size_t i = 0; i < times->count; i++) {
         const struct kernel_time *kernel = &times->items[i];
-        out_printf("  %-28s %6d %10.3f %5.1f %% %9.2f %10.1f", kernel->name, kernel->calls,
+        out_printf("  %-28s %6d %10.3f %5.1f %%", kernel->name, kernel->calls,
                    (double)kernel->time_ns / 1e6,
-                   times->time_ns ? 100 * (double)kernel->time_ns / (double)times->time_ns : 0,
-                   per_s(kernel->bytes, kernel->time_ns) / 1e9,
-                   per_s(kernel->flops, kernel->time_ns) / 1e9);
+                   times->time_ns ? 100 * (double)kernel->time_ns / (double)times->time_ns : 0);
+        print_rate(9, 2, kernel->bytes, kernel->time_ns);
+        print_rate(10, 1, kernel->flops, kernel->time_ns);
         if (roof && kernel->time_ns) {
             const struct roof_work work = {(double)kernel->bytes, (double)kernel->flops,
                                            roof_best_flop(roof), (double)kernel->time_ns / 1e9};
