@@ -341,7 +341,7 @@ TEST(bench_by_kernel)
     assert_contains(s.out.ptr, "GFLOP/s");
     assert_contains(s.out.ptr, "attention");
     RUN(&s, "bench", spawn_tiny_model(), "--kernels", "--device", "cpu");
-    spawn_assert_refused(&s, 1, "nothing of this model is on a GPU");
+    spawn_assert_refused(&s, 2, "nothing of this model is on a GPU");
     spawn_free(&s);
 }
 
