@@ -7,12 +7,12 @@
 
 #include "engine/kept.h"
 
-enum { KERNELS_VERSION = 1, MOST_VALUE = 1 << 20, MOST_GAIN = 1000 };
+enum { KERNELS_VERSION = 2, MOST_VALUE = 1 << 20, MOST_GAIN = 1000, MOST_TRIED = 64 };
 
 /* {"of": "…", "classes": {"class of ops": {"row", "knobs": {"name": value}, "gain", "done",
- * "whole"}}} */
+ * "tried", "whole"}}} */
 static const char CLASSES[] = "classes", ROW[] = "row", KNOBS[] = "knobs", GAIN[] = "gain",
-                  DONE[] = "done", WHOLE[] = "whole";
+                  DONE[] = "done", TRIED[] = "tried", WHOLE[] = "whole";
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -43,18 +43,24 @@ static bool read_knobs(json_t *knobs, struct table_entry *out)
     return true;
 }
 
+static bool read_count(const json_t *value, int most, int *out)
+{
+    json_int_t n = json_integer_value(value);
+    bool sound = json_is_integer(value) && n >= 0 && n <= most;
+    *out = sound ? (int)n : 0;
+    return sound;
+}
+
 static bool read_entry(const json_t *json, struct table_entry *out)
 {
-    const json_t *gain = json_object_get(json, GAIN), *done = json_object_get(json, DONE);
-    const json_t *whole = json_object_get(json, WHOLE);
+    const json_t *gain = json_object_get(json, GAIN), *whole = json_object_get(json, WHOLE);
     out->gain = json_number_value(gain);
-    out->n_done = (int)json_integer_value(done);
     out->whole = json_is_true(whole);
     return read_text(json_object_get(json, ROW), out->row, sizeof out->row) &&
            read_knobs(json_object_get(json, KNOBS), out) && json_is_number(gain) &&
-           out->gain >= 0 && out->gain <= MOST_GAIN && json_is_integer(done) &&
-           json_integer_value(done) >= 0 && json_integer_value(done) <= ROW_MAX_KNOBS + 1 &&
-           json_is_boolean(whole);
+           out->gain >= 0 && out->gain <= MOST_GAIN && json_is_boolean(whole) &&
+           read_count(json_object_get(json, DONE), ROW_MAX_KNOBS + 1, &out->n_done) &&
+           read_count(json_object_get(json, TRIED), MOST_TRIED, &out->n_tried);
 }
 
 /* *sound is false for what hearth does not write. */
@@ -91,8 +97,8 @@ static json_t *entry_json(const struct table_entry *entry)
             json_decref(knobs);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:f, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN, entry->gain,
-                     DONE, entry->n_done, WHOLE, entry->whole);
+    return json_pack("{s:s, s:o, s:f, s:i, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN,
+                     entry->gain, DONE, entry->n_done, TRIED, entry->n_tried, WHOLE, entry->whole);
 }
 
 static enum hth_status write_classes(const struct kernels *kernels, const struct log *log)

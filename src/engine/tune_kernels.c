@@ -46,11 +46,12 @@ static const struct log silent = {0};
 
 /* --- what the tuner asks for ------------------------------------------------------------------ */
 
+/* However short the time is, something is measured, so that it ends some day. */
 static bool stop(void *user)
 {
     struct work *w = user;
     w->cancelled |= !w->reader->go_on(w->reader->user);
-    return w->cancelled || os_time_ns() >= w->until_ns;
+    return w->cancelled || (w->tuner.n_timed > 0 && os_time_ns() >= w->until_ns);
 }
 
 static enum hth_status time_pick(void *user, const struct row_pick *pick, struct tuner_time *out)

@@ -25,6 +25,7 @@ struct table_entry {
     int n_knobs;
     double gain; /* how many times as fast as without the entry; 0: it is not known */
     int n_done;  /* of what can be tried: rows, then each knob of the best */
+    int n_tried; /* of the next of these: rows or values */
     bool whole;  /* all was */
 };
 

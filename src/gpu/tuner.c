@@ -5,8 +5,6 @@
 /* Less is noise. */
 static const double CLEARLY = 1.03;
 
-enum { MOST_ROWS = 16 }; /* of a family */
-
 /* A row with values of its knobs. */
 struct setting {
     struct row_pick pick;
@@ -146,43 +144,40 @@ static enum hth_status try(struct search *s, const struct setting *setting)
     return status;
 }
 
-/* What can be turned has so few values that a list holds them, and so few rows are in a family. */
-static enum hth_status try_list(struct search *s, const struct setting *list, int n)
+/* Number i of a step: of the first a row as it says of itself, of the others a value of a knob of
+ * the best. False: there is nothing to try. */
+static bool candidate(const struct search *s, int step, int i, struct setting *out)
+{
+    if (step == 0) {
+        const struct row *row = &s->family->rows[i];
+        *out = (struct setting){0};
+        return is_exact_enough(s, row) && make(s, row, out);
+    }
+    const struct row *row = s->best.pick.row;
+    *out = s->best;
+    out->values[step - 1] = row->knobs[step - 1].values[i];
+    return out->values[step - 1] && make(s, row, out);
+}
+
+/* From where it was left: as many as there was time for are not tried again. */
+static enum hth_status try_step(struct search *s, struct table_entry *entry)
 {
     struct tuner *t = s->tuner;
-    enum hth_status status = HTH_OK;
-    for (int i = 0; i < n && t->prepare && !t->stop(t->user); i++)
-        t->prepare(t->user, &list[i].pick);
-    for (int i = 0; i < n && status == HTH_OK; i++)
-        status = try(s, &list[i]);
-    return status;
-}
-
-/* The rows of the family but the best so far, as they say of themselves. */
-static enum hth_status try_rows(struct search *s)
-{
-    struct setting list[MOST_ROWS];
-    int n = 0;
-    for (int r = 0; r < s->family->n_rows && n < MOST_ROWS; r++) {
-        list[n] = (struct setting){0};
-        if (is_exact_enough(s, &s->family->rows[r]) && make(s, &s->family->rows[r], &list[n]))
-            n++;
+    struct setting setting;
+    int step = entry->n_done, n = step == 0 ? s->family->n_rows : ROW_KNOB_VALUES;
+    for (int i = entry->n_tried; i < n && t->prepare && !t->stop(t->user); i++)
+        if (candidate(s, step, i, &setting))
+            t->prepare(t->user, &setting.pick);
+    for (; entry->n_tried < n; entry->n_tried++) {
+        if (!candidate(s, step, entry->n_tried, &setting))
+            continue;
+        enum hth_status status = try(s, &setting);
+        if (status)
+            return status;
     }
-    return try_list(s, list, n);
-}
-
-/* The other values of a knob of the best. */
-static enum hth_status try_knob(struct search *s, int k)
-{
-    const struct row *row = s->best.pick.row;
-    struct setting list[ROW_KNOB_VALUES];
-    int n = 0;
-    for (int v = 0; v < ROW_KNOB_VALUES && row->knobs[k].values[v]; v++) {
-        list[n] = s->best;
-        list[n].values[k] = row->knobs[k].values[v];
-        n += make(s, row, &list[n]);
-    }
-    return try_list(s, list, n);
+    entry->n_tried = 0;
+    entry->n_done++;
+    return HTH_OK;
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -214,20 +209,16 @@ static bool begin(struct search *s, struct table_entry *entry)
         s->best = found;
         s->gain = entry->gain;
     } else if (entry->row[0]) {
-        entry->n_done = 0;
+        entry->n_done = entry->n_tried = 0;
     }
     return true;
 }
 
 static enum hth_status search(struct search *s, struct table_entry *entry)
 {
-    enum hth_status status = entry->n_done ? HTH_OK : try_rows(s);
-    if (status == HTH_OK && entry->n_done == 0)
-        entry->n_done = 1;
-    while (status == HTH_OK && entry->n_done <= s->best.pick.row->n_knobs) {
-        status = try_knob(s, entry->n_done - 1);
-        entry->n_done += status == HTH_OK;
-    }
+    enum hth_status status = HTH_OK;
+    while (status == HTH_OK && entry->n_done <= s->best.pick.row->n_knobs)
+        status = try_step(s, entry);
     return status;
 }
 

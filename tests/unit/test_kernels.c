@@ -49,6 +49,7 @@ static void write_file(struct strbuf *path, struct strbuf *text)
     entry->n_knobs = 2;
     entry->gain = 1.25;
     entry->n_done = 3;
+    entry->n_tried = 2;
     entry = add(&k, "matmul_glu Q4_K 12288x4096 2 \"quoted\"", "");
     entry->gain = 1;
     entry->whole = true;
@@ -68,6 +69,7 @@ static void check_bounds(const struct kernels *k)
         assert_true(strlen(entry->row) < sizeof entry->row);
         assert_true(entry->n_knobs >= 0 && entry->n_knobs <= ROW_MAX_KNOBS);
         assert_true(entry->n_done >= 0 && entry->n_done <= ROW_MAX_KNOBS + 1);
+        assert_true(entry->n_tried >= 0 && entry->n_tried <= 64);
         assert_true(entry->gain >= 0 && entry->gain <= 1000);
         for (int n = 0; n < entry->n_knobs; n++)
             assert_true(strlen(entry->knobs[n].name) < sizeof entry->knobs[n].name &&
@@ -92,7 +94,8 @@ TEST(what_is_stored_is_loaded)
     const struct table_entry *entry = table_find(&k.table, "matmul Q8_0 4096x4096 1");
     assert_non_null(entry);
     assert_string_equal(entry->row, "matvec_f32");
-    assert_true(entry->n_knobs == 2 && entry->n_done == 3 && !entry->whole && entry->gain == 1.25);
+    assert_true(entry->n_knobs == 2 && entry->n_done == 3 && entry->n_tried == 2);
+    assert_true(!entry->whole && entry->gain == 1.25);
     for (int n = 0; n < 2; n++)
         assert_int_equal(entry->knobs[n].value, strcmp(entry->knobs[n].name, "ROWS") ? 32 : 4);
     entry = table_find(&k.table, "matmul_glu Q4_K 12288x4096 2 \"quoted\"");
@@ -164,9 +167,9 @@ TEST(files_of_others)
     write_file(&path, &text);
     const struct vk_caps newer = card("a newer driver");
     is_begun_anew(&newer);
-    char *bytes = mem_strdup(text.ptr), *version = strstr(bytes, "\"of\": \"1;");
+    char *bytes = mem_strdup(text.ptr), *version = strstr(bytes, "\"of\": \"2;");
     assert_non_null(version);
-    version[7] = '2'; /* one that is not there yet */
+    version[7] = '3'; /* one that is not there yet */
     test_put_bytes(path.ptr, bytes, text.len);
     const struct vk_caps caps = card("a driver");
     is_begun_anew(&caps);
@@ -187,6 +190,8 @@ TEST(what_hearth_does_not_write)
         {"\"gain\": 1.25", "\"gain\": 9e99"},
         {"\"done\": 3", "\"done\": 9"},
         {"\"done\": 3", "\"done\":-1"},
+        {"\"tried\": 2", "\"tried\":-1"},
+        {"\"tried\": 2", "\"tried\":99"},
         {"\"whole\": false", "\"whole\": 0"},
         {"\"row\"", "\"raw\""},
         {"\"knobs\"", "\"knots\""},
@@ -233,7 +238,7 @@ TEST(long_names_and_many_entries)
     for (int n = 0; n < TABLE_MOST; n++)
         strbuf_printf(&file,
                       "\"%d\": {\"row\": \"\", \"knobs\": {}, \"gain\": 1, \"done\": 0, "
-                      "\"whole\": true},",
+                      "\"tried\": 0, \"whole\": true},",
                       n);
     strbuf_append(&file, str_of(end));
     test_put_bytes(path.ptr, file.ptr, file.len);

@@ -334,7 +334,8 @@ TEST(measurements_are_bounded)
     assert_int_equal(d.tuner.n_timed, n);
 }
 
-/* Cut off after any number of timings, and gone on with as often as it takes. */
+/* Cut off after any number of timings, one candidate at least, and gone on with as often as it
+ * takes. */
 TEST(it_goes_on_where_it_ended)
 {
     struct device d;
@@ -346,13 +347,15 @@ TEST(it_goes_on_where_it_ended)
         struct table_entry entry = {0};
         int rounds = 0;
         double best = 100;
-        int n_done = 0;
+        int n_done = 0, n_prepared;
         enum hth_status status = HTH_ERROR_CANCELLED;
         device_begin(&d, two_knobs);
         while (status == HTH_ERROR_CANCELLED) {
             assert_true(!entry.whole && rounds++ < 4 * TUNER_MOST_TRIED);
-            d.stop_after = d.tuner.n_timed + 24 + step; /* a knob at least */
+            d.stop_after = d.tuner.n_timed + step;
+            n_prepared = d.n_prepared;
             status = run(&d, 1, &entry);
+            assert_true(d.n_prepared > n_prepared || status == HTH_OK);
             double now = seconds_of(&d, 1, &entry); /* what was found is not lost */
             assert_true(now <= best && entry.n_done >= n_done);
             best = now;
