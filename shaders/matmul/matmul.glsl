@@ -15,25 +15,28 @@ layout(constant_id = 3) const uint TN = 8u;      // columns per invocation
 layout(constant_id = 4) const bool UNIFORM_COLUMNS = true; // a subgroup lies in one set of TN columns
 layout(constant_id = 5) const uint UNITS = 1u;  // units of 32 columns of W per step, GROUP / BM at most
 layout(constant_id = 6) const uint K_STEP = 1u; // columns of W per round of the loop that multiplies floats
+layout(constant_id = 7) const uint BUFFERS = 1u; // 2: a step is decoded while the one before is multiplied
 layout(push_constant, std430) uniform Args { matmul_args a; };
 
 const uint LANES_M = BM / 4u;
 const uint MAX_TN = 8u;
 
+const uint ALL_UNITS = BUFFERS * UNITS; // in shared memory
+
 #ifdef TILE_F32
-shared float sw[UNITS * 32u * BM];
-shared float sx[UNITS * 32u * BN];
+shared float sw[ALL_UNITS * 32u * BM];
+shared float sx[ALL_UNITS * 32u * BN];
 #endif
 #ifdef TILE_F16
-shared f16vec2 sw[UNITS * 16u * BM];
-shared f16vec2 sx[UNITS * 16u * BN];
+shared f16vec2 sw[ALL_UNITS * 16u * BM];
+shared f16vec2 sx[ALL_UNITS * 16u * BN];
 #endif
 #ifdef TILE_INT
-shared int sw[UNITS * 8u * BM];
-shared int sx[UNITS * 8u * BN];
-shared float sw_d[UNITS * 2u * BM], sx_d[UNITS * 2u * BN];
+shared int sw[ALL_UNITS * 8u * BM];
+shared int sx[ALL_UNITS * 8u * BN];
+shared float sw_d[ALL_UNITS * 2u * BM], sx_d[ALL_UNITS * 2u * BN];
 #if QUANT_HAS_MIN
-shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
+shared float sw_m[ALL_UNITS * 2u * BM], sx_s[ALL_UNITS * 2u * BN];
 #endif
 #endif
 
@@ -42,6 +45,12 @@ shared float sw_m[UNITS * 2u * BM], sx_s[UNITS * 2u * BN];
 #else
 #define SCALE_OF(x_row) 1.0
 #endif
+
+// Where the units of a step from unit u on begin in shared memory.
+uint place_of(uint u)
+{
+    return BUFFERS == 1u ? 0u : u % ALL_UNITS;
+}
 
 #include "matmul/tile_columns.glsl"
 #include "matmul/tile_steps.glsl"
@@ -61,11 +70,16 @@ void main()
     float acc[4u * MAX_TN];
     [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
         acc[i] = 0.0;
-    for (uint u = 0u; here && u < a.k + 31u >> 5; u += UNITS) {
-        load_weights(columns.w, row, u, tid);
-        load_columns(columns, u, tid);
-        barrier();
-        multiply(tm, tn, acc);
+    uint units = a.k + 31u >> 5;
+    for (uint u = 0u; here && u < units + (ALL_UNITS - UNITS); u += UNITS) {
+        if (BUFFERS == 1u || u < units) {
+            load_weights(columns.w, row, u, place_of(u), tid);
+            load_columns(columns, u, place_of(u), tid);
+        }
+        if (BUFFERS == 1u)
+            barrier();
+        if (BUFFERS == 1u || u > 0u)
+            multiply(place_of(u + UNITS), tm, tn, acc); // of two, what the round before has loaded
         barrier();
     }
 

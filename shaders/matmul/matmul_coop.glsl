@@ -30,6 +30,7 @@ layout(constant_id = 8) const uint UNITS = 2u;  // units of 32 columns of W per 
 #ifdef COOP_S8
 layout(constant_id = 9) const uint RUN = 16u;   // columns that share scales, 16 or 32; a multiple of K
 #endif
+layout(constant_id = 10) const uint BUFFERS = 1u; // 2: a step is decoded while the one before is multiplied
 layout(push_constant, std430) uniform Args { matmul_args a; };
 
 #include "matmul/tile_columns.glsl"
@@ -68,12 +69,19 @@ void main()
 
     [[unroll]] for (uint i = 0u; i < FM * FN; i++)
         sums[i] = FLOATS(0.0);
-    for (uint u = 0u; here && u < a.k + 31u >> 5; u += UNITS) {
-        load_weights(columns.w, row, u, tid);
-        load_columns(u, tid);
+    uint units = a.k + 31u >> 5, buffer = 0u; // the one that is multiplied
+    for (uint u = 0u; here && u < units + (BUFFERS - 1u) * UNITS; u += UNITS) {
+        uint other = BUFFERS == 1u ? 0u : buffer ^ 1u;
+        if (BUFFERS == 1u || u < units) {
+            load_weights(columns.w, row, u, other, tid);
+            load_columns(u, other, tid);
+        }
+        if (BUFFERS == 1u)
+            barrier();
+        if (BUFFERS == 1u || u > 0u)
+            multiply(buffer, m_first, n_first);
         barrier();
-        multiply(m_first, n_first);
-        barrier();
+        buffer = other;
     }
 
     // A loop, not unrolled, as its code is long; matrices have no index that is computed.

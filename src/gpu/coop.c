@@ -89,8 +89,8 @@ static uint32_t shared_bytes(const struct coop_tile *tile, enum coop_type type)
     uint32_t sides = tile->bm + tile->bn, columns = tile->units * 32;
     uint32_t floats = tile->group / tile->lanes * tile->m * tile->n + tile->bm + 2 * tile->bn;
     if (type == COOP_S8)
-        return sides * (columns + 16) + 4 * (floats + 2 * sides * columns / tile->run);
-    return 2 * sides * (columns + 8) + 4 * (floats + tile->bn);
+        return tile->buffers * sides * (columns + 16 + 4 * 2 * columns / tile->run) + 4 * floats;
+    return tile->buffers * 2 * sides * (columns + 8) + 4 * (floats + tile->bn);
 }
 
 /* Sums of a lane beside the 32 weights that it decodes: 64 where it has registers for them; half of
@@ -115,6 +115,7 @@ bool coop_tile(const struct vk_caps *caps, const struct coop_want *want, struct 
         .m = matrix->m,
         .n = matrix->n,
         .k = matrix->k,
+        .buffers = 1,
         .run = want->run,
     };
     /* Of bytes, units are taken in pairs (coop_steps.glsl). */

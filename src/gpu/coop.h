@@ -20,6 +20,7 @@ struct coop_tile {
     uint32_t m, n, k; /* of one matrix */
     uint32_t fm, fn;  /* matrices of a subgroup, along rows and columns */
     uint32_t units;   /* of 32 columns of W, per step */
+    uint32_t buffers; /* in shared memory for a step, 1 or 2 */
     uint32_t run;     /* columns of W that share scales, where bytes are multiplied */
 };
 
@@ -33,7 +34,7 @@ struct coop_want {
 /* False: the device does not multiply such numbers, or not in shapes and subgroups that fit. */
 bool coop_tile(const struct vk_caps *caps, const struct coop_want *want, struct coop_tile *out);
 
-/* Such a tile with another group, bm, bn or units: divides it again. False: that does not fit. */
+/* Such a tile with another group, bm, bn, units or buffers: divides it again. False: that does not fit. */
 bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop_tile *tile);
 
 /* How many products one instruction makes of such matrices at most; 0: there is none. */

@@ -61,7 +61,7 @@ void tile_shape(const struct row_env *env, const struct op *op, struct row_choic
 enum hth_status tile_emit(struct compile *c, const struct op *op, const struct row_choice *choice);
 
 /* What can be turned, whatever they multiply. */
-enum { TILE_KNOBS = 6 };
+enum { TILE_KNOBS = 7 };
 extern const struct row_knob tile_knobs[TILE_KNOBS];
 bool tile_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
                struct row_choice *choice);
@@ -84,7 +84,7 @@ bool tile_half_prefers(const struct row_env *env, const struct op *op);
 enum hth_status tile_half_emit(struct compile *c, const struct op *op,
                                const struct row_choice *choice);
 
-enum { TILE_COOP_KNOBS = 4 };
+enum { TILE_COOP_KNOBS = 5 };
 extern const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS];
 
 bool tile_coop_f16_fits(const struct row_env *env, const struct op *op);

@@ -49,7 +49,7 @@ struct row_choice {
 
 struct compile;
 
-enum { ROW_MAX_KNOBS = 6, ROW_KNOB_VALUES = 6 };
+enum { ROW_MAX_KNOBS = 7, ROW_KNOB_VALUES = 6 };
 
 /* What can be turned of a row's shape: a specialization constant, the subgroup's size, or what
  * several constants follow from. */

@@ -61,7 +61,7 @@ void tile_narrow_shape(const struct row_env *env, const struct op *op, struct ro
 
 /* --- tuning ----------------------------------------------------------------------------------- */
 
-enum { KNOB_BN, KNOB_TN, KNOB_BM, KNOB_UNITS, KNOB_SUBGROUP, KNOB_STEP };
+enum { KNOB_BN, KNOB_TN, KNOB_BM, KNOB_UNITS, KNOB_SUBGROUP, KNOB_STEP, KNOB_BUFFERS };
 
 const struct row_knob tile_knobs[TILE_KNOBS] = {
     [KNOB_BN] = {"BN", {16, 32, 64, 128}},
@@ -70,6 +70,7 @@ const struct row_knob tile_knobs[TILE_KNOBS] = {
     [KNOB_UNITS] = {"UNITS", {1, 2, 4}},
     [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
     [KNOB_STEP] = {"K_STEP", {1, 2, 4, 8}},
+    [KNOB_BUFFERS] = {"BUFFERS", {1, 2}},
 };
 
 static uint32_t turned(uint32_t value, uint32_t otherwise)
@@ -90,7 +91,9 @@ static bool turn_tile(const struct row_env *env, const struct op *op, const uint
     uint32_t group = bm / 4 * (bn / tn), own = choice_get(choice, "UNITS", 1);
     uint32_t units = turned(values[KNOB_UNITS], own > 1 ? group / bm : own);
     units = units ? units : 1;
-    if (bn < tn || group < bm * units || unit_bytes * units * (bm + bn) > env->caps->shared_bytes ||
+    uint32_t buffers = turned(values[KNOB_BUFFERS], 1);
+    uint32_t step_bytes = unit_bytes * units * (bm + bn);
+    if (bn < tn || group < bm * units || buffers * step_bytes > env->caps->shared_bytes ||
         (tn > default_tn && !row_has_many_registers(env->caps)) ||
         (bn > 32 && bn / 2 >= (uint64_t)matmul_columns(&p)))
         return false;
@@ -102,6 +105,7 @@ static bool turn_tile(const struct row_env *env, const struct op *op, const uint
     choice_set(choice, "GROUP", group);
     choice_set(choice, "UNITS", units);
     choice_set(choice, "K_STEP", turned(values[KNOB_STEP], choice_get(choice, "K_STEP", 1)));
+    choice_set(choice, "BUFFERS", buffers);
     choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
     return true;
 }
@@ -354,9 +358,9 @@ static void set_coop_tile(struct row_choice *choice, struct coop_tile tile)
         const char *name;
         uint32_t value;
     } constants[] = {
-        {"GROUP", tile.group}, {"BM", tile.bm},   {"BN", tile.bn}, {"M", tile.m},
-        {"N", tile.n},         {"K", tile.k},     {"FM", tile.fm}, {"FN", tile.fn},
-        {"UNITS", tile.units}, {"RUN", tile.run},
+        {"GROUP", tile.group}, {"BM", tile.bm},   {"BN", tile.bn},           {"M", tile.m},
+        {"N", tile.n},         {"K", tile.k},     {"FM", tile.fm},           {"FN", tile.fn},
+        {"UNITS", tile.units}, {"RUN", tile.run}, {"BUFFERS", tile.buffers},
     };
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
@@ -371,13 +375,14 @@ static void shape_coop(const struct row_env *env, const struct op *op, enum coop
         set_coop_tile(choice, tile);
 }
 
-enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS };
+enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS, KNOB_COOP_BUFFERS };
 
 const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS] = {
     [KNOB_COOP_BN] = {"BN", {32, 64, 128}},
     [KNOB_COOP_BM] = {"BM", {32, 64, 128, 256}},
     [KNOB_COOP_UNITS] = {"UNITS", {1, 2, 4}},
     [KNOB_COOP_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8, 16}},
+    [KNOB_COOP_BUFFERS] = {"BUFFERS", {1, 2}},
 };
 
 static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_type type,
@@ -389,6 +394,7 @@ static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_
     tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
     tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
     tile.units = turned(values[KNOB_COOP_UNITS], tile.units);
+    tile.buffers = turned(values[KNOB_COOP_BUFFERS], tile.buffers);
     tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
     if (!coop_tile_turn(env->caps, type, &tile))
         return false;

@@ -188,7 +188,8 @@ static void check_coop(const struct vk_caps *caps, const struct row_choice *c, u
     uint32_t subgroups = choice_get(c, "GROUP", 0) / lanes, units = choice_get(c, "UNITS", 0);
     assert_true(fm >= 1 && fn >= 1 && bm % (m * fm) == 0 && bn % (n * fn) == 0);
     assert_int_equal(bm / (m * fm) * (bn / (n * fn)), subgroups);
-    uint32_t halves = (bm + bn) * (32 * units + 8), words = subgroups * m * n + bm + 3 * bn;
+    uint32_t halves = choice_get(c, "BUFFERS", 1) * (bm + bn) * (32 * units + 8),
+             words = subgroups * m * n + bm + 3 * bn;
     assert_true(2 * halves + 4 * words <= caps->shared_bytes);
     assert_true(bm * bn / (subgroups * lanes) <= 128);
 }
@@ -231,7 +232,7 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
                                                                   : 48;
     assert_true(tn <= 8 && bn % tn == 0 && group == bm / 4 * (bn / tn));
     assert_true(units >= 1 && group >= units * bm);
-    assert_true(number * units * (bm + bn) <= caps->shared_bytes);
+    assert_true(choice_get(c, "BUFFERS", 1) * number * units * (bm + bn) <= caps->shared_bytes);
     assert_true(!columns || (bm / 4) % lanes == 0);
     assert_int_equal(32 * units % choice_get(c, "K_STEP", 1), 0);
 }
