@@ -290,6 +290,7 @@ void test_each_allocation_fails(enum hth_status (*fn)(void *arg), void *arg)
     fail_msg("more than a million allocations");
 }
 
+/* Called at exit, as devices that a program of tests closes only then write to the folder, too. */
 static void clean_up(void)
 {
     if (temp_folder.len)
@@ -326,9 +327,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "no such test; --list shows them\n");
         return 1;
     }
+    atexit(clean_up); /* first, so that it is the last to be called */
     os_cache_folder(&user_cache);
     int n_failed = _cmocka_run_group_tests("hearth", tests, n, NULL, NULL);
-    clean_up();
     if (n_failed)
         return 1;
     return n == 1 && any_skipped ? SKIPPED : 0;

@@ -60,7 +60,8 @@ static bool open_gpu(void)
     }
     struct vk_options options = {.index = number ? atoi(number) : 0,
                                  .validation = getenv("HEARTH_TEST_VALIDATE") != NULL,
-                                 .discrete = getenv("HEARTH_TEST_DISCRETE") != NULL};
+                                 .discrete = getenv("HEARTH_TEST_DISCRETE") != NULL,
+                                 .no_disk_cache = true}; /* each test's folder starts empty */
     if (options.validation)
         prove_validation(&options);
     bool opened = vk_open(&vk, &options, test_log()) == HTH_OK &&
