@@ -60,7 +60,7 @@ static unsigned asked(const struct reader *r, const struct weight *weight, int e
     if (place > 0)
         return place < r->machine->n_devices ? 1u << place : gpu_mask(r->machine);
     return by_pattern ? by_pattern
-                      : by_layers(r, split_layer_of(weight->name), split_is_experts(weight));
+                      : by_layers(r, model_layer_of(weight->name), split_is_experts(weight));
 }
 
 /* Patterns stand in of_weight already. */
@@ -71,7 +71,7 @@ static void say_all(const struct reader *r)
         hand->of_cache[layer] = (uint8_t)by_layers(r, layer, false);
     for (size_t i = 0; i < r->model->n_weights; i++) {
         const struct weight *weight = r->model->weights[i];
-        int layer = split_layer_of(weight->name);
+        int layer = model_layer_of(weight->name);
         if (!split_is_experts(weight) || layer < 0 || layer >= r->model->hp.n_layer) {
             hand->of_weight[i] = (uint8_t)asked(r, weight, -1, hand->of_weight[i]);
             continue;

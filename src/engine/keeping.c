@@ -170,7 +170,7 @@ static enum hth_status decide(struct hth_model *model)
  * prompt, and of experts when they change places? */
 static bool is_read_again(const struct placing *placing, const struct weight *weight)
 {
-    int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+    int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
     bool changes =
         layer >= 0 && layer < placing->model->hp.n_layer && placing_caches(placing, layer);
     return changes || placing->split.streamed[weight->index];

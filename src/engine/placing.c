@@ -178,7 +178,7 @@ bool placing_caches(const void *placing, int layer)
 
 uint64_t placing_host_bytes(const struct placing *p, const struct weight *weight)
 {
-    int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+    int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
     bool all = layer >= 0 && layer < p->model->hp.n_layer && placing_caches(p, layer);
     return all ? weight->size_bytes : split_host_bytes(&p->split, weight);
 }

@@ -64,7 +64,7 @@ endif()
 # What takes too long to compile every day (op_test_whole): of formats that few models have some shapes of matmul, and tiles on
 # cooperative matrices.
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
-  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "rare_format\\(\"")
+  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "(rare|sibling)_format\\(\"")
   foreach(line ${rare})
     string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
     string(TOLOWER ${name} name)

@@ -150,6 +150,7 @@ TEST(runs_have_large_batches_where_that_pays)
     const char *moe = "synth:qwen3-30b-a3b:q4_k_m", *large = "synth:llama-70b:q4_k_m";
     assert_int_equal(batch_of_runs("card-8", moe, 1000, false), 1000);
     assert_in_range(batch_of_runs("card-8", moe, 8000, false), 2000, 4096);
+    assert_int_equal(batch_of_runs("card-8", "synth:mixtral-8x7b:q4_k_m", 1000, false), 1000);
     assert_int_equal(batch_of_runs("card-8", moe, 1000, true), 512);
     assert_int_equal(batch_of_runs("card-8", moe, 400, false), 512);
     assert_int_equal(batch_of_runs("card-12", large, 1000, false), 512);
