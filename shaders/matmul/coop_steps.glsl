@@ -48,7 +48,7 @@ uvec2 four_weights(vec4 w)
 #endif
 
 // Rows and units that this invocation decodes; the tail of W is clamped, its results dropped.
-void load_weights(uint w, uint row, uint u, uint buffer, uint tid)
+void load_weights(uint w, uint row, uint u, uint buf, uint tid)
 {
     for (uint e = tid; e < UNITS * BM; e += GROUP) {
         uint m = e / UNITS, step = e % UNITS;
@@ -57,13 +57,13 @@ void load_weights(uint w, uint row, uint u, uint buffer, uint tid)
         [[unroll]] for (uint i = 0u; i < 8u; i++) {
             vec4 q = inside ? unit_weights(unit, i >> 2, i & 3u) : vec4(0.0);
             q = BEFORE_END(q, 32u * (u + step) + 4u * i);
-            sw[(buffer * BM + m) * STRIDE + 8u * step + i] = four_weights(q);
+            sw[(buf * BM + m) * STRIDE + 8u * step + i] = four_weights(q);
         }
     }
 }
 
 // Activations in the order in which units have the weights.
-void load_columns(uint u, uint buffer, uint tid)
+void load_columns(uint u, uint buf, uint tid)
 {
     for (uint e = tid; e < UNITS * 4u * BN; e += GROUP) {
         uint eight = e & 3u, step = (e >> 2) % UNITS, j = e / (4u * UNITS);
@@ -72,21 +72,21 @@ void load_columns(uint u, uint buffer, uint tid)
             uint column = quant_columns(u + step)[eight >> 1] + 8u * (eight & 1u);
             x = LOAD_U32X4(a.x, (x_first[j] + column) >> 3);
         }
-        uint at = (buffer * BN + j) * STRIDE + 8u * step + 2u * eight;
+        uint at = (buf * BN + j) * STRIDE + 8u * step + 2u * eight;
         sx[at] = x.xy;
         sx[at + 1u] = x.zw;
     }
 }
 
-void multiply(uint buffer, uint m_first, uint n_first)
+void multiply(uint buf, uint m_first, uint n_first)
 {
     [[unroll]] for (uint k = 0u; k < UNITS * 32u; k += K) {
         coopmat<NUMBER, gl_ScopeSubgroup, K, N, gl_MatrixUseB> x[FN];
         [[unroll]] for (uint c = 0u; c < FN; c++)
-            coopMatLoad(x[c], sx, (buffer * BN + n_first + c * N) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(x[c], sx, (buf * BN + n_first + c * N) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
         [[unroll]] for (uint r = 0u; r < FM; r++) {
             coopmat<NUMBER, gl_ScopeSubgroup, M, K, gl_MatrixUseA> w;
-            coopMatLoad(w, sw, (buffer * BM + m_first + r * M) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(w, sw, (buf * BM + m_first + r * M) * STRIDE + (k >> 2), STRIDE, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint c = 0u; c < FN; c++)
                 sums[r * FN + c] = coopMatMulAdd(w, x[c], sums[r * FN + c]);
         }
@@ -123,16 +123,16 @@ uint place_of(uint unit, uint run)
     return 4u * (unit >> 1) + (together ? 2u * (unit & 1u) + run : 2u * run + (unit & 1u));
 }
 
-void load_weights(uint w, uint row, uint u, uint buffer, uint tid)
+void load_weights(uint w, uint row, uint u, uint buf, uint tid)
 {
     for (uint e = tid; e < UNITS * BM; e += GROUP) {
         uint m = e / UNITS, step = e % UNITS;
         bool inside = u + step < a.k >> 5;
         IntUnit unit = quant_load_int(w, min(row + m, a.n - 1u) * (a.k / QUANT_ELEMS), inside ? u + step : u);
         [[unroll]] for (uint run = 0u; run < 2u; run++) {
-            uint place = place_of(step, run), at = (buffer * SCALES + place / (RUN >> 4)) * BM + m;
+            uint place = place_of(step, run), at = (buf * SCALES + place / (RUN >> 4)) * BM + m;
             [[unroll]] for (uint i = 0u; i < 2u; i++)
-                sw[(buffer * BM + m) * STRIDE + 2u * place + i] = ivec2(unit.q[4u * run + 2u * i], unit.q[4u * run + 2u * i + 1u]);
+                sw[(buf * BM + m) * STRIDE + 2u * place + i] = ivec2(unit.q[4u * run + 2u * i], unit.q[4u * run + 2u * i + 1u]);
             if (place % (RUN >> 4) != 0u)
                 continue;
             sw_d[at] = inside ? unit.d[run] : 0.0;
@@ -143,18 +143,18 @@ void load_weights(uint w, uint row, uint u, uint buffer, uint tid)
     }
 }
 
-void load_columns(uint u, uint buffer, uint tid)
+void load_columns(uint u, uint buf, uint tid)
 {
     for (uint e = tid; e < UNITS * 2u * BN; e += GROUP) {
         uint run = e & 1u, step = (e >> 1) % UNITS, j = e / (2u * UNITS), place = place_of(step, run);
         uint column = x_first[j] + quant_columns(min(u + step, (a.k >> 5) - 1u))[run];
         uvec4 q = LOAD_U32X4(a.x, column >> 4);
-        sx[(buffer * BN + j) * STRIDE + 2u * place] = ivec2(q.xy);
-        sx[(buffer * BN + j) * STRIDE + 2u * place + 1u] = ivec2(q.zw);
+        sx[(buf * BN + j) * STRIDE + 2u * place] = ivec2(q.xy);
+        sx[(buf * BN + j) * STRIDE + 2u * place + 1u] = ivec2(q.zw);
         if (place % (RUN >> 4) != 0u)
             continue;
         vec4 scales = LOAD_F32X4(a.x_scales, column >> 5);
-        uint at = (buffer * SCALES + place / (RUN >> 4)) * BN + j;
+        uint at = (buf * SCALES + place / (RUN >> 4)) * BN + j;
         sx_d[at] = scales.x;
 #if QUANT_HAS_MIN
         sx_s[at] = RUN == 32u ? scales.y + scales.z : (column & 16u) == 0u ? scales.y : scales.z;
@@ -163,7 +163,7 @@ void load_columns(uint u, uint buffer, uint tid)
 }
 
 // Scales and minima as matrices: of a row of W they are the same in all columns, of a column of x in all rows.
-void multiply(uint buffer, uint m_first, uint n_first)
+void multiply(uint buf, uint m_first, uint n_first)
 {
     [[dont_unroll]] for (uint s = 0u; s < SCALES; s++) {
         coopmat<int8_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> x[FN * (RUN / K)];
@@ -174,23 +174,23 @@ void multiply(uint buffer, uint m_first, uint n_first)
         [[unroll]] for (uint c = 0u; c < FN; c++) {
             uint n = n_first + c * N;
             [[unroll]] for (uint k = 0u; k < RUN / K; k++)
-                coopMatLoad(x[c * (RUN / K) + k], sx, (buffer * BN + n) * STRIDE + (s * RUN + k * K >> 3), STRIDE,
+                coopMatLoad(x[c * (RUN / K) + k], sx, (buf * BN + n) * STRIDE + (s * RUN + k * K >> 3), STRIDE,
                             gl_CooperativeMatrixLayoutColumnMajor);
-            coopMatLoad(x_d[c], sx_d, (buffer * SCALES + s) * BN + n, 0u, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(x_d[c], sx_d, (buf * SCALES + s) * BN + n, 0u, gl_CooperativeMatrixLayoutRowMajor);
 #if QUANT_HAS_MIN
-            coopMatLoad(x_s[c], sx_s, (buffer * SCALES + s) * BN + n, 0u, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(x_s[c], sx_s, (buf * SCALES + s) * BN + n, 0u, gl_CooperativeMatrixLayoutRowMajor);
 #endif
         }
         [[unroll]] for (uint r = 0u; r < FM; r++) {
             uint m = m_first + r * M;
             coopmat<int8_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> w[RUN / K];
             [[unroll]] for (uint k = 0u; k < RUN / K; k++)
-                coopMatLoad(w[k], sw, (buffer * BM + m) * STRIDE + (s * RUN + k * K >> 3), STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(w[k], sw, (buf * BM + m) * STRIDE + (s * RUN + k * K >> 3), STRIDE, gl_CooperativeMatrixLayoutRowMajor);
             FLOATS w_d;
-            coopMatLoad(w_d, sw_d, (buffer * SCALES + s) * BM + m, 0u, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(w_d, sw_d, (buf * SCALES + s) * BM + m, 0u, gl_CooperativeMatrixLayoutColumnMajor);
 #if QUANT_HAS_MIN
             FLOATS w_m;
-            coopMatLoad(w_m, sw_m, (buffer * SCALES + s) * BM + m, 0u, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(w_m, sw_m, (buf * SCALES + s) * BM + m, 0u, gl_CooperativeMatrixLayoutColumnMajor);
 #endif
             [[unroll]] for (uint c = 0u; c < FN; c++) {
                 coopmat<int, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> products =

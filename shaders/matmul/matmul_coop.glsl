@@ -69,9 +69,9 @@ void main()
 
     [[unroll]] for (uint i = 0u; i < FM * FN; i++)
         sums[i] = FLOATS(0.0);
-    uint units = a.k + 31u >> 5, buffer = 0u; // the one that is multiplied
+    uint units = a.k + 31u >> 5, buf = 0u; // the one that is multiplied
     for (uint u = 0u; here && u < units + (BUFFERS - 1u) * UNITS; u += UNITS) {
-        uint other = BUFFERS == 1u ? 0u : buffer ^ 1u;
+        uint other = BUFFERS == 1u ? 0u : buf ^ 1u;
         if (BUFFERS == 1u || u < units) {
             load_weights(columns.w, row, u, other, tid);
             load_columns(u, other, tid);
@@ -79,9 +79,9 @@ void main()
         if (BUFFERS == 1u)
             barrier();
         if (BUFFERS == 1u || u > 0u)
-            multiply(buffer, m_first, n_first);
+            multiply(buf, m_first, n_first);
         barrier();
-        buffer = other;
+        buf = other;
     }
 
     // A loop, not unrolled, as its code is long; matrices have no index that is computed.

@@ -61,21 +61,24 @@ void tile_narrow_shape(const struct row_env *env, const struct op *op, struct ro
 
 /* --- tuning ----------------------------------------------------------------------------------- */
 
-enum { KNOB_BN, KNOB_TN, KNOB_BM, KNOB_UNITS, KNOB_SUBGROUP, KNOB_STEP, KNOB_BUFFERS };
+enum { KNOB_BN, KNOB_TN, KNOB_BM, KNOB_BUFFERS, KNOB_UNITS, KNOB_SUBGROUP, KNOB_STEP };
 
 const struct row_knob tile_knobs[TILE_KNOBS] = {
-    [KNOB_BN] = {"BN", {16, 32, 64, 128}},
-    [KNOB_TN] = {"TN", {2, 4, 8}},
-    [KNOB_BM] = {"BM", {32, 64, 128, 256}},
-    [KNOB_UNITS] = {"UNITS", {1, 2, 4}},
-    [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
+    [KNOB_BN] = {"BN", {16, 32, 64, 128}},  [KNOB_TN] = {"TN", {2, 4, 8}},
+    [KNOB_BM] = {"BM", {32, 64, 128, 256}}, [KNOB_BUFFERS] = {"BUFFERS", {1, 2}},
+    [KNOB_UNITS] = {"UNITS", {1, 2, 4}},    [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
     [KNOB_STEP] = {"K_STEP", {1, 2, 4, 8}},
-    [KNOB_BUFFERS] = {"BUFFERS", {1, 2}},
 };
 
 static uint32_t turned(uint32_t value, uint32_t otherwise)
 {
     return value ? value : otherwise;
+}
+
+/* Two buffers of half a step each take as much memory as one of a whole. */
+static uint32_t in_buffers(uint32_t units, uint32_t buffers, uint32_t least)
+{
+    return units / buffers > least ? units / buffers : least;
 }
 
 /* `unit_bytes` of shared memory for each row and column of a unit. A unit of a row is decoded by
@@ -89,9 +92,8 @@ static bool turn_tile(const struct row_env *env, const struct op *op, const uint
     uint32_t bn = turned(values[KNOB_BN], choice_get(choice, "BN", 32));
     uint32_t default_tn = choice_get(choice, "TN", 8), tn = turned(values[KNOB_TN], default_tn);
     uint32_t group = bm / 4 * (bn / tn), own = choice_get(choice, "UNITS", 1);
-    uint32_t units = turned(values[KNOB_UNITS], own > 1 ? group / bm : own);
-    units = units ? units : 1;
     uint32_t buffers = turned(values[KNOB_BUFFERS], 1);
+    uint32_t units = turned(values[KNOB_UNITS], in_buffers(own > 1 ? group / bm : own, buffers, 1));
     uint32_t step_bytes = unit_bytes * units * (bm + bn);
     if (bn < tn || group < bm * units || buffers * step_bytes > env->caps->shared_bytes ||
         (tn > default_tn && !row_has_many_registers(env->caps)) ||
@@ -375,14 +377,14 @@ static void shape_coop(const struct row_env *env, const struct op *op, enum coop
         set_coop_tile(choice, tile);
 }
 
-enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS, KNOB_COOP_BUFFERS };
+enum { KNOB_COOP_BN, KNOB_COOP_BM, KNOB_COOP_BUFFERS, KNOB_COOP_UNITS, KNOB_COOP_SUBGROUPS };
 
 const struct row_knob tile_coop_knobs[TILE_COOP_KNOBS] = {
     [KNOB_COOP_BN] = {"BN", {32, 64, 128}},
     [KNOB_COOP_BM] = {"BM", {32, 64, 128, 256}},
+    [KNOB_COOP_BUFFERS] = {"BUFFERS", {1, 2}},
     [KNOB_COOP_UNITS] = {"UNITS", {1, 2, 4}},
     [KNOB_COOP_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8, 16}},
-    [KNOB_COOP_BUFFERS] = {"BUFFERS", {1, 2}},
 };
 
 static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_type type,
@@ -393,8 +395,9 @@ static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_
         return false;
     tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
     tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
-    tile.units = turned(values[KNOB_COOP_UNITS], tile.units);
     tile.buffers = turned(values[KNOB_COOP_BUFFERS], tile.buffers);
+    tile.units = turned(values[KNOB_COOP_UNITS],
+                        in_buffers(tile.units, tile.buffers, type == COOP_S8 ? 2 : 1));
     tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
     if (!coop_tile_turn(env->caps, type, &tile))
         return false;

@@ -33,9 +33,23 @@ static void add(size_t row, const uint32_t *values)
                           r->knobs[k].name, values[k]);
 }
 
+static int knob_of(const struct row *r, const char *name)
+{
+    for (int k = 0; k < r->n_knobs; k++)
+        if (strcmp(r->knobs[k].name, name) == 0)
+            return k;
+    return -1;
+}
+
 static void add_row(size_t row, struct rng *rng)
 {
     const struct row *r = row_at(row, NULL);
+    if (knob_of(r, "BUFFERS") >= 0) { /* also where two of the default's tile are too large */
+        uint32_t values[ROW_MAX_KNOBS] = {0};
+        values[knob_of(r, "BUFFERS")] = 2;
+        values[knob_of(r, "BM")] = 64;
+        add(row, values);
+    }
     for (int k = 0; k < r->n_knobs; k++)
         for (int v = 0; v < ROW_KNOB_VALUES && r->knobs[k].values[v]; v++) {
             uint32_t values[ROW_MAX_KNOBS] = {0};
