@@ -46,12 +46,6 @@ shared float sw_m[ALL_UNITS * 2u * BM], sx_s[ALL_UNITS * 2u * BN];
 #define SCALE_OF(x_row) 1.0
 #endif
 
-// Where the units of a step from unit u on begin in shared memory.
-uint place_of(uint u)
-{
-    return BUFFERS == 1u ? 0u : u % ALL_UNITS;
-}
-
 #include "matmul/tile_columns.glsl"
 #include "matmul/tile_steps.glsl"
 
@@ -71,15 +65,20 @@ void main()
     [[unroll]] for (uint i = 0u; i < 4u * TN; i++)
         acc[i] = 0.0;
     uint units = a.k + 31u >> 5;
-    for (uint u = 0u; here && u < units + (ALL_UNITS - UNITS); u += UNITS) {
-        if (BUFFERS == 1u || u < units) {
-            load_weights(columns.w, row, u, place_of(u), tid);
-            load_columns(columns, u, place_of(u), tid);
+    for (uint u = 0u; BUFFERS == 1u && here && u < units; u += UNITS) {
+        load_weights(columns.w, row, u, 0u, tid);
+        load_columns(columns, u, 0u, tid);
+        barrier();
+        multiply(0u, tm, tn, acc);
+        barrier();
+    }
+    for (uint u = 0u, at = 0u; BUFFERS == 2u && here && u < units + UNITS; u += UNITS, at = UNITS - at) {
+        if (u < units) {
+            load_weights(columns.w, row, u, at, tid);
+            load_columns(columns, u, at, tid);
         }
-        if (BUFFERS == 1u)
-            barrier();
-        if (BUFFERS == 1u || u > 0u)
-            multiply(place_of(u + UNITS), tm, tn, acc); // of two, what the round before has loaded
+        if (u > 0u)
+            multiply(UNITS - at, tm, tn, acc);
         barrier();
     }
 

@@ -69,19 +69,22 @@ void main()
 
     [[unroll]] for (uint i = 0u; i < FM * FN; i++)
         sums[i] = FLOATS(0.0);
-    uint units = a.k + 31u >> 5, buf = 0u; // the one that is multiplied
-    for (uint u = 0u; here && u < units + (BUFFERS - 1u) * UNITS; u += UNITS) {
-        uint other = BUFFERS == 1u ? 0u : buf ^ 1u;
-        if (BUFFERS == 1u || u < units) {
-            load_weights(columns.w, row, u, other, tid);
-            load_columns(u, other, tid);
-        }
-        if (BUFFERS == 1u)
-            barrier();
-        if (BUFFERS == 1u || u > 0u)
-            multiply(buf, m_first, n_first);
+    uint units = a.k + 31u >> 5;
+    for (uint u = 0u; BUFFERS == 1u && here && u < units; u += UNITS) {
+        load_weights(columns.w, row, u, 0u, tid);
+        load_columns(u, 0u, tid);
         barrier();
-        buf = other;
+        multiply(0u, m_first, n_first);
+        barrier();
+    }
+    for (uint u = 0u, buf = 0u; BUFFERS == 2u && here && u < units + UNITS; u += UNITS, buf ^= 1u) {
+        if (u < units) {
+            load_weights(columns.w, row, u, buf, tid);
+            load_columns(u, buf, tid);
+        }
+        if (u > 0u)
+            multiply(buf ^ 1u, m_first, n_first);
+        barrier();
     }
 
     // A loop, not unrolled, as its code is long; matrices have no index that is computed.

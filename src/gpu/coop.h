@@ -34,7 +34,8 @@ struct coop_want {
 /* False: the device does not multiply such numbers, or not in shapes and subgroups that fit. */
 bool coop_tile(const struct vk_caps *caps, const struct coop_want *want, struct coop_tile *out);
 
-/* Such a tile with another group, bm, bn, units or buffers: divides it again. False: that does not fit. */
+/* Such a tile with another group, bm, bn, units or buffers: divides it again. False: that does not
+ * fit. */
 bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop_tile *tile);
 
 /* How many products one instruction makes of such matrices at most; 0: there is none. */
