@@ -37,9 +37,9 @@ struct tuner {
 };
 
 /* Goes on with an op where its entry says, until all was tried (entry->whole) or `stop` says so:
- * then the entry has what was found until then, and where to go on. Errors: HTH_ERROR_CANCELLED for `stop`,
- * HTH_ERROR_MEMORY; HTH_ERROR_DEVICE_LOST, after which the entry says nothing and is whole. An op
- * of which nothing can be turned is none for this. */
+ * then the entry has what was found until then, and where to go on. Errors: HTH_ERROR_CANCELLED for
+ * `stop`, HTH_ERROR_MEMORY; HTH_ERROR_DEVICE_LOST, after which the entry says nothing and is whole.
+ * An op of which nothing can be turned is none for this. */
 HTH_MUST_CHECK tuner_run(struct tuner *tuner, const struct op *op, struct table_entry *entry);
 
 #endif
