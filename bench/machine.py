@@ -125,19 +125,24 @@ def describe(lines):
     return [f"- {name}: {value}" for name, value in facts + lines]
 
 
+def write(path, text):
+    """To a file; of bench/results when no folder is named."""
+    if not os.path.dirname(path):
+        path = os.path.join(RESULTS, path)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror}") from error
+
+
 def publish(lines, path):
-    """Prints the report; writes it to a file too, of bench/results when no folder is named."""
+    """Prints the report; writes it to a file too, if one is named."""
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
     if path:
-        if not os.path.dirname(path):
-            path = os.path.join(RESULTS, path)
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise Failed(f"{path} cannot be written: {error.strerror}") from error
+        write(path, text)
 
 
 def say(text):

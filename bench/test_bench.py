@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of bench/peer, bench/formats, bench/columns and bench/predicted with invented programs: what they start, how they judge, how they end."""
+"""Tests of bench/peer, bench/formats, bench/columns, bench/context and bench/predicted with invented programs: what they start, how they judge, how they end."""
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -11,6 +11,7 @@ import stat
 import sys
 import tempfile
 import unittest
+import xml.dom.minidom
 from unittest import mock
 
 sys.dont_write_bytecode = True
@@ -26,7 +27,7 @@ def load(name):
     return module
 
 
-peer, formats, columns, predicted = load("peer"), load("formats"), load("columns"), load("predicted")
+peer, formats, columns, context, predicted = (load(name) for name in ("peer", "formats", "columns", "context", "predicted"))
 
 # Each run of hearth and of the peer is slower than the one before, as on a machine that gets busy: only ratios are steady.
 FAKE = """#!{python}
@@ -66,7 +67,7 @@ class Fakes(unittest.TestCase):
         patch = mock.patch.object(machine, "on_device", lambda device, program, *args: [program, *args, "--device", device])
         patch.start()
         self.addCleanup(patch.stop)
-        for module in (peer, formats, columns, predicted):
+        for module in (peer, formats, columns, context, predicted):
             said = mock.patch.object(module.machine, "say", lambda text: None)
             said.start()
             self.addCleanup(said.stop)
@@ -223,6 +224,46 @@ class Columns(Fakes):
         self.assertAlmostEqual(columns.distance([1.0, 1.0, 2.0, 1.0, 1.0]), 1 / 3, places=3)
         self.assertTrue(columns.fits([1.0, 1.5, 2.0], 0.0))
         self.assertFalse(columns.fits([1.0, 2.0, 1.0], 0.3))
+
+
+# Kernels of a context of d tokens: attention of each token, and all else by the formula of the test; the first pass is the fastest.
+DEEP = """
+d = option("-d")
+print(json.dumps([{"test": t, "device": "gpu", "kernels": [
+    {"kernel": "attention_f16", "time_us": tokens * (100 + d / 2) * (1 + n / 100)}, {"kernel": "matvec", "time_us": tokens * 700 * (1 + n / 100)},
+    {"kernel": "add", "time_us": tokens * (FORMULA) * (1 + n / 100)}]} for t, tokens in (("pp64", 64), ("tg16", 1))]))
+"""
+
+
+class Context(Fakes):
+    def context(self, formula, *argv):
+        path = self.program("hearth", DEEP.replace("FORMULA", formula))
+        return self.call(context, "m.gguf", "--hearth", path, "--depths", "0,1000,2000", *argv)
+
+    def test_attention_alone_grows(self):
+        code, report = self.context("300")
+        self.assertEqual(code, 0)
+        self.assertRegex(report, r"\| +0 \| +0\.100 \| +1\.000 \| +1\.100 \|\n\| +1000 \| +0\.606 \| +1\.010 ")
+        self.assertIn("0.511 µs more for each token before. All else: at most 2.0 % more", report)
+        self.assertEqual([line[line.index("-d") + 1] for line in self.log()], ["0", "1000", "2000"] + ["2000", "1000", "0"] + ["0", "1000", "2000"])
+        with open(os.path.join(self.folder, "report.svg"), encoding="utf-8") as file:
+            drawn = file.read()
+        self.assertEqual(drawn.count("<polygon"), 4)
+        xml.dom.minidom.parseString(drawn)
+
+    def test_something_else_grows(self):
+        code, report = self.context("300 + 200 * (d == 1000)")
+        self.assertEqual(code, 1)
+        self.assertIn("wanted 10 % at most: NOT so", report)
+        self.assertEqual(self.context("300 + 200 * (d == 1000)", "--grows", "0.25")[0], 0)
+
+    def test_failing_programs(self):
+        path = self.program("hearth", "print('[]')")
+        with self.assertRaisesRegex(machine.Failed, "measured nothing"):
+            self.call(context, "m.gguf", "--hearth", path)
+        for depths in ("0", "5,1", "1,x", "-1,1"):
+            with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+                self.call(context, "m.gguf", "--depths=" + depths)
 
 
 # Slower in each turn, as is what it expects; the device has what --vram lets it have of 1000 bytes, and that is predicted badly.

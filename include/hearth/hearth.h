@@ -40,9 +40,10 @@ enum hth_kv_type { HTH_KV_F16, HTH_KV_F32, HTH_KV_Q8_0, HTH_KV_Q4_0 };
 
 /* All zero: one sequence, 4096 positions (or what the model was trained on, if less), F16 cache. */
 struct hth_session_options {
-    int n_ctx;     /* positions per sequence */
-    int n_seqs;    /* sequences */
-    int n_batch;   /* tokens computed at once, at most; 0: as the model was opened for, or 512 */
+    int n_ctx;   /* positions per sequence */
+    int n_seqs;  /* sequences */
+    int n_batch; /* tokens computed at once, at most; 0: as the model was opened for; there 512, or
+                  * more where weights pass through a GPU and prompts are faster so */
     int n_outputs; /* logits of so many of a batch's tokens will be wanted; 0: of few. More than
                     * that take memory when they are first asked for */
     int n_best;    /* what feeds will mostly ask for (struct hth_feed): it is ready at once */
@@ -84,7 +85,8 @@ struct hth_model_options {
     /* What is said by hand binds the plan, as far as memory allows: what does not fit stays with
      * the CPU, and a warning says so. `place` comes before `places`, these before the numbers. */
     int gpu_layers; /* 0: the plan decides; N: the last N layers are on the GPU, and with one more
-                     * than there are the output too; −1: nothing is */
+                     * than there are the output too; −1: nothing lives there, though weights may
+                     * pass through it for prompts (device "cpu": never) */
     bool cpu_moe;   /* all experts stay with the CPU, */
     int n_cpu_moe;  /* or those of the first so many layers */
     const char *const *places; /* "PATTERN=cpu", "PATTERN=vulkan" or "PATTERN=vulkan:N": tensors

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/rng.h"
+#include "cli/bench_steps.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_out.h"
@@ -26,6 +27,8 @@ static const struct option options[] = {
      .help = "measure so often and take the median (after one run that is not measured)"},
     {.name = "roof", .type = OPTION_TEXT, .metavar = "FILE",
      .help = "with the share of the device's limits, which build/release/bench/roof --json printed"},
+    {.name = "kernels", .type = OPTION_FLAG,
+     .help = "with the GPU's time by kernel, of the last batch of each test; speeds are a little less"},
     {.name = "json", .type = OPTION_FLAG, .help = "as a JSON array"},
     {0},
 };
@@ -38,7 +41,7 @@ struct bench {
     struct hth_model_info info;
     int n_batch, depth, repeat;
     int32_t *ids; /* random, as many as the longest test feeds at once */
-    bool has_roof;
+    bool has_roof, by_kernel;
     struct roof roof;
     json_t *json; /* NULL: text */
 };
@@ -104,9 +107,10 @@ struct result {
     double roof_share;  /* 0: there is no roof to compare with */
     const char *roof_bound;
     const struct step_info *info;
+    struct kernel_times kernels; /* none unless asked for */
 };
 
-static void report_text(const struct result *result)
+static void report_text(const struct bench *bench, const struct result *result)
 {
     char expected[64] = "";
     if (result->expected > 0)
@@ -119,13 +123,15 @@ static void report_text(const struct result *result)
     if (result->expert_hits >= 0)
         out_printf(", %.1f %% of experts found on the GPU", 100 * result->expert_hits);
     out_printf("\n");
+    if (bench->by_kernel)
+        kernel_times_print(&result->kernels, bench->has_roof ? &bench->roof : NULL);
     out_flush();
 }
 
 static void report(struct bench *bench, const struct result *result)
 {
     if (!bench->json) {
-        report_text(result);
+        report_text(bench, result);
         return;
     }
     json_t *rows = json_array();
@@ -148,6 +154,8 @@ static void report(struct bench *bench, const struct result *result)
         json_set(value, "roof_share", json_number(result->roof_share));
         json_set(value, "roof_bound", json_string(result->roof_bound));
     }
+    if (bench->by_kernel)
+        json_set(value, "kernels", kernel_times_json(&result->kernels));
     json_push(bench->json, value);
 }
 
@@ -159,6 +167,8 @@ static enum hth_status compare(struct bench *bench, bool prompt, int n, double s
     struct hth_expected expected = hth_model_expect(bench->model, &turn);
     result->expected = prompt ? expected.prompt_tokens_per_s : expected.answer_tokens_per_s;
     result->estimated = expected.estimated;
+    if (bench->by_kernel) /* the clocks cost something, which is not to be expected next time */
+        return HTH_OK;
     return hth_model_achieved(bench->model, &turn, prompt ? seconds : 0, prompt ? 0 : seconds);
 }
 
@@ -211,7 +221,11 @@ static enum hth_status measure(struct bench *bench, bool prompt, int n)
                                 .info = &info};
         compare_with_roof(bench, seconds, &result);
         status = compare(bench, prompt, n, seconds, &result);
-        report(bench, &result);
+        if (bench->by_kernel && status == HTH_OK)
+            status = kernel_times_read(&result.kernels, bench->session);
+        if (status == HTH_OK)
+            report(bench, &result);
+        kernel_times_free(&result.kernels);
     }
     mem_free(times);
     return status;
@@ -250,6 +264,7 @@ static struct hth_session_options bench_session(const struct args *args, int lon
     if (wanted.n_ctx == 0)
         wanted.n_ctx = args_int(args, "depth") + longest;
     wanted.n_best = 1;
+    wanted.profile = args_flag(args, "kernels");
     return wanted;
 }
 
@@ -261,6 +276,11 @@ static enum hth_status open_bench(const struct args *args, struct bench *bench, 
         roof_check_device(&bench->roof, bench->info.device, talk_log());
     bench->depth = args_int(args, "depth");
     bench->repeat = args_int(args, "repeat");
+    bench->by_kernel = args_flag(args, "kernels");
+    if (bench->by_kernel && hth_model_get_plan(bench->model).gpu_bytes == 0)
+        return log_fail(talk_log(), HTH_ERROR_ARGUMENT,
+                        "--kernels: nothing of this model is on a GPU, whose kernels it times; "
+                        "leave it out, or choose a --device that hearth devices lists");
     enum hth_status status = hth_session_open(&bench->session, bench->model, &wanted);
     if (status)
         return status;
@@ -335,7 +355,8 @@ static void more_help(void)
         "of weights that must be read, once per batch. The roof is what reading them, or the\n"
         "fastest arithmetic of the device, would take at least. Answers are greedy: of a token "
         "the\n"
-        "device gives its id alone.\n");
+        "device gives its id alone. Of attention, --kernels counts no work on what is in the "
+        "context.\n");
 }
 
 static const struct option_group *const groups[] = {

@@ -15,7 +15,7 @@ static const struct option options[] = {
     {.name = "ctx", .letter = 'c', .type = OPTION_INT, .metavar = "N", .min = 1, .max = INT32_MAX,
      .help = "tokens that prompt and answer may have together"},
     {.name = "batch", .letter = 'b', .type = OPTION_INT, .metavar = "N", .min = 1, .max = 65536,
-     .help = "tokens of a prompt computed at once (what is fastest)"},
+     .help = "tokens of a prompt computed at once (what is fastest; on this machine 512 or more)"},
     OPTION_KV,
     {.name = "expert-skew", .type = OPTION_REAL, .metavar = "S", .min = 0, .max = 4, .fallback = "0.7",
      .help = "how uneven experts are used: the r-th most used as 1/r^S"},

@@ -39,6 +39,7 @@ struct tuning {
     struct tuned_file file; /* for what is found */
     int n_ctx, n_in;
     int32_t *ids;
+    struct hth_model *ready;   /* opened as planned, for the first measurement; or NULL */
     bool planned;              /* the plan itself is measured */
     double prompt_s, answer_s; /* of the last measurement, for one token */
     struct hth_expected expected;
@@ -123,8 +124,11 @@ static enum hth_status measure(void *user, const struct tune_setting *setting, d
     struct hth_session *session = NULL;
     struct hth_session_options wanted = session_of(t);
     enum hth_status status = check_time(t);
-    if (status == HTH_OK)
+    if (status == HTH_OK && t->ready)
+        model = t->ready;
+    else if (status == HTH_OK)
         status = open_setting(t, setting, &model);
+    t->ready = NULL;
     if (status == HTH_OK)
         status = hth_session_open(&session, model, &wanted);
     watch_interrupt(session);
@@ -211,11 +215,16 @@ static enum hth_status measure_and_say(void *user, const struct tune_setting *se
     return status;
 }
 
+static bool is_faster(const struct tune_result *result)
+{
+    return result->best_s > 0 && result->planned_s > result->best_s;
+}
+
 static int say_result(const struct tuning *t, const struct tune_result *result, bool whole)
 {
     char what[160];
     double gain = result->best_s > 0 ? result->planned_s / result->best_s : 1;
-    bool planned = gain <= 1;
+    bool planned = !is_faster(result);
     describe(t, &result->best, what, sizeof what);
     if (t->tried) {
         json_t *root =
@@ -227,7 +236,9 @@ static int say_result(const struct tuning *t, const struct tune_result *result, 
         return json_print(root);
     }
     if (!whole)
-        talk_line("the time is over before all was tried: --minutes gives more");
+        talk_line("%s before all was tried%s%s", interrupted() ? "interrupted" : "the time is over",
+                  interrupted() ? "" : ": --minutes gives more",
+                  planned ? "; what was found before, if anything was, is still used" : "");
     if (planned)
         out_printf("Nothing that was tried is faster than the plan.\n");
     else
@@ -321,21 +332,21 @@ static int tune_kernels(struct tuning *t)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-/* Is the GPU, if it has a part, chosen by itself and filled by the plan? */
+/* What the plan is of which is to be found better; its model is the first to be measured. Is the
+ * GPU, if it has a part, chosen by itself and filled by the plan? */
 static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
 {
     static const struct tune_setting planned;
-    struct hth_model *model;
-    enum hth_status status = open_setting(t, &planned, &model);
+    enum hth_status status = open_setting(t, &planned, &t->ready);
     if (status)
         return status;
-    struct hth_model_info info = hth_model_get_info(model);
-    struct hth_plan_info plan = hth_model_get_plan(model);
+    struct hth_model_info info = hth_model_get_info(t->ready);
+    struct hth_plan_info plan = hth_model_get_plan(t->ready);
     t->gpu_bytes = plan.n_gpus > 0 ? plan.gpu_bytes / (uint64_t)plan.n_gpus : 0;
     t->n_ctx = plan.n_ctx;
     t->n_in = plan.n_ctx - UNMEASURED_OUT - MEASURED_OUT;
     t->n_in = t->n_in < MOST_IN ? t->n_in : MOST_IN;
-    t->expected = hth_model_expect(model, &(struct hth_turn){0, t->n_in, MEASURED_OUT});
+    t->expected = hth_model_expect(t->ready, &(struct hth_turn){0, t->n_in, MEASURED_OUT});
     bool any_device = strcmp(args_text(t->args, "device"), "auto") == 0;
     look->has_gpu = info.on_gpu && any_device;
     look->n_threads = args_given(t->args, "threads") ? 0 : os_cpu_count();
@@ -345,8 +356,7 @@ static enum hth_status look_at_plan(struct tuning *t, struct tune_options *look)
     struct rng rng = rng_seed(1);
     for (int i = 0; t->ids && i < t->n_in; i++)
         t->ids[i] = (int32_t)rng_below(&rng, (uint32_t)info.n_vocab);
-    t->file = tuned_take_file(model);
-    hth_model_close(model);
+    t->file = tuned_take_file(t->ready);
     return t->ids ? HTH_OK : log_fail_memory(talk_log(), "tokens", (size_t)t->n_in * 4);
 }
 
@@ -355,6 +365,7 @@ static void free_tuning(struct tuning *t)
     json_decref(t->kernels);
     json_decref(t->found);
     json_decref(t->tried);
+    hth_model_close(t->ready);
     tuned_file_free(&t->file);
     mem_free(t->ids);
 }
@@ -379,7 +390,7 @@ static int run(const struct args *args)
     talk_progress("", 1, 1);
     code = exit_of(found ? HTH_OK : status);
     const struct tuned best = as_tuned(&t, &result.best);
-    if (code == EXIT_OK)
+    if (code == EXIT_OK && (whole || is_faster(&result))) /* else what was found before stays */
         code = exit_of(tuned_store(&t.file, &best, talk_log()));
     if (code == EXIT_OK)
         code = say_result(&t, &result, whole);

@@ -9,7 +9,7 @@ static void expect(const struct hth_model *model, const struct hth_turn *turn,
 {
     const struct placing *placing = &model->placing;
     const struct plan_asked asked = {turn->depth, turn->n_prompt, turn->n_answer,
-                                     placing->session.n_batch};
+                                     placing->session.n_batch, placing_stream_from(placing)};
     plan_expect(&placing->plan, &asked, out);
 }
 

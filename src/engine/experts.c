@@ -28,7 +28,7 @@ static void find_matrices(struct experts *experts)
     const struct model *model = experts->options.model;
     for (size_t i = 0; i < model->n_weights; i++) {
         const struct weight *weight = model->weights[i];
-        int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+        int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
         if (layer < 0 || layer >= model->hp.n_layer ||
             !experts->options.cached(experts->options.user, layer))
             continue;

@@ -60,7 +60,7 @@ static unsigned asked(const struct reader *r, const struct weight *weight, int e
     if (place > 0)
         return place < r->machine->n_devices ? 1u << place : gpu_mask(r->machine);
     return by_pattern ? by_pattern
-                      : by_layers(r, split_layer_of(weight->name), split_is_experts(weight));
+                      : by_layers(r, model_layer_of(weight->name), split_is_experts(weight));
 }
 
 /* Patterns stand in of_weight already. */
@@ -71,7 +71,7 @@ static void say_all(const struct reader *r)
         hand->of_cache[layer] = (uint8_t)by_layers(r, layer, false);
     for (size_t i = 0; i < r->model->n_weights; i++) {
         const struct weight *weight = r->model->weights[i];
-        int layer = split_layer_of(weight->name);
+        int layer = model_layer_of(weight->name);
         if (!split_is_experts(weight) || layer < 0 || layer >= r->model->hp.n_layer) {
             hand->of_weight[i] = (uint8_t)asked(r, weight, -1, hand->of_weight[i]);
             continue;
@@ -126,7 +126,8 @@ static enum hth_status read_pattern(const struct reader *r, const char *spec)
     unsigned mask = device_mask(r->machine, equals + 1);
     if (mask == 0)
         return log_fail(r->log, HTH_ERROR_ARGUMENT,
-                        "--place %s: there is no device \"%s\"; the plan is for cpu and %d GPU%s",
+                        "--place %s: there is no device \"%s\"; the plan is for cpu and %d GPU%s "
+                        "(hearth devices lists them)",
                         spec, equals + 1, r->machine->n_devices - 1,
                         r->machine->n_devices == 2 ? "" : "s");
     int error;
@@ -158,7 +159,8 @@ enum hth_status hand_read(struct hand *out, const struct model *model,
     *out = (struct hand){.n_expert = model->hp.n_expert};
     if (options->gpu_layers > 0 && machine->n_devices == 1)
         return log_fail(log, HTH_ERROR_ARGUMENT,
-                        "--gpu-layers %d: there is no GPU that hearth can use",
+                        "--gpu-layers %d: there is no GPU that hearth can use; without it the CPU "
+                        "has all (hearth devices lists what there is)",
                         options->gpu_layers);
     out->of_weight = arena_calloc(&out->arena, model->n_weights + 1, sizeof *out->of_weight);
     out->weight_at = arena_calloc(&out->arena, model->n_weights + 1, sizeof *out->weight_at);

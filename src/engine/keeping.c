@@ -166,22 +166,43 @@ static enum hth_status decide(struct hth_model *model)
     return HTH_OK;
 }
 
-/* The CPU's matrices are copied as it likes them best, all or, where memory is short, none. */
+/* Is a weight read from the file again, whatever the CPU has of it: when it is streamed, with every
+ * prompt, and of experts when they change places? */
+static bool is_read_again(const struct placing *placing, const struct weight *weight)
+{
+    int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
+    bool changes =
+        layer >= 0 && layer < placing->model->hp.n_layer && placing_caches(placing, layer);
+    return changes || placing->split.streamed[weight->index];
+}
+
+/* The CPU's matrices are copied as it likes them best, all or, where memory is short, none: what is
+ * read again from the file must stay in memory beside the copies, or it would come from the disk
+ * every time. */
 static enum hth_status open_interleaved(struct hth_model *model)
 {
-    uint64_t bytes = 0, room = os_memory_available_bytes();
-    for (size_t i = 0; i < model->model->n_weights; i++)
-        bytes += placing_host_bytes(&model->placing, model->model->weights[i]);
+    const struct placing *placing = &model->placing;
+    uint64_t bytes = 0, again = 0, room = os_memory_available_bytes();
+    for (size_t i = 0; i < model->model->n_weights; i++) {
+        const struct weight *weight = model->model->weights[i];
+        uint64_t own = placing_host_bytes(placing, weight);
+        bytes += own;
+        again += is_read_again(placing, weight) ? own : 0;
+    }
     if (model->opt.ram_bytes && model->opt.ram_bytes < room)
         room = model->opt.ram_bytes;
-    if (model->opt.no_repack || bytes == 0 || bytes > room - room / 8)
+    room -= room / 8;
+    if (model->opt.no_repack || bytes == 0 || bytes > room)
         return HTH_OK;
-    /* what is streamed is read there again with every prompt, and experts when they change places
-     */
-    bool stays = model->synth.ptr || model->placing.split.stream_from > 0 ||
-                 placing_any_caches(&model->placing);
-    struct interleaved_options options = {.most_bytes = room - room / 8,
-                                          .let_go = stays ? NULL : os_map_drop};
+    if (!model->synth.ptr && again > room - bytes) { /* what is made is in memory anyway */
+        log_info(&model->log,
+                 "the CPU reads weights as the file has them: beside copies of them the %.1f MiB "
+                 "that are read there again would not stay in memory",
+                 (double)again / (1 << 20));
+        return HTH_OK;
+    }
+    struct interleaved_options options = {.most_bytes = room,
+                                          .let_go = model->synth.ptr || again ? NULL : os_map_drop};
     return interleaved_create(&model->interleaved, model->model->n_weights, &options,
                               &model->keeping.log);
 }

@@ -162,6 +162,8 @@ static const char *read_root(const json_t *root, struct machine_device *device, 
 {
     struct machine_device found = *device;
     const char *why = read_rates(json_object_get(root, "rates"), &found);
+    if (!why && !(found.rate[RATE_READ] > 0))
+        why = "it has no rates";
     if (why)
         return why;
     *n_bad = read_formats(json_object_get(root, "formats"), &found) +
@@ -178,13 +180,16 @@ enum hth_status measured_load(struct machine *machine, int device, const struct 
     json_t *root = NULL;
     int n_bad = 0;
     enum hth_status status = HTH_OK;
-    machine->devices[device].measured = false;
+    struct machine_device *own = &machine->devices[device];
+    bool ignored = false;
+    own->measured = false;
     write_key(machine, caps, &key);
     if (measured_path(caps, &path) || path.failed)
-        status = kept_load(&path, &key, &root, NULL, log);
-    const char *why = root ? read_root(root, &machine->devices[device], &n_bad) : NULL;
+        status = kept_load(&path, &key, &root, &ignored, log);
+    const char *why = root ? read_root(root, own, &n_bad) : NULL;
     if (why)
         kept_ignore(&path, why, log);
+    own->outdated = ignored || why;
     if (n_bad)
         log_warning(log,
                     "%s: %d entr%s of formats or runs in it %s none that hearth wrote, and "

@@ -14,8 +14,9 @@
 #include "vk/vk.h"
 
 /* Fills in what a sound file has of a device: of devices[device] with its `caps`, of the CPU with
- * NULL and 0. devices[device].measured tells whether there was one. A rate by format and past runs
- * that no machine has are left out, with a line. Errors: HTH_ERROR_MEMORY. */
+ * NULL and 0. devices[device].measured tells whether there was one, .outdated whether one is there
+ * that cannot be used. A rate by format and past runs that no machine has are left out, with a
+ * line. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK measured_load(struct machine *machine, int device, const struct vk_caps *caps,
                              const struct log *log);
 

@@ -43,6 +43,12 @@ struct gpu_stream placing_stream(const struct placing *p, int device)
     };
 }
 
+int placing_stream_from(const struct placing *p)
+{
+    int from = p->split.stream_from; /* programs are for buckets */
+    return from ? gpu_bucket(from) / 2 + 1 : 0;
+}
+
 static enum hth_status build_gpu_part(void *user, struct graph *graph, struct batch_size size)
 {
     return part_build(user, graph, size);
@@ -170,17 +176,9 @@ bool placing_caches(const void *placing, int layer)
     return false;
 }
 
-bool placing_any_caches(const struct placing *p)
-{
-    bool any = false;
-    for (int i = 0; i < p->model->hp.n_layer; i++)
-        any |= placing_caches(p, i);
-    return any;
-}
-
 uint64_t placing_host_bytes(const struct placing *p, const struct weight *weight)
 {
-    int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+    int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
     bool all = layer >= 0 && layer < p->model->hp.n_layer && placing_caches(p, layer);
     return all ? weight->size_bytes : split_host_bytes(&p->split, weight);
 }
@@ -239,8 +237,7 @@ struct hth_plan_info placing_info(const struct placing *p)
         info.host_weight_bytes += bytes;
         info.streamed_bytes += p->split.streamed[i] ? bytes : 0;
     }
-    if (p->split.stream_from) /* programs are for buckets */
-        info.stream_from = gpu_bucket(p->split.stream_from) / 2 + 1;
+    info.stream_from = placing_stream_from(p);
     for (int d = 1; d < p->machine.n_devices; d++) {
         info.gpu_weight_bytes += p->need[d].weights;
         info.gpu_kv_bytes += p->need[d].cache;
@@ -369,15 +366,17 @@ bool placing_as_measured(const struct placing *p)
     return (n_threads == 0 || n_threads == p->machine.n_threads) && !p->opt.no_repack;
 }
 
-/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them, and
- * where that is asked for; formats that are new to a device, wherever it is measured. */
+/* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them,
+ * where that is asked for, and where they were once and do not hold any more; formats that are new
+ * to a device, wherever it is measured. */
 static enum hth_status know_rates(struct placing *p, const struct placing_devices *devices,
                                   unsigned mask, const struct log *log)
 {
     struct machine *machine = &p->machine;
     bool decides = false;
-    for (int d = 1; d < machine->n_devices; d++)
-        decides |= !p->whole && !machine->devices[d].stands_in;
+    for (int d = 0; d < machine->n_devices; d++)
+        decides |=
+            machine->devices[d].outdated || (d > 0 && !p->whole && !machine->devices[d].stands_in);
     const struct plan_measuring measuring = {machine, devices->vk, p->pool};
     enum hth_status status = HTH_OK;
     if (!placing_as_measured(p))
@@ -522,8 +521,36 @@ static enum hth_status find_split(struct placing *p, const struct placing_device
             return status;
         working = held > working ? held : working;
     }
-    return log_fail(log, HTH_ERROR_LIMIT, "no plan keeps to %llu MiB of device memory",
+    return log_fail(log, HTH_ERROR_LIMIT,
+                    "no plan keeps to %llu MiB of device memory: use --device cpu",
                     (unsigned long long)(p->budget[1] >> 20));
+}
+
+enum hth_status placing_fit_batch(struct hth_session_options *session,
+                                  const struct machine *machine, const struct units *units,
+                                  const struct plan_options *options, const struct log *log)
+{
+    int n = session->n_batch, most = session->n_ctx * session->n_seqs;
+    enum hth_status status = plan_choose_batch(&n, machine, units, options, log);
+    if (n > session->n_batch)
+        session->n_batch = gpu_bucket(n) < most ? gpu_bucket(n) : most;
+    return status;
+}
+
+/* Where nobody has said how many tokens are computed at once. */
+static enum hth_status choose_batch(struct placing *p, const struct log *log)
+{
+    const struct plan_options options = plan_options_of(p);
+    int usual = p->session.n_batch;
+    if (p->opt.session.n_batch)
+        return HTH_OK;
+    for (int d = 1; d < p->machine.n_devices; d++)
+        p->machine.devices[d].budget_bytes = p->budget[d];
+    hand_bind(&p->hand, p->model, &p->machine, &p->units, plan_working_bytes(&p->units, usual));
+    enum hth_status status = placing_fit_batch(&p->session, &p->machine, &p->units, &options, log);
+    if (p->session.n_batch > usual)
+        p->batch = p->session.n_batch;
+    return status;
 }
 
 /* All but what was said by hand. */
@@ -534,6 +561,7 @@ static void forget_plan(struct placing *p)
                            .pool = p->pool,
                            .rows = p->rows,
                            .session = p->session,
+                           .batch = p->batch,
                            .hand = p->hand,
                            .hand_read = p->hand_read};
     memcpy(kept.bars, p->bars, sizeof kept.bars);
@@ -549,7 +577,9 @@ static enum hth_status read_hand(struct placing *p, const struct log *log)
     if (p->hand_read)
         return HTH_OK;
     hand_free(&p->hand);
-    enum hth_status status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
+    enum hth_status status = plan_check_limits(&p->machine, &p->opt, log);
+    if (status == HTH_OK)
+        status = hand_read(&p->hand, p->model, &p->machine, &p->opt, log);
     p->hand_read = status == HTH_OK;
     return status;
 }
@@ -579,6 +609,8 @@ enum hth_status placing_decide(struct placing *p, const struct placing_devices *
         status = try_whole(p, devices, log);
     if (status == HTH_OK && !p->whole)
         status = know_rates(p, devices, ~0u, log);
+    if (status == HTH_OK && !p->whole)
+        status = choose_batch(p, log);
     if (status == HTH_OK && !p->whole)
         status = find_split(p, devices, log);
     if (status)

@@ -40,6 +40,7 @@ struct placing {
     const struct row_bars *bars[SPLIT_DEVICES]; /* not to be used */
     const struct table *tuned[SPLIT_DEVICES];   /* kernels that are fastest there, or NULL */
     struct hth_session_options session;         /* that is planned for, filled in */
+    int batch; /* tokens of a batch that nobody asked for, and that are more than usual; or 0 */
     struct machine machine;
     struct hand hand;
     bool hand_read; /* once: options need not outlive the opening of the model */
@@ -59,6 +60,12 @@ HTH_MUST_CHECK placing_decide(struct placing *placing, const struct placing_devi
                               const struct log *log);
 void placing_free(struct placing *placing);
 
+/* A session's batch becomes larger where that pays (plan_choose_batch) and nobody has said how
+ * large it is. Errors: those of plan_create. */
+HTH_MUST_CHECK placing_fit_batch(struct hth_session_options *session, const struct machine *machine,
+                                 const struct units *units, const struct plan_options *options,
+                                 const struct log *log);
+
 /* A GPU is no more: what options said of it is forgotten, and those behind it have the number
  * before. What was decided is not true any more. */
 void placing_drop_device(struct placing *placing, int device);
@@ -76,7 +83,6 @@ bool placing_as_measured(const struct placing *placing);
 
 /* Do the experts of a layer that are on the device change (experts.h)? The host then keeps all. */
 bool placing_caches(const void *placing, int layer);
-bool placing_any_caches(const struct placing *placing);
 
 /* Bytes of a weight that the host keeps. */
 uint64_t placing_host_bytes(const struct placing *placing, const struct weight *weight);
@@ -84,6 +90,9 @@ uint64_t placing_host_bytes(const struct placing *placing, const struct weight *
 /* What an upload costs, in uses of an expert by the CPU; bytes to upload with a token. */
 double placing_expert_price(const struct placing *placing);
 uint64_t placing_expert_bytes(const struct placing *placing);
+
+/* With so many tokens in a batch weights are streamed; 0: none ever are. */
+int placing_stream_from(const struct placing *placing);
 
 /* The weights that are streamed through a session's part on a GPU. */
 struct gpu_stream placing_stream(const struct placing *placing, int device);

@@ -104,10 +104,14 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
         status = bind(report, request, &session);
     struct plan_options options = {.n_in = lengths[request->turn][0],
                                    .n_out = lengths[request->turn][1],
-                                   .n_batch = request->profile ? request->device.session.n_batch
-                                                               : session.n_batch,
+                                   .n_batch = request->device.session.n_batch,
                                    .skew = request->expert_skew,
                                    .as_run = !request->profile};
+    if (status == HTH_OK && options.as_run && !options.n_batch) {
+        status =
+            placing_fit_batch(&session, &report->machine, &report->units, &options, &report->log);
+        options.n_batch = session.n_batch;
+    }
     if (status == HTH_OK)
         status =
             plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);

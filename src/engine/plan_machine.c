@@ -91,29 +91,43 @@ static enum hth_status add_gpus(struct machine *machine, const struct plan_reque
     return status;
 }
 
-/* --vram and --ram: less than there is, for each GPU and for the host. */
-static enum hth_status limit(struct machine *machine, const struct hth_model_options *options,
-                             const struct log *log)
+uint64_t plan_memory_bytes(const struct vk_caps *caps)
 {
-    uint64_t vram = options->vram_bytes, ram = options->ram_bytes, most = 0;
-    struct machine_device *cpu = &machine->devices[0];
+    return own_heap(caps)->size_bytes;
+}
+
+enum hth_status plan_check_limits(const struct machine *machine,
+                                  const struct hth_model_options *options, const struct log *log)
+{
+    const struct machine_device *cpu = &machine->devices[0];
+    uint64_t most = 0;
+    for (int d = 1; d < machine->n_devices; d++)
+        most = machine->devices[d].memory_bytes > most ? machine->devices[d].memory_bytes : most;
+    if (options->vram_bytes > most && machine->n_devices > 1)
+        return log_fail(log, HTH_ERROR_ARGUMENT,
+                        "--vram asks for %.2f GiB, and no GPU has more than %.2f: without it all "
+                        "that is free is used",
+                        gib(options->vram_bytes), gib(most));
+    if (options->ram_bytes > cpu->memory_bytes)
+        return log_fail(log, HTH_ERROR_ARGUMENT,
+                        "--ram asks for %.2f GiB, and the host has %.2f: without it all that is "
+                        "free is used",
+                        gib(options->ram_bytes), gib(cpu->memory_bytes));
+    return HTH_OK;
+}
+
+void plan_limit(struct machine *machine, const struct hth_model_options *options)
+{
+    uint64_t vram = options->vram_bytes, ram = options->ram_bytes;
     for (int d = 1; d < machine->n_devices; d++) {
         struct machine_device *gpu = &machine->devices[d];
-        most = gpu->memory_bytes > most ? gpu->memory_bytes : most;
         uint64_t can = gpu->budget_bytes ? gpu->budget_bytes : gpu->memory_bytes;
         if (vram)
             gpu->budget_bytes = vram < can ? vram : can;
     }
-    if (vram > most && machine->n_devices > 1)
-        return log_fail(log, HTH_ERROR_ARGUMENT,
-                        "--vram asks for %.1f GiB, and no GPU has more than %.1f", gib(vram),
-                        gib(most));
-    if (ram > cpu->memory_bytes)
-        return log_fail(log, HTH_ERROR_ARGUMENT, "--ram asks for %.1f GiB, and the host has %.1f",
-                        gib(ram), gib(cpu->memory_bytes));
+    struct machine_device *cpu = &machine->devices[0];
     if (ram)
-        cpu->budget_bytes = ram;
-    return HTH_OK;
+        cpu->budget_bytes = ram < cpu->memory_bytes ? ram : cpu->memory_bytes;
 }
 
 enum hth_status plan_read_machine(struct machine *machine, const struct plan_request *request,
@@ -130,7 +144,8 @@ enum hth_status plan_read_machine(struct machine *machine, const struct plan_req
     }
     machine->n_threads_used = request->device.n_threads;
     if (status == HTH_OK)
-        status = limit(machine, &request->device, log);
+        status = plan_check_limits(machine, &request->device, log);
+    plan_limit(machine, &request->device);
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
@@ -154,8 +169,7 @@ enum hth_status plan_own_machine(struct machine *machine, const struct placing_d
     for (int d = 1; d < devices->n && status == HTH_OK; d++)
         status = add_open_gpu(machine, devices->vk[d], options->treat_as_discrete, log);
     machine->n_threads_used = options->n_threads;
-    if (status == HTH_OK)
-        status = limit(machine, options, log);
+    plan_limit(machine, options);
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
@@ -206,6 +220,7 @@ static enum hth_status measure_device(struct measuring *m, int d)
     machine_measure_device(m->what->machine, &m->times, d);
     /* else the device had no room to try */
     device->measured = rate[RATE_READ] > 0 && rate[RATE_MATRIX] > 0;
+    device->outdated &= !device->measured;
     return device->measured ? keep(m, d) : HTH_OK;
 }
 

@@ -31,6 +31,17 @@ HTH_MUST_CHECK plan_read_machine(struct machine *machine, const struct plan_requ
 HTH_MUST_CHECK plan_own_machine(struct machine *machine, const struct placing_devices *devices,
                                 const struct hth_model_options *options, const struct log *log);
 
+/* Do --vram and --ram ask for more than one of the GPUs, or the host, has? Errors:
+ * HTH_ERROR_ARGUMENT, with what there is. */
+HTH_MUST_CHECK plan_check_limits(const struct machine *machine,
+                                 const struct hth_model_options *options, const struct log *log);
+
+/* What they leave of each memory: never more than there is, whichever GPUs are left by then. */
+void plan_limit(struct machine *machine, const struct hth_model_options *options);
+
+/* Of the heap that weights go to, in use or not. */
+uint64_t plan_memory_bytes(const struct vk_caps *caps);
+
 /* Bytes of a device that may be in use by us now; the driver would grant *margin more. */
 uint64_t plan_room(struct vk *vk, const struct hth_model_options *options, uint64_t *margin);
 

@@ -10,7 +10,7 @@
 
 /* {"name": "…", "devices": [{"name", "kind", "memory_gib", "read_gb_per_s", …}, …]} */
 
-enum { MOST_PROFILE_BYTES = 1 << 20 };
+enum { MOST_PROFILE_BYTES = 1 << 20, MOST_THREADS = 1024 };
 
 struct reader {
     const char *path;
@@ -94,13 +94,29 @@ static enum hth_status read_memory(const struct reader *reader, const json_t *ob
     return HTH_OK;
 }
 
+static enum hth_status read_threads(const struct reader *reader, const json_t *object,
+                                    const struct machine_device *device, struct machine *machine)
+{
+    const json_t *value = json_object_get(object, THREADS);
+    json_int_t n = json_integer_value(value);
+    if (value && device->kind != MACHINE_CPU)
+        return log_fail(reader->log, HTH_ERROR_FORMAT, "%s: %s has \"%s\", which are a CPU's alone",
+                        reader->path, device->name, THREADS);
+    if (value && (!json_is_integer(value) || n < 1 || n > MOST_THREADS))
+        return log_fail(reader->log, HTH_ERROR_FORMAT,
+                        "%s: \"%s\" must be a whole number from 1 to %d", reader->path, THREADS,
+                        MOST_THREADS);
+    if (value)
+        machine->n_threads = (int)n;
+    return HTH_OK;
+}
+
 static enum hth_status read_device(const struct reader *reader, const json_t *object,
                                    struct machine *machine, struct machine_device *device)
 {
     static const double units[RATE_COUNT] = {1e9, 1e12, 1e9, 1e9, 1e-6, 1e-6, 1e-6};
     const char *known[RATE_COUNT + 6] = {"name", "kind", MEMORY, BUDGET, THREADS};
     const char *name = json_string_value(json_object_get(object, "name"));
-    double threads = 0;
     if (!json_is_object(object) || !name || !*name)
         return log_fail(reader->log, HTH_ERROR_FORMAT,
                         "%s: each of \"devices\" is an object with a \"name\"", reader->path);
@@ -115,11 +131,7 @@ static enum hth_status read_device(const struct reader *reader, const json_t *ob
     for (int r = 0; r < RATE_COUNT && status == HTH_OK; r++)
         status = read_number(reader, object, machine_rate_name((enum machine_rate)r), units[r],
                              &device->rate[r]);
-    if (status == HTH_OK)
-        status = read_number(reader, object, THREADS, 1, &threads);
-    if (status == HTH_OK && device->kind == MACHINE_CPU)
-        machine->n_threads = (int)threads;
-    return status;
+    return status ? status : read_threads(reader, object, device, machine);
 }
 
 static enum hth_status read_devices(const struct reader *reader, const json_t *list,

@@ -43,6 +43,8 @@ void session_fill(struct hth_session_options *opt, const struct hparams *hp)
         opt->n_ctx = hp->n_ctx_train > 0 && hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
     if (opt->n_seqs <= 0)
         opt->n_seqs = 1;
+    if (opt->n_ctx > INT32_MAX / opt->n_seqs) /* positions of all sequences are numbered */
+        opt->n_ctx = INT32_MAX / opt->n_seqs;
     if (opt->n_batch <= 0)
         opt->n_batch = 512;
     if (opt->n_batch > opt->n_ctx * opt->n_seqs)
@@ -204,7 +206,8 @@ enum hth_status hth_session_open(struct hth_session **out, struct hth_model *mod
     if (options)
         session->opt = *options;
     if (!session->opt.n_batch)
-        session->opt.n_batch = model->opt.session.n_batch;
+        session->opt.n_batch =
+            model->opt.session.n_batch ? model->opt.session.n_batch : model->placing.batch;
     session_fill(&session->opt, &model->model->hp);
     os_mutex_init(&session->pages);
     os_mutex_lock(&model->device);

@@ -1,20 +1,11 @@
 #include "engine/split.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "base/mem.h"
 #include "kv/kv.h"
 #include "op/op_def.h"
 #include "op/partition.h"
 
 /* --- weights ---------------------------------------------------------------------------------- */
-
-int split_layer_of(const char *name)
-{
-    int layer;
-    return sscanf(name, "blk.%d.", &layer) == 1 ? layer : -1;
-}
 
 bool split_is_vector(const struct weight *weight)
 {
@@ -57,7 +48,7 @@ static enum hth_status divide_weight(struct split *split, const struct model *mo
 
 static bool has_experts_of(const struct weight *weight, int layer)
 {
-    return split_is_experts(weight) && split_layer_of(weight->name) == layer;
+    return split_is_experts(weight) && model_layer_of(weight->name) == layer;
 }
 
 /* Where each expert of a layer is with all its matrices; returns the devices' bits. */

@@ -47,9 +47,6 @@ void split_free(struct split *split);
 bool split_is_vector(const struct weight *weight);
 bool split_is_experts(const struct weight *weight);
 
-/* The layer that a tensor is of, by its name; −1: none. */
-int split_layer_of(const char *name);
-
 /* Has the host a part: layers of its own, or to pass on what GPUs hand each other? */
 bool split_needs_host(const struct split *split);
 

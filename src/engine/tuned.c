@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "engine/engine.h"
 #include "engine/kept.h"
+#include "engine/plan_part.h"
 
 enum { TUNED_VERSION = 1, MOST_THREADS = 1024, MOST_BATCH = 65536 };
 
@@ -100,7 +101,18 @@ static bool read_tuned(const json_t *root, struct tuned *out)
     return sound;
 }
 
-/* A file that is ignored is begun anew, so that the line comes once. */
+/* The most memory that a device has; without any nothing depends on it. */
+static uint64_t most_vram(const struct hth_model *model)
+{
+    uint64_t most = model->n_devices > 1 ? 0 : UINT64_MAX;
+    for (int d = 1; d < model->n_devices; d++) {
+        uint64_t bytes = plan_memory_bytes(vk_get_caps(model->devices[d].vk));
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* A file that is ignored is begun anew, so that the lines come once. */
 static enum hth_status load(const struct hth_model *model, struct tuned *out)
 {
     const struct tuned_file *file = &model->tuned_file;
@@ -108,10 +120,16 @@ static enum hth_status load(const struct hth_model *model, struct tuned *out)
     bool begins_anew;
     *out = (struct tuned){0};
     enum hth_status status = kept_load(&file->path, &file->of, &root, &begins_anew, &model->log);
-    if (root && !read_tuned(root, out)) {
+    bool sound = !root || (read_tuned(root, out) &&
+                           (model->opt.vram_bytes || out->vram_bytes <= most_vram(model)));
+    if (!sound) {
         kept_ignore(&file->path, "a figure in it is none that hearth writes", &model->log);
+        *out = (struct tuned){0};
         begins_anew = true;
     }
+    if (begins_anew)
+        log_warning(&model->log, "so this model runs as planned; hearth tune looks again for what "
+                                 "is best for it here");
     json_decref(root);
     return status == HTH_OK && begins_anew ? tuned_store(file, out, &model->log) : status;
 }

@@ -1,4 +1,7 @@
 #include "model/arch.h"
+
+#include <stdio.h>
+
 #include "base/mem.h"
 
 void model_free(struct model *model)
@@ -46,4 +49,10 @@ enum hth_status model_build(const struct model *model, struct graph *graph, int 
     graph_init(graph, n_tokens, n_outputs, model->log);
     model->arch->build(model, graph, kv);
     return graph->status;
+}
+
+int model_layer_of(const char *tensor)
+{
+    int layer;
+    return sscanf(tensor, "blk.%d.", &layer) == 1 ? layer : -1;
 }

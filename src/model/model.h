@@ -68,6 +68,9 @@ void model_free(struct model *model);
 uint64_t model_n_params(const struct model *model);
 uint64_t model_weight_bytes(const struct model *model);
 
+/* The layer that a tensor is of, by its name; −1: none. */
+int model_layer_of(const char *tensor);
+
 /* The shape of each layer's cache for a given type of keys and values: fills layers[n_layer] but
  * for the offsets, which kv_layout gives. */
 void model_kv_geometry(const struct model *model, const struct dtype *type, struct kv_geom *layers);

@@ -18,26 +18,37 @@ static struct turn turn_of(const struct plan *plan, const struct plan_asked *ask
     return turn;
 }
 
+/* Whose parts are asked for. */
+struct asked_cost {
+    const struct plan *plan;
+    struct cost cost;
+    bool streams;
+};
+
 /* The parts of one layer, choices gathered from the plan. */
-static void layer_parts(const struct plan *plan, const struct cost *cost, int layer,
-                        struct cost_state *state, struct cost_parts *parts)
+static void layer_parts(const struct asked_cost *a, int layer, struct cost_state *state,
+                        struct cost_parts *parts)
 {
     struct choice choices[UNITS_PER_LAYER];
-    int first = plan->units->layer_first[layer];
-    for (int i = first; i < plan->units->layer_first[layer + 1]; i++)
-        choices[i - first] = plan->items[i].choice;
-    (void)cost_layer(cost, layer, choices, state, parts);
+    int first = a->plan->units->layer_first[layer];
+    for (int i = first; i < a->plan->units->layer_first[layer + 1]; i++) {
+        struct choice *choice = &choices[i - first];
+        *choice = a->plan->items[i].choice;
+        if (!a->streams && choice->mode == PREFILL_STREAM)
+            choice->mode = PREFILL_CPU;
+    }
+    (void)cost_layer(&a->cost, layer, choices, state, parts);
 }
 
 void plan_expect(const struct plan *plan, const struct plan_asked *asked, struct plan_expected *out)
 {
     struct turn turn = turn_of(plan, asked);
-    struct cost cost;
+    struct asked_cost a = {.plan = plan, .streams = turn.n_batch >= asked->stream_from};
     struct cost_state state = {0};
     struct cost_parts all = {0}, head = {0};
-    cost_init(&cost, plan->machine, plan->units, &turn, plan->file_part);
+    cost_init(&a.cost, plan->machine, plan->units, &turn, plan->file_part);
     for (int l = 0; l <= plan->units->n_layers; l++) {
-        layer_parts(plan, &cost, l, &state, &head);
+        layer_parts(&a, l, &state, &head);
         cost_parts_add(&all, &head);
     }
     double batches = turn.n_batches, logits = asked->n_prompt > 0; /* of its last position */

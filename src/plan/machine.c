@@ -114,6 +114,11 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
         if (device->budget_bytes == 0)
             device->budget_bytes = usual_budget(device);
     }
+    if (machine->disk_bytes_per_s != 0 &&
+        !machine_rate_sensible(RATE_READ, machine->disk_bytes_per_s))
+        return log_fail(log, HTH_ERROR_ARGUMENT,
+                        "the model's file is read at %g bytes/s, which no machine does",
+                        machine->disk_bytes_per_s);
     struct machine_device *cpu = &machine->devices[0];
     if (machine->n_threads_used > 0 && machine->n_threads_used < machine->n_threads) {
         double part = (double)machine->n_threads_used / machine->n_threads;

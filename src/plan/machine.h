@@ -63,6 +63,7 @@ struct machine_device {
     struct machine_format formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
     struct past_runs past[PHASES];
     bool measured;  /* its rates were: formats that have none of their own are estimates */
+    bool outdated;  /* they were, but what was kept of that cannot be used any more */
     bool stands_in; /* a program in the place of a GPU: placed as if it took no time, as it is used
                      * because it was asked for, and predicted by its rates */
     bool one_queue; /* it copies and computes in turn, not at once */

@@ -1,4 +1,4 @@
-#include "plan/plan.h"
+#include "plan/place_part.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -6,95 +6,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "plan/solve.h"
 
 enum { DEFAULT_IN = 1000, DEFAULT_OUT = 300, MOST_BATCH = 4096 };
-
-const char *plan_mode_name(enum prefill_mode mode)
-{
-    static const char *const names[PREFILL_MODES] = {"cpu", "stream", "direct"};
-    return names[mode];
-}
-
-const char *plan_layout_name(enum weight_layout layout)
-{
-    static const char *const names[] = {"file", "planes", "cpu"};
-    return names[layout];
-}
-
-/* --- memory ----------------------------------------------------------------------------------- */
-
-/* Beside what grows with the batch: the tables of places, the batch buffer, pipelines. */
-static const uint64_t DEVICE_OVERHEAD = 64u << 20;
-
-uint64_t plan_working_bytes(const struct units *units, int n_batch)
-{
-    uint64_t logits = (uint64_t)units->n_vocab * sizeof(float);
-    return DEVICE_OVERHEAD + units->token_bytes * (uint64_t)n_batch + logits;
-}
-
-static uint64_t activation_bytes(const struct units *units, int n_batch, int device)
-{
-    bool known = device > 0 && units->working_bytes;
-    return (known ? units->working_bytes : plan_working_bytes(units, n_batch)) +
-           units->taken_bytes[device];
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
-/* What a GPU holds for copies into it. */
-static uint64_t staging_bytes(const struct cost *cost, int device)
-{
-    bool apart = cost->stream_device && cost->machine->devices[device].kind == MACHINE_DISCRETE;
-    if (!apart)
-        return 0;
-    return cost->turn.as_run ? cost_ring_bytes(cost->units) : cost_staging_bytes(cost->units);
-}
-
-/* What a GPU holds beside units: nothing, where it has no work. */
-static uint64_t working_bytes(const struct cost *cost, const struct choice *choices, int device)
-{
-    bool works = false, staged = false;
-    for (int i = 0; i < cost->units->n_units; i++) {
-        int at = choices[i].device ? choices[i].device : cost->stream_device;
-        works |= choices[i].device == device || (at == device && choices[i].mode != PREFILL_CPU);
-        staged |= at == device && choices[i].mode == PREFILL_STREAM;
-    }
-    return (works ? activation_bytes(cost->units, cost->turn.n_batch, device) : 0) +
-           (staged ? staging_bytes(cost, device) : 0);
-}
-
-/* A GPU's memory for units. Integrated ones share the host's, of which they may have what the
- * budget of their heap says. */
-static void capacities(const struct cost *cost, bool staging, uint64_t out[MACHINE_MAX_DEVICES])
-{
-    out[0] = minus(cost->machine->devices[0].budget_bytes,
-                   activation_bytes(cost->units, cost->turn.n_batch, 0));
-    for (int d = 1; d < cost->machine->n_devices; d++) {
-        const struct machine_device *device = &cost->machine->devices[d];
-        out[d] = minus(device->budget_bytes, activation_bytes(cost->units, cost->turn.n_batch, d));
-        if (device->kind == MACHINE_INTEGRATED && out[d] > minus(out[0], cost->units->host_bytes))
-            out[d] = minus(out[0], cost->units->host_bytes);
-        if (staging)
-            out[d] = minus(out[d], staging_bytes(cost, d));
-    }
-}
-
-static bool within(const struct cost *cost, const struct choice *choices,
-                   const uint64_t bytes[MACHINE_MAX_DEVICES])
-{
-    uint64_t capacity[MACHINE_MAX_DEVICES];
-    capacities(cost, false, capacity);
-    for (int d = 1; d < cost->machine->n_devices; d++) {
-        uint64_t budget = cost->machine->devices[d].budget_bytes;
-        if (bytes[d] > capacity[d] || bytes[d] + working_bytes(cost, choices, d) > budget)
-            return false;
-    }
-    return true;
-}
 
 /* --- candidates ------------------------------------------------------------------------------- */
 
@@ -126,7 +39,7 @@ static void consider(struct search *search)
     if (!allowed(search->cost.units, search->trial))
         return;
     double turn_s = solve_evaluate(&search->cost, search->trial, bytes);
-    if (turn_s >= search->best_s || !within(&search->cost, search->trial, bytes))
+    if (turn_s >= search->best_s || !heap_within(&search->cost, search->trial, bytes))
         return;
     search->best_s = turn_s;
     search->best_turn = search->cost.turn;
@@ -142,7 +55,7 @@ static void try_layers(struct search *search, int n, enum prefill_mode mode, boo
     const struct units *units = search->cost.units;
     uint64_t capacity[MACHINE_MAX_DEVICES], used = 0;
     int device = 1, n_devices = search->cost.machine->n_devices;
-    capacities(&search->cost, mode == PREFILL_STREAM, capacity);
+    heap_capacities(&search->cost, mode == PREFILL_STREAM, capacity);
     for (int l = 0; l <= units->n_layers; l++) {
         bool on_gpu = l >= units->n_layers + 1 - n && device < n_devices;
         uint64_t layer_bytes = 0;
@@ -186,7 +99,7 @@ static enum hth_status solve_with(struct search *search, bool staging)
 {
     uint64_t capacity[MACHINE_MAX_DEVICES];
     double turn_s;
-    capacities(&search->cost, staging, capacity);
+    heap_capacities(&search->cost, staging, capacity);
     enum hth_status status = solve(&search->cost, capacity, search->trial, &turn_s, search->log);
     if (status == HTH_OK && isfinite(turn_s))
         consider(search);
@@ -204,48 +117,6 @@ static enum hth_status try_solver(struct search *search)
     status = solve_with(search, false);
     search->cost.stream_device = stream_device;
     return status;
-}
-
-/* --- what the host must hold ------------------------------------------------------------------ */
-
-/* Bytes of one unit in the host's memory. Experts on a GPU that stand for those in use have a copy
- * there; where all are on the GPU, or those that are there stay, none. */
-static uint64_t host_bytes(const struct cost *cost, const struct unit *unit, struct choice choice)
-{
-    int apart = cost->turn.no_cache || choice.resident == unit->n ? choice.resident : 0;
-    if (unit->kind == UNIT_EXPERTS)
-        return unit->bytes * (uint64_t)(unit->n - apart);
-    return choice.device == 0 ? unit->bytes : 0;
-}
-
-static uint64_t host_kv_bytes(const struct cost *cost, const struct choice *choices)
-{
-    const struct units *units = cost->units;
-    uint64_t bytes = 0;
-    for (int i = 0; i < units->n_units; i++)
-        if (units->items[i].kind == UNIT_KV)
-            bytes += host_bytes(cost, &units->items[i], choices[i]);
-    return bytes;
-}
-
-/* Weights in use that the host's memory has no room for, as a part of all that it should hold. */
-static double file_part(const struct cost *cost, const struct choice *choices)
-{
-    const struct units *units = cost->units;
-    uint64_t weights = 0, held = units->host_bytes + host_kv_bytes(cost, choices);
-    for (int i = 0; i < units->n_units; i++)
-        if (units->items[i].kind != UNIT_KV)
-            weights += host_bytes(cost, &units->items[i], choices[i]);
-    held += activation_bytes(units, cost->turn.n_batch, 0);
-    for (int d = 1; d < cost->machine->n_devices; d++)
-        if (cost->machine->devices[d].kind == MACHINE_INTEGRATED) /* takes of the same memory */
-            for (int i = 0; i < units->n_units; i++)
-                if (choices[i].device == d)
-                    held +=
-                        units->items[i].bytes *
-                        (uint64_t)(units->items[i].kind == UNIT_EXPERTS ? choices[i].resident : 1);
-    uint64_t room = minus(cost->machine->devices[0].budget_bytes, held);
-    return weights > room ? (double)(weights - room) / (double)weights : 0;
 }
 
 /* --- the search ------------------------------------------------------------------------------- */
@@ -290,7 +161,7 @@ static enum hth_status find(struct search *search, const struct turn *turn, int 
     enum hth_status status = try_all(search, *turn, fixed, 0);
     for (int round = 0; round < 3 && status == HTH_OK && isfinite(search->best_s); round++) {
         cost_init(&search->cost, search->cost.machine, units, &search->best_turn, 0);
-        double part = file_part(&search->cost, search->best);
+        double part = heap_file_part(&search->cost, search->best);
         if (fabs(part - search->best_file_part) < 0.01)
             break;
         status = try_all(search, *turn, fixed, part);
@@ -309,213 +180,28 @@ static enum hth_status find_as_run(struct search *search, struct turn *turn, int
     return find(search, turn, fixed);
 }
 
-/* --- the result ------------------------------------------------------------------------------- */
-
-static double rate_of(double tokens, double seconds)
-{
-    return seconds > 0 ? tokens / seconds : 0;
-}
-
-static void predict(struct plan *plan, const struct cost *cost, const struct choice *choices)
-{
-    const struct units *units = plan->units;
-    struct cost_state state = {0};
-    plan->turn_s = 0;
-    plan->total = (struct cost_parts){0};
-    for (int l = 0; l <= units->n_layers; l++) {
-        struct cost_parts parts;
-        int first = units->layer_first[l];
-        struct cost_state walk_state = state;
-        for (int i = first; plan->items && i < units->layer_first[l + 1]; i++) {
-            struct cost_parts one = {0};
-            cost_unit(cost, &units->items[i], choices[i], &walk_state, &one);
-            plan->items[i].decode_s = one.decode_s;
-        }
-        plan->turn_s += cost_layer(cost, l, &choices[first], &state, &parts);
-        cost_parts_add(&plan->total, &parts);
-    }
-    plan->answer_tokens_per_s = rate_of(1, plan->total.decode_s);
-    plan->prompt_tokens_per_s =
-        rate_of(cost->turn.n_in, cost->turn.n_batches * plan->total.prefill_s);
-}
-
-static void count_heaps(struct plan *plan, const struct cost *cost)
-{
-    const struct units *units = plan->units;
-    bool staged[MACHINE_MAX_DEVICES] = {false}, works[MACHINE_MAX_DEVICES] = {false};
-    plan->heaps[0].weights = units->host_bytes;
-    for (int i = 0; i < units->n_units; i++) {
-        const struct unit *unit = &units->items[i];
-        struct choice choice = plan->items[i].choice;
-        struct plan_heap *heap = &plan->heaps[choice.device];
-        int at = choice.device ? choice.device : cost->stream_device;
-        staged[at] |= choice.mode == PREFILL_STREAM;
-        works[at] |= choice.mode != PREFILL_CPU;
-        *(unit->kind == UNIT_KV ? &plan->heaps[0].kv : &plan->heaps[0].weights) +=
-            host_bytes(cost, unit, choice);
-        if (choice.device == 0)
-            continue;
-        if (unit->kind == UNIT_KV)
-            heap->kv += unit->bytes;
-        else if (unit->kind != UNIT_EXPERTS)
-            heap->weights += unit->bytes;
-        else
-            *(choice.resident < unit->n && !cost->turn.no_cache ? &heap->experts_cached
-                                                                : &heap->weights) +=
-                unit->bytes * (uint64_t)choice.resident;
-    }
-    for (int d = 0; d < plan->machine->n_devices; d++) {
-        struct plan_heap *heap = &plan->heaps[d];
-        bool used = d == 0 || heap->weights + heap->experts_cached + heap->kv > 0;
-        heap->budget = plan->machine->devices[d].budget_bytes;
-        uint64_t held = activation_bytes(units, cost->turn.n_batch, d);
-        uint64_t others = heap->kv + held, room = minus(heap->budget, others);
-        if (d == 0 && heap->weights > room) {
-            heap->in_file = heap->weights - room;
-            heap->weights = room;
-        }
-        if (staged[d])
-            heap->staging = staging_bytes(cost, d);
-        heap->activations = used || works[d] ? held : 0;
-        heap->planned =
-            heap->weights + heap->experts_cached + heap->kv + heap->activations + heap->staging;
-    }
-}
-
-/* What each unit in the host's memory would have gained on the fastest GPU, all others staying. */
-static void explain(struct plan *plan, const struct cost *cost, struct choice *choices)
-{
-    const struct units *units = plan->units;
-    uint64_t bytes[MACHINE_MAX_DEVICES];
-    if (cost->fastest == 0)
-        return;
-    double now_s = solve_evaluate(cost, choices, bytes);
-    for (int i = 0; i < units->n_units; i++) {
-        const struct unit *unit = &units->items[i];
-        struct choice was = choices[i];
-        bool part = unit->kind == UNIT_EXPERTS && was.resident < unit->n;
-        if (was.device > 0 && !part)
-            continue;
-        int device = was.device ? was.device : cost->fastest;
-        choices[i] = (struct choice){.device = (int8_t)device,
-                                     .mode = was.mode,
-                                     .resident = (int16_t)(part ? was.resident + 1 : 0)};
-        plan->items[i].gain_s = now_s - solve_evaluate(cost, choices, bytes);
-        choices[i] = was;
-    }
-}
-
-static void count_hits(struct plan *plan, const struct cost *cost)
-{
-    double sum = 0;
-    int n = 0;
-    for (int i = 0; i < plan->units->n_units; i++) {
-        struct choice choice = plan->items[i].choice;
-        if (plan->units->items[i].kind != UNIT_EXPERTS || choice.device == 0)
-            continue;
-        sum += cost->hit[choice.resident];
-        n++;
-    }
-    plan->expert_hit = n ? sum / n : 0;
-}
-
-/* --- the bottleneck --------------------------------------------------------------------------- */
-
-static const char *memory_of(const struct machine *machine, int device)
-{
-    return device == 0                                           ? "RAM"
-           : machine->devices[device].kind == MACHINE_INTEGRATED ? "shared memory"
-                                                                 : "VRAM";
-}
-
-static const char *kind_in_words(enum unit_kind kind)
-{
-    static const char *const words[] = {
-        "attention weights", "keys and values", "feed-forward weights",
-        "shared experts",    "experts",         "the output matrix"};
-    return words[kind];
-}
-
-/* Of an answer's token: the kind of unit and the device that take longest. */
-static void answer_bottleneck(struct plan *plan, const struct cost *cost)
-{
-    double seconds[MACHINE_MAX_DEVICES][UNIT_HEAD + 1] = {{0}};
-    double bytes[MACHINE_MAX_DEVICES][UNIT_HEAD + 1] = {{0}};
-    int device = 0, kind = 0;
-    for (int i = 0; i < plan->units->n_units; i++) {
-        const struct unit *unit = &plan->units->items[i];
-        struct choice choice = plan->items[i].choice;
-        struct cost_state here = {choice.device, choice.device, 0};
-        struct cost_parts one = {0};
-        cost_unit(cost, unit, choice, &here, &one);
-        bool on_cpu = one.decode_cpu_s > one.decode_gpu_s;
-        int at = on_cpu ? 0 : choice.device;
-        seconds[at][unit->kind] += on_cpu ? one.decode_cpu_s : one.decode_gpu_s;
-        bytes[at][unit->kind] += on_cpu ? one.decode_cpu_bytes : one.decode_gpu_bytes;
-    }
-    for (int d = 0; d < plan->machine->n_devices; d++)
-        for (int k = 0; k <= UNIT_HEAD; k++)
-            if (seconds[d][k] > seconds[device][kind]) {
-                device = d;
-                kind = k;
-            }
-    double share = seconds[device][kind] / plan->total.decode_s;
-    if (plan->total.decode_hop_s > seconds[device][kind])
-        snprintf(plan->bottleneck, sizeof plan->bottleneck,
-                 "%.0f %% of each token is spent handing activations between devices",
-                 100 * plan->total.decode_hop_s / plan->total.decode_s);
-    else
-        snprintf(plan->bottleneck, sizeof plan->bottleneck,
-                 "%.0f %% of each token is spent reading %.1f GiB of %s from %s at %.0f GB/s",
-                 100 * (share < 1 ? share : 1), bytes[device][kind] / (1 << 30),
-                 kind_in_words((enum unit_kind)kind),
-                 device == 0 && plan->file_part > 0 ? "the file and RAM"
-                                                    : memory_of(plan->machine, device),
-                 bytes[device][kind] / seconds[device][kind] / 1e9);
-}
-
-static void prompt_bottleneck(struct plan *plan)
-{
-    const struct cost_parts *t = &plan->total;
-    double gpu = t->gpu_s + t->streamed_s, others = t->cpu_s + t->gpu_s + t->hop_s + t->direct_s;
-    double wait = t->prefill_s - others - t->streamed_s; /* for copies */
-    const struct {
-        double seconds;
-        const char *what;
-    } parts[] = {{gpu, "computing on the GPU"},
-                 {t->cpu_s, "computing on the CPU"},
-                 {wait > 0 ? t->copy_s : 0, "copying weights to the GPU"},
-                 {t->direct_s, "reading weights over the bus"},
-                 {t->hop_s, "handing activations between devices"}};
-    size_t most = 0;
-    for (size_t i = 1; i < ARRAY_LEN(parts); i++)
-        most = parts[i].seconds > parts[most].seconds ? i : most;
-    double share = parts[most].seconds / t->prefill_s;
-    snprintf(plan->bottleneck, sizeof plan->bottleneck,
-             "%.0f %% of reading the prompt, which is most of a turn, is spent %s",
-             100 * (share < 1 ? share : 1), parts[most].what);
-}
-
 /* --- errors and the whole --------------------------------------------------------------------- */
 
 static enum hth_status check_context(const struct machine *machine, const struct units *units,
                                      const struct log *log)
 {
-    uint64_t room =
-        minus(machine->devices[0].budget_bytes, units->host_bytes + activation_bytes(units, 1, 0));
+    uint64_t room = bytes_minus(machine->devices[0].budget_bytes,
+                                units->host_bytes + heap_activation_bytes(units, 1, 0));
     for (int d = 1; d < machine->n_devices; d++)
         if (machine->devices[d].kind == MACHINE_DISCRETE)
-            room += minus(machine->devices[d].budget_bytes, activation_bytes(units, 1, d));
+            room +=
+                bytes_minus(machine->devices[d].budget_bytes, heap_activation_bytes(units, 1, d));
     uint64_t need = units_kv_bytes(units);
     if (need <= room)
         return HTH_OK;
     uint64_t per_position =
         units->kv_bytes_per_position * (uint64_t)units->n_layers * (uint64_t)units->n_seqs;
     uint64_t most = room / per_position / KV_PAGE * KV_PAGE;
-    char advice[96] = "what must be there besides the cache leaves no room for one";
+    char advice[160] = "what must be there besides leaves no room for a cache: a smaller model "
+                       "or more memory (--vram, --ram) would";
     if (most)
-        snprintf(advice, sizeof advice, "at most --ctx %" PRIu64 " fits, or --kv q8_0 halves it",
-                 most);
+        snprintf(advice, sizeof advice,
+                 "at most --ctx %" PRIu64 " fits with this --kv, of which q4_0 takes least", most);
     return log_fail(log, HTH_ERROR_LIMIT,
                     "a context of %d tokens needs %.1f MiB of keys and values, and all memories "
                     "together have %.1f; %s",
@@ -550,7 +236,8 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
                                     .answer_tokens_per_s = plan->answer_tokens_per_s};
     bool all_there = true;
     for (int i = 0; i < plan->units->n_units; i++)
-        all_there &= host_bytes(&search->cost, &plan->units->items[i], plan->items[i].choice) == 0;
+        all_there &=
+            heap_host_bytes(&search->cost, &plan->units->items[i], plan->items[i].choice) == 0;
     if (device == 0 || all_there)
         return HTH_OK;
     larger.devices[device].budget_bytes += UINT64_C(1) << 30;
@@ -560,7 +247,7 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
         struct plan other = {.machine = &larger, .units = plan->units};
         cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
                   search->best_file_part);
-        predict(&other, &search->cost, search->best);
+        outcome_predict(&other, &search->cost, search->best);
         plan->more.prompt_tokens_per_s = other.prompt_tokens_per_s;
         plan->more.answer_tokens_per_s = other.answer_tokens_per_s;
     }
@@ -568,102 +255,13 @@ static enum hth_status ask_for_more(struct plan *plan, struct search *search,
     return status;
 }
 
-/* Bits of the rates of a device that a plan rests on: of one that runs as it is, those of what is
- * there. */
-static unsigned rates_behind(const struct plan *plan, int device)
-{
-    const unsigned computing = 1u << RATE_READ | 1u << RATE_MATRIX;
-    const unsigned handing = 1u << RATE_HOP | 1u << RATE_COPY | 1u << RATE_DISPATCH;
-    const unsigned streaming = plan->heaps[device].staging ? 1u << RATE_LATENCY : 0;
-    if (!plan->turn.as_run)
-        return ~0u;
-    if (device == 0)
-        return computing;
-    return plan->heaps[device].planned ? computing | handing | streaming : 0;
-}
-
-static double prefill_s(const struct cost *cost, const struct choice *choices)
-{
-    struct cost_state state = {0};
-    double seconds = 0;
-    for (int l = 0; l <= cost->units->n_layers; l++) {
-        struct cost_parts parts;
-        (void)cost_layer(cost, l, &choices[cost->units->layer_first[l]], &state, &parts);
-        seconds += parts.prefill_s;
-    }
-    return seconds;
-}
-
-/* Batches get smaller by halves as long as they are read faster with weights streamed; of few
- * tokens each reads the weights again, wherever they are. Leaves `trial` changed. */
-static int stream_from(struct search *search)
-{
-    enum { FEW_TOKENS = 16 };
-    const struct units *units = search->cost.units;
-    bool any = false;
-    for (int i = 0; i < units->n_units; i++) {
-        search->trial[i] = search->best[i];
-        any |= search->best[i].mode == PREFILL_STREAM;
-        if (search->best[i].mode == PREFILL_STREAM)
-            search->trial[i].mode = PREFILL_CPU;
-    }
-    int from = any ? search->best_turn.n_batch : 0;
-    for (int n = from / 2; n > FEW_TOKENS; n /= 2) {
-        struct turn turn = search->best_turn;
-        struct cost cost;
-        turn.n_batch = n;
-        cost_init(&cost, search->cost.machine, units, &turn, search->best_file_part);
-        if (prefill_s(&cost, search->best) >= prefill_s(&cost, search->trial))
-            break;
-        from = n;
-    }
-    return from;
-}
-
-/* Is a format of a unit's matrices one whose rates on a device were not measured, though the
- * device's were? */
-static bool guesses_format(const struct plan *plan, const struct unit *unit, int device)
-{
-    const struct machine_device *d = &plan->machine->devices[device];
-    for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next)
-        if (!machine_format_of(d, plan->units->shares[i].dtype))
-            return true;
-    return false;
-}
-
-static bool is_estimated(const struct plan *plan)
-{
-    bool is = false;
-    for (int d = 0; d < plan->machine->n_devices; d++)
-        is |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
-    for (int i = 0; i < plan->units->n_units; i++) {
-        const struct unit *unit = &plan->units->items[i];
-        struct choice choice = plan->items[i].choice;
-        bool part = unit->kind == UNIT_EXPERTS && choice.resident < unit->n;
-        is |= guesses_format(plan, unit, choice.device) || (part && guesses_format(plan, unit, 0));
-    }
-    return is;
-}
-
+/* What follows from the choices, by the machine as it is. */
 static void fill(struct plan *plan, struct search *search)
 {
     plan->stream_to = search->cost.stream_device; /* by the machine that it is decided by */
     cost_init(&search->cost, plan->machine, plan->units, &search->best_turn,
               search->best_file_part);
-    plan->turn = search->best_turn;
-    plan->file_part = search->best_file_part;
-    plan->stream_from = stream_from(search);
-    for (int i = 0; i < plan->units->n_units; i++)
-        plan->items[i] = (struct plan_unit){.choice = search->best[i], .layout = LAYOUT_FILE};
-    predict(plan, &search->cost, search->best);
-    explain(plan, &search->cost, search->best);
-    count_heaps(plan, &search->cost);
-    count_hits(plan, &search->cost);
-    plan->estimated = is_estimated(plan);
-    if (plan->turn.n_out * plan->total.decode_s * 2 >= plan->turn_s)
-        answer_bottleneck(plan, &search->cost);
-    else
-        prompt_bottleneck(plan);
+    outcome_fill(plan, &search->cost, search->best, search->trial);
 }
 
 static void end_search(struct search *search)
@@ -773,7 +371,7 @@ enum hth_status plan_judge(struct plan *plan, const struct machine *machine,
     for (int i = 0; i < units->n_units; i++)
         search->best[i] = choices[i];
     cost_init(&search->cost, machine, units, &search->best_turn, 0);
-    search->best_file_part = file_part(&search->cost, search->best);
+    search->best_file_part = heap_file_part(&search->cost, search->best);
     fill(plan, search);
     end_search(search);
     return HTH_OK;

@@ -67,6 +67,12 @@ HTH_MUST_CHECK plan_create(struct plan *plan, const struct machine *machine,
                            const struct log *log);
 void plan_free(struct plan *plan);
 
+/* *n_batch tokens at once are usual; more where weights are streamed and a turn is clearly faster
+ * so: each batch copies them again. Errors: those of plan_create. */
+HTH_MUST_CHECK plan_choose_batch(int *n_batch, const struct machine *machine,
+                                 const struct units *units, const struct plan_options *options,
+                                 const struct log *log);
+
 /* The same for units that live where `choices` ([units->n_units]) say: what that takes and how fast
  * it is, whether it fits or not. `n_batch` must be given. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
@@ -77,6 +83,8 @@ HTH_MUST_CHECK plan_judge(struct plan *plan, const struct machine *machine,
  * n_batch, behind `depth` others, then n_answer one by one. */
 struct plan_asked {
     int depth, n_prompt, n_answer, n_batch;
+    int stream_from; /* with fewer tokens in a batch nothing is streamed; 0: what the plan streams
+                      */
 };
 
 /* Seconds of it. */

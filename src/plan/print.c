@@ -161,11 +161,13 @@ static void print_run(const struct plan *plan, const struct run *run, struct str
         strbuf_printf(out, "  %-14s %3d-%-5d", unit_kind_name(unit->kind), run->first, run->last);
     strbuf_printf(out, " %7.2f GiB  %s", gib(run->bytes),
                   machine_device_name(plan->machine, run->choice.device, name));
+    const char *which = plan->turn.no_cache ? "" : "the ", *used = which[0] ? " most used" : "";
+    const char *cpu = which[0] ? "all" : "the others";
     if (part && run->least == run->most)
-        strbuf_printf(out, " holds the %d most used of %d, cpu all", run->least, unit->n);
+        strbuf_printf(out, " holds %s%d%s of %d, cpu %s", which, run->least, used, unit->n, cpu);
     else if (part)
-        strbuf_printf(out, " holds the %d to %d most used of %d, cpu all", run->least, run->most,
-                      unit->n);
+        strbuf_printf(out, " holds %s%d to %d%s of %d, cpu %s", which, run->least, run->most, used,
+                      unit->n, cpu);
     if ((run->choice.device == 0 || part) && unit->kind != UNIT_HEAD &&
         plan->machine->n_devices > 1)
         strbuf_printf(out, "; prompts: %s", plan_mode_name((enum prefill_mode)run->choice.mode));

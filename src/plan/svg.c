@@ -95,8 +95,9 @@ static uint64_t bytes_in(const struct plan *plan, int index, int device)
     struct choice choice = plan->items[index].choice;
     if (unit->kind != UNIT_EXPERTS)
         return choice.device == device ? unit->bytes : 0;
+    bool stay = plan->turn.no_cache || choice.resident == unit->n;
     if (device == 0)
-        return choice.resident < unit->n ? unit->bytes * (uint64_t)unit->n : 0;
+        return unit->bytes * (uint64_t)(stay ? unit->n - choice.resident : unit->n);
     return choice.device == device ? unit->bytes * (uint64_t)choice.resident : 0;
 }
 

@@ -50,9 +50,8 @@ static void list_values(const struct tune_options *opt, enum knob knob, int *val
         for (int batch = opt->n_batch / 4; batch < opt->n_batch; batch *= 2)
             add(values, n, batch);
         values[(*n)++] = 0;
-        for (int i = 0, batch = 2 * opt->n_batch; i < 3 && batch <= opt->most_batch;
-             i++, batch *= 2)
-            values[(*n)++] = batch;
+        for (int i = 0, batch = opt->n_batch; i < 3 && batch < opt->most_batch; i++)
+            values[(*n)++] = batch *= 2;
     }
 }
 

@@ -34,7 +34,7 @@ struct tune_options {
     void *user;
     int n_threads;  /* that the plan has; 0: the caller has said how many */
     int n_batch;    /* the same */
-    int most_batch; /* no more tokens are ever computed at once */
+    int most_batch; /* tokens that there are: larger than one batch of them all is none */
     bool has_gpu;   /* and what it holds is not said by hand */
 };
 

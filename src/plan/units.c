@@ -21,12 +21,6 @@ const char *unit_name(const struct unit *unit, char *out, size_t size)
     return out;
 }
 
-static int layer_of(const char *name)
-{
-    int layer;
-    return sscanf(name, "blk.%d.", &layer) == 1 ? layer : -1;
-}
-
 /* Which unit a weight of a layer belongs to. The router goes with attention: where the experts are
  * is asked before any of them computes. */
 static enum unit_kind kind_of(const char *name, bool moe)
@@ -113,9 +107,9 @@ static void cut_layer(struct units *units, const struct model *model, int layer,
     kv->bytes = units->kv_bytes_per_position * align_up((uint64_t)units->n_ctx, KV_PAGE) *
                 (uint64_t)units->n_seqs;
     kv->n_ops = ATTENTION_OPS;
-    for (; *at < model->n_weights && layer_of(model->weights[*at]->name) <= layer; (*at)++) {
+    for (; *at < model->n_weights && model_layer_of(model->weights[*at]->name) <= layer; (*at)++) {
         const struct weight *weight = model->weights[*at];
-        if (layer_of(weight->name) == layer)
+        if (model_layer_of(weight->name) == layer)
             add_weight(units, find_unit(units, kind_of(weight->name, hp->n_expert > 0), layer),
                        weight, hp);
     }

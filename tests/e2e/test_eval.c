@@ -293,6 +293,58 @@ TEST(bench_on_a_device_names_its_rows)
     spawn_free(&forced);
 }
 
+/* The kernels of a test, the longest first; returns what they took in all, µs. */
+static double check_kernels(const json_t *test, const char *one_of_them)
+{
+    const json_t *kernels = json_object_get(test, "kernels");
+    double total = 0, before = 1e300;
+    bool found = false;
+    assert_true(json_array_size(kernels) > 3);
+    for (size_t i = 0; i < json_array_size(kernels); i++) {
+        const json_t *kernel = json_array_get(kernels, i);
+        double time_us = json_number_value(json_object_get(kernel, "time_us"));
+        const char *name = json_string_value(json_object_get(kernel, "kernel"));
+        assert_true(time_us <= before && time_us > 0);
+        assert_true(json_integer_value(json_object_get(kernel, "calls")) > 0);
+        assert_true(json_is_integer(json_object_get(kernel, "bytes")));
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(
+                json_string_value(json_object_get(json_array_get(kernels, k), "kernel")), name);
+        found |= strncmp(name, one_of_them, strlen(one_of_them)) == 0;
+        before = time_us;
+        total += time_us;
+    }
+    assert_true(found);
+    return total;
+}
+
+/* What kernels take is less than the whole, and most of it. */
+TEST(bench_by_kernel)
+{
+    spawn_need_device();
+    struct spawn s = {0};
+    RUN(&s, "bench", "synth:tiny-llama:q4_0", "-p", "200", "-n", "0", "-r", "3", "--json",
+        "--kernels", "--device", "vulkan:0");
+    json_t *json = parse(&s), *test = json_array_get(json, 0);
+    double whole_us = 200e6 / json_number_value(json_object_get(test, "tokens_per_s"));
+    double kernels_us = check_kernels(test, "matmul");
+    if (kernels_us > 1.5 * whole_us || kernels_us < 0.1 * whole_us)
+        fail_msg("kernels took %.0f of %.0f µs", kernels_us, whole_us);
+    json_decref(json);
+    RUN(&s, "bench", "synth:tiny-llama:q4_0", "-p", "0", "-n", "3", "-r", "1", "--json",
+        "--kernels", "--device", "vulkan:0");
+    json = parse(&s);
+    check_kernels(json_array_get(json, 0), "attention");
+    json_decref(json);
+    RUN(&s, "bench", "synth:tiny-llama:q4_0", "-p", "8", "-n", "0", "-r", "1", "--kernels",
+        "--device", "vulkan:0");
+    assert_contains(s.out.ptr, "GFLOP/s");
+    assert_contains(s.out.ptr, "attention");
+    RUN(&s, "bench", spawn_tiny_model(), "--kernels", "--device", "cpu");
+    spawn_assert_refused(&s, 2, "nothing of this model is on a GPU");
+    spawn_free(&s);
+}
+
 /* --- rows ------------------------------------------------------------------------------------- */
 
 TEST(rows_of_the_cpu)

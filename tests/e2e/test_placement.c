@@ -251,13 +251,17 @@ TEST(tune_ends_when_its_time_is_over)
 
 TEST(options_that_make_no_sense_are_refused)
 {
-    REFUSE(2, "--gpu-layers 3: there is no GPU", "--device", "cpu", "--ngl", "3");
+    REFUSE(2, "--gpu-layers 3: there is no GPU that hearth can use; without it the CPU has all",
+           "--device", "cpu", "--ngl", "3");
     REFUSE(2, "is no regular expression: at character", "--device", "cpu", "--place", "blk(=cpu");
     REFUSE(2, "there is no device \"gpu\"", "--device", "cpu", "--place", "blk=gpu");
     REFUSE(2, "write PATTERN=cpu", "--device", "cpu", "--place", "blk");
     REFUSE(2, "and the host has", "--device", "cpu", "--ram", "900000G");
     REFUSE(2, "no such device \"vulkan:0,cpu\"", "--device", "vulkan:0,cpu");
-    REFUSE(1, "at most --ctx ", "--device", "cpu", "-c", "2000000000");
+    REFUSE(1, "fits with this --kv, of which q4_0 takes least", "--device", "cpu", "-c",
+           "2000000000");
+    REFUSE(1, "a smaller model or more memory (--vram, --ram) would", "--device", "cpu", "--ram",
+           "1M");
 }
 
 TEST(more_memory_than_the_device_has_is_refused)

@@ -279,6 +279,20 @@ TEST(profiles_that_make_no_sense_are_refused)
     refuse_profile("{\"devices\": [{\"name\": \"x\", \"kind\": \"cpu\", \"memory_gib\": 4, "
                    "\"read_gb_per_s\": 1e6, \"hop_us\": 9e6}]}",
                    "which no machine has");
+    static const char *const threads[] = {"0", "-2", "0.5", "1e4", "\"8\"", "null"};
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        char json[200];
+        snprintf(json, sizeof json,
+                 "{\"devices\": [{\"name\": \"x\", \"kind\": \"cpu\", \"memory_gib\": 4, "
+                 "\"threads\": %s}]}",
+                 threads[i]);
+        refuse_profile(json, "\"threads\" must be a whole number from 1 to 1024");
+    }
+    refuse_profile("{\"devices\": [" CPU ", {\"name\": \"x\", \"kind\": \"discrete\", "
+                   "\"memory_gib\": 4, \"threads\": 8}]}",
+                   "x has \"threads\", which are a CPU's alone");
+    refuse_profile("{\"file_gb_per_s\": 1e-300, \"devices\": [" CPU "]}",
+                   "the model's file is read at 1e-291 bytes/s, which no machine does");
     refuse_profile("{\"devices\": [{\"name\": \"x\", \"kind\": \"cpu\", \"memory_gib\": 4, "
                    "\"read_gbps\": 40}]}",
                    "\"read_gbps\", which hearth does not know");

@@ -25,22 +25,34 @@ static struct spawn begin(void)
     return (struct spawn){.env = {cache}};
 }
 
+/* Goes on with the last name that has a text in it. */
+struct found {
+    const char *part;
+    char path[2048];
+};
+
 static void take_name(void *user, const char *name)
 {
-    char *path = user;
-    if (strstr(name, ".json"))
-        snprintf(path, 2048, "%s/kernels/%s", cache + strlen("HEARTH_CACHE="), name);
+    struct found *found = user;
+    if (name[0] != '.' && strstr(name, found->part))
+        snprintf(found->path + strlen(found->path), 64, "/%.60s", name);
+}
+
+static void go_into(struct found *found, const char *part)
+{
+    char folder[2048];
+    found->part = part;
+    snprintf(folder, sizeof folder, "%s", found->path);
+    (void)!os_list_folder(folder, take_name, found);
 }
 
 /* The file of the device; "": there is none. */
 static const char *kernels_file(void)
 {
-    static char path[2048];
-    char folder[1200];
-    path[0] = '\0';
-    snprintf(folder, sizeof folder, "%s/kernels", cache + strlen("HEARTH_CACHE="));
-    (void)!os_list_folder(folder, take_name, path);
-    return path;
+    static struct found found;
+    snprintf(found.path, sizeof found.path, "%s/kernels", cache + strlen("HEARTH_CACHE="));
+    go_into(&found, ".json");
+    return strstr(found.path, ".json") ? found.path : "";
 }
 
 static int number(const json_t *root, const char *name)
@@ -148,5 +160,37 @@ TEST(a_broken_file_is_said_once)
     RUN(&s, RUN_MODEL);
     assert_code(&s, 0);
     assert_null(strstr(s.err.ptr, "is ignored"));
+    spawn_free(&s);
+}
+
+/* --- around the plan -------------------------------------------------------------------------- */
+
+#define TUNE_CPU                                                                                   \
+    "tune", "synth:tiny-llama:q4_0", "--device", "cpu", "--ctx", "64", "--kernels-seconds", "0"
+
+/* A search that ends before it found something leaves what an earlier one found. */
+TEST(what_was_found_before_stays)
+{
+    struct spawn s = {.env = {cache}};
+    static struct found found;
+    snprintf(cache, sizeof cache, "HEARTH_CACHE=%s", spawn_temp("found before"));
+    RUN(&s, TUNE_CPU);
+    assert_code(&s, 0);
+    spawn_free(&s);
+    snprintf(found.path, sizeof found.path, "%s/tuned", cache + strlen("HEARTH_CACHE="));
+    go_into(&found, "");
+    go_into(&found, ".json");
+    json_t *root = json_load_file(found.path, 0, NULL);
+    assert_int_equal(json_object_set_new(root, "batch", json_integer(77)), 0);
+    assert_int_equal(json_dump_file(root, found.path, 0), 0);
+    json_decref(root);
+    RUN(&s, TUNE_CPU, "--minutes", "0.0001");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "what was found before, if anything was, is still used");
+    spawn_free(&s);
+    RUN(&s, "run", "synth:tiny-llama:q4_0", "--device", "cpu", "--raw", "-p", "a", "-n", "1", "-v");
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "as hearth tune found best for this model on this machine");
+    assert_contains(s.err.ptr, " 77 tokens at once");
     spawn_free(&s);
 }

@@ -142,7 +142,7 @@ TEST(files_of_the_pipeline_cache)
     fail_calls(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
                                           "--device", "vulkan:0", "--ctx", "64"},
                                  .talks = true},
-               files, disk, 13);
+               files, disk, 29);
 }
 
 /* That there is no driver, or no device, is nothing that `hearth devices` fails for. */

@@ -76,6 +76,30 @@ float *logits_compute(struct hth_model *model, const struct golden *golden,
     return out;
 }
 
+static uint64_t mix(uint64_t hash, uint64_t with)
+{
+    return (hash ^ with) * 0x9e3779b97f4a7c15u ^ hash >> 29;
+}
+
+int random_place(void *user, const char *tensor, int expert)
+{
+    struct random_places *places = user;
+    int layer = -1;
+    uint64_t hash = mix(places->seed, 1);
+    sscanf(tensor, "blk.%d.", &layer);
+    bool by_layer = places->mode == PLACE_LAYERS && layer >= 0;
+    if (by_layer || (places->mode == PLACE_EACH_EXPERT && expert >= 0))
+        hash = mix(mix(hash, (uint64_t)layer), by_layer ? 0 : (uint64_t)expert);
+    else
+        for (const char *c = tensor; *c; c++)
+            hash = mix(hash, (uint64_t)*c);
+    int n = places->n_gpus, device = (int)((hash >> 41) % (uint64_t)(n + 1));
+    if (places->mode == PLACE_EXPERTS_APART)
+        device = expert < 0 ? 1 + (int)((hash >> 41) % (uint64_t)n) : 0;
+    places->n[device]++;
+    return device;
+}
+
 /* Tests ask Mesa for subgroups of another width; whether it heard, only the device tells. */
 static void check_width(const struct vk_caps *caps)
 {

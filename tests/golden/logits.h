@@ -1,6 +1,6 @@
 /*
- * logits.h — what tests of whole models share: golden logits, a run of a session in pieces, the
- * Vulkan device of the test run.
+ * logits.h — what tests of whole models share: golden logits, a run of a session in pieces, places
+ * at random, the Vulkan device of the test run.
  *
  * Everything asserts: a test ends where something cannot be had. One thread.
  */
@@ -42,6 +42,18 @@ struct hth_model *model_open(const char *path, struct hth_model_options options)
  * they are fastest as the entry says; says how many classes of them there are. */
 struct table_entry;
 int model_tune(struct hth_model *model, int n_tokens, const struct table_entry *as);
+
+/* Where the parts of a model live, at random: `random_place` is hth_model_options.place, with one
+ * of these. By tensor, by layer, all experts with the CPU and the rest on GPUs, or each expert by
+ * itself. */
+enum random_mode { PLACE_TENSORS, PLACE_LAYERS, PLACE_EXPERTS_APART, PLACE_EACH_EXPERT };
+struct random_places {
+    uint64_t seed;
+    enum random_mode mode;
+    int n_gpus; /* 1 or 2 */
+    int n[3];   /* of tensors and experts with each, the CPU's first */
+};
+int random_place(void *user, const char *tensor, int expert);
 
 /* Name of the Vulkan device of this test run for hth_model_options.device:
  * HEARTH_TEST_DEVICE=NUMBER, or with HEARTH_TEST_SOFTWARE=1 the first software device. Others are

@@ -11,7 +11,8 @@
 static const char *const models[] = {"llama-8b", "mixtral-8x7b", "qwen3-30b-a3b", "llama-70b"};
 static const int contexts[] = {4096, 65536};
 
-static void append_plan(const char *machine, const char *model, int n_ctx, struct strbuf *out)
+static void append_plan(const char *machine, const char *model, int n_ctx, enum plan_form form,
+                        struct strbuf *out)
 {
     char name[96];
     snprintf(name, sizeof name, "synth:%s:q4_k_m", model);
@@ -24,27 +25,21 @@ static void append_plan(const char *machine, const char *model, int n_ctx, struc
                                    .expert_skew = 0.7};
     struct plan_report *report;
     test_log_clear();
-    strbuf_printf(out, "== %s, %s, context of %d\n\n", machine, name, n_ctx);
     if (plan_report_open(&report, &request) == HTH_OK)
-        assert_int_equal(plan_report_write(report, PLAN_TEXT, out), HTH_OK);
+        assert_int_equal(plan_report_write(report, form, out), HTH_OK);
     else
         strbuf_printf(out, "%s\n", test_log_text());
-    strbuf_append(out, STR("\n"));
     plan_report_close(report);
 }
 
-static void hold_plans(const char *machine)
+/* `now` is what the file has, or becomes it. */
+static void hold_file(const char *path, struct strbuf now)
 {
 #if defined(_WIN32)
     test_skip("last bits of pow and exp, which differ from where these plans were written, decide "
               "between plans that cost the same");
 #endif
-    struct strbuf now = {0}, kept = {0};
-    char path[512];
-    snprintf(path, sizeof path, "%s", test_data_path("plans/%s.txt", machine));
-    for (size_t m = 0; m < ARRAY_LEN(models); m++)
-        for (size_t c = 0; c < ARRAY_LEN(contexts); c++)
-            append_plan(machine, models[m], contexts[c], &now);
+    struct strbuf kept = {0};
     assert_false(now.failed);
     if (getenv("HEARTH_WRITE_PLANS")) {
         struct file_writer file;
@@ -64,6 +59,21 @@ static void hold_plans(const char *machine)
     }
     strbuf_free(&now);
     strbuf_free(&kept);
+}
+
+static void hold_plans(const char *machine)
+{
+    struct strbuf now = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s", test_data_path("plans/%s.txt", machine));
+    for (size_t m = 0; m < ARRAY_LEN(models); m++)
+        for (size_t c = 0; c < ARRAY_LEN(contexts); c++) {
+            strbuf_printf(&now, "== %s, synth:%s:q4_k_m, context of %d\n\n", machine, models[m],
+                          contexts[c]);
+            append_plan(machine, models[m], contexts[c], PLAN_TEXT, &now);
+            strbuf_append(&now, STR("\n"));
+        }
+    hold_file(path, now);
 }
 
 TEST(card_of_8_on_pcie_3)
@@ -94,4 +104,40 @@ TEST(two_unequal_cards)
 TEST(no_gpu)
 {
     hold_plans("no-gpu");
+}
+
+/* --- what README shows ------------------------------------------------------------------------ */
+
+TEST(picture_of_the_readme)
+{
+    struct strbuf now = {0};
+    append_plan("card-12", "llama-70b", 4096, PLAN_SVG, &now);
+    hold_file(HEARTH_SOURCE_DIR "/docs/plan.svg", now);
+}
+
+/* Each line of its plan is one of the kept plans'. */
+TEST(plan_of_the_readme)
+{
+    static const char command[] =
+        "$ hearth plan synth:llama-70b:q4_k_m --profile tests/data/machines/card-12.json\n";
+    struct strbuf readme = {0}, kept = {0};
+    int n = 0;
+    assert_int_equal(file_read(HEARTH_SOURCE_DIR "/README.md", 1 << 20, &readme, test_log()),
+                     HTH_OK);
+    assert_int_equal(file_read(test_data_path("plans/card-12.txt"), 1 << 20, &kept, test_log()),
+                     HTH_OK);
+    char *line = strstr(readme.ptr, command);
+    assert_non_null(line);
+    assert_non_null(strstr(readme.ptr, "(docs/plan.svg)"));
+    for (line += strlen(command); strncmp(line, "```", 3) != 0; n++) {
+        char *end = strchr(line, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        if (strcmp(line, "...") != 0 && !strstr(kept.ptr, line))
+            fail_msg("README.md has in its plan: %s", line);
+        line = end + 1;
+    }
+    assert_true(n > 6);
+    strbuf_free(&readme);
+    strbuf_free(&kept);
 }

@@ -160,6 +160,7 @@ struct runner {
     struct slots_swap coming[MOST_COMING]; /* under way since the last token */
     int n_coming;
     double token_bytes; /* of activations */
+    double file_part;   /* of the host's weights, that its memory has no room for */
     double n_hits, n_chosen;
     double upload_s, token_s; /* copies under way; the last token */
 };
@@ -227,6 +228,43 @@ static void start_experts(struct runner *run)
     }
 }
 
+/* --- the host's memory ------------------------------------------------------------------------ */
+
+/* Bytes of a unit that the host holds: of experts that may change places all. */
+static double bytes_of_host(const struct virtual_job *job, const struct unit *unit,
+                            struct choice choice)
+{
+    bool stay = job->turn.no_cache || choice.resident == unit->n;
+    int n = unit->kind != UNIT_EXPERTS ? choice.device == 0
+            : stay                     ? unit->n - choice.resident
+                                       : unit->n;
+    return n * (double)unit->bytes;
+}
+
+/* What a GPU that shares the host's memory takes of it. */
+static double bytes_of_shared(const struct virtual_machine *vm, const struct unit *unit,
+                              struct choice choice)
+{
+    int n = unit->kind == UNIT_EXPERTS ? choice.resident : 1;
+    bool shared = choice.device && vm->truth.devices[choice.device].kind == MACHINE_INTEGRATED;
+    return shared ? n * (double)unit->bytes : 0;
+}
+
+static double missing_part(const struct virtual_machine *vm, const struct virtual_job *job)
+{
+    const struct units *units = job->units;
+    double weights = 0, others = (double)units->host_bytes;
+    others += (double)plan_working_bytes(units, job->turn.n_batch);
+    for (int i = 0; i < units->n_units; i++) {
+        const struct unit *unit = &units->items[i];
+        double bytes = bytes_of_host(job, unit, job->choices[i]);
+        *(unit->kind == UNIT_KV ? &others : &weights) += bytes;
+        others += bytes_of_shared(vm, unit, job->choices[i]);
+    }
+    double room = (double)vm->truth.devices[0].budget_bytes - others;
+    return weights > room ? 1 - larger(room, 0) / weights : 0;
+}
+
 /* --- answers ---------------------------------------------------------------------------------- */
 
 static double decode_experts(struct runner *run, const struct unit *unit, struct choice choice)
@@ -234,7 +272,7 @@ static double decode_experts(struct runner *run, const struct unit *unit, struct
     struct virtual_machine *vm = run->vm;
     struct routing *r = &run->routings[unit->layer];
     int g = choice.device, hits = 0;
-    double gpu = 0, cpu = 0, file = run->job->file_part;
+    double gpu = 0, cpu = 0, file = run->file_part;
     struct amount on_gpu = weigh(vm, run->job->units, unit, g);
     struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
     routing_next(r, &vm->routes);
@@ -278,7 +316,7 @@ static double decode_token(struct runner *run, double position)
         if (unit->kind == UNIT_EXPERTS)
             seconds += decode_experts(run, unit, job->choices[i]);
         else
-            seconds += compute_s(run->vm, device, bytes, flop, kv ? 0 : job->file_part) +
+            seconds += compute_s(run->vm, device, bytes, flop, kv ? 0 : run->file_part) +
                        unit->n_ops * rate(run->vm, device, RATE_DISPATCH);
         if (kv)
             seconds += hop_s(run->vm, device, at, run->token_bytes);
@@ -413,7 +451,7 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
     }
     double gpu = n_here ? compute_s(vm, g, n_here * on_gpu.bytes, here * on_gpu.flop, 0) : 0;
     struct share share = {n_away * one, away * on_gpu.flop, n_away ? away / n_away : 0,
-                          (one > BY_MATRIX ? MATRICES : 1) * n_away, run->job->file_part};
+                          (one > BY_MATRIX ? MATRICES : 1) * n_away, run->file_part};
     if (run->job->turn.as_run && choice.mode == PREFILL_STREAM) { /* all come, asked for or not */
         share.bytes = (unit->n - choice.resident) * one;
         share.n = MATRICES;
@@ -424,7 +462,7 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
             run_remote(run, p, choice, &share);
         return;
     }
-    double cpu = compute_s(vm, 0, n_away * on_cpu.bytes, away * on_cpu.flop, run->job->file_part) +
+    double cpu = compute_s(vm, 0, n_away * on_cpu.bytes, away * on_cpu.flop, run->file_part) +
                  unit->n_ops * rate(vm, 0, RATE_DISPATCH);
     if (g)
         cpu += 2 * hop_s(vm, g, 0, tokens * run->token_bytes);
@@ -450,11 +488,11 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
     compute(p, unit->n_ops * rate(run->vm, at, RATE_DISPATCH));
     if (choice.device == 0 && at) {
         int n = kv ? 1 + (int)(bytes / CACHE_PIECE) : unit->kind == UNIT_ATTENTION ? 4 : 3;
-        struct share share = {bytes, flop, tokens, n, kv ? 0 : job->file_part};
+        struct share share = {bytes, flop, tokens, n, kv ? 0 : run->file_part};
         run_remote(run, p, choice, &share);
         return;
     }
-    seconds = compute_s(run->vm, at, kv ? bytes : work.bytes, flop, kv ? 0 : job->file_part);
+    seconds = compute_s(run->vm, at, kv ? bytes : work.bytes, flop, kv ? 0 : run->file_part);
     if (at)
         compute(p, seconds);
     else
@@ -490,6 +528,7 @@ struct virtual_result virtual_run(struct virtual_machine *vm, const struct virtu
     const struct units *units = job->units;
     struct runner run = {
         .vm = vm, .job = job, .token_bytes = units->n_embd * (double)sizeof(float)};
+    run.file_part = missing_part(vm, job);
     struct virtual_result result = {0};
     run.routings = mem_calloc((size_t)units->n_layers + 1, sizeof *run.routings);
     assert_non_null(run.routings);

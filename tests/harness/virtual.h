@@ -4,8 +4,9 @@
  *
  * It has traits that the cost model does not know: rates that ramp up with size, copies and the CPU
  * that contend for memory, hops that jitter, a GPU that slows down when it has worked for a while,
- * experts that are drawn one by one (routing.h) and change places by the policy that runs
- * (plan/slots.h). The planner learns of it only through `struct probe`, as of a real machine.
+ * weights that come from the file because the host has no room for them, experts that are drawn one
+ * by one (routing.h) and change places by the policy that runs (plan/slots.h). The planner learns
+ * of it only through `struct probe`, as of a real machine.
  */
 #ifndef HARNESS_VIRTUAL_H
 #define HARNESS_VIRTUAL_H
@@ -35,7 +36,6 @@ struct virtual_job {
     const struct units *units;
     const struct choice *choices;
     struct turn turn;
-    double file_part;
     int stream_device;
     double local; /* of the routing (routing.h); its skew is the turn's */
     bool fixed;   /* experts on a GPU stay there */

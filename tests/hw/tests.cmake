@@ -1,8 +1,7 @@
 # The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
 # Of cards for which one compiler writes nearly the same instructions, one is tried every day, the others with `scripts/test --all`.
 set(hw_twins
-  skl icl adl dg1 # of tgl: Gen9 to Xe-LP
-  a380 mtl arl # of a770: Xe-HPG and Xe-LPG
+  skl icl tgl adl dg1 a380 mtl arl # of a770: Gen9 to Xe-HPG
   lnl ptl # of b580: Xe2 and Xe3
   polaris10 vega10 renoir # of vega20: GCN4 and GCN5
   navi10 navi21 navi23 vangogh rembrandt # of navi31: RDNA1 and RDNA2

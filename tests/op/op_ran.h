@@ -7,6 +7,7 @@
  *   device llvmpipe (LLVM 19.1.7, 256 bits), llvmpipe Mesa 25.0.7
  *   blob matmul_int matmul_int_q4_k        a row, or a helper dispatch of one, and its blob
  *   kind matmul matmul_int vulkan          a kind of op, the row that was forced, the device
+ *   left out matmul_coop_f16 iq1_s         a row and a format that only a whole run tries together
  *
  * Without the variable, or where a run is narrowed by hand, nothing is noted. One thread.
  */

@@ -17,7 +17,8 @@
  * written, inputs stay as they are, and memory that the op has no business with (rows beyond the
  * batch, other experts, cache beyond the positions seen) is NaN.
  *
- * Environment: HEARTH_SEED (a number), HEARTH_OP_DEVICE and HEARTH_OP_ROW (names) narrow a run.
+ * Environment: HEARTH_SEED (a number), HEARTH_OP_DEVICE and HEARTH_OP_ROW (names) narrow a run;
+ * HEARTH_TEST_WHOLE widens it to what the everyday tier has no time for.
  */
 #ifndef TESTS_OP_OP_TEST_H
 #define TESTS_OP_OP_TEST_H
@@ -87,6 +88,14 @@ struct tensor *op_test_kv(struct op_test *t, int n_head_kv, int k_dim, int v_dim
 
 /* Runs and compares; fails the test or returns. Frees everything. */
 void op_test_run(struct op_test *t);
+
+/* Is a test to leave nothing out? */
+bool op_test_whole(void);
+
+/* Until the test ends, rows whose names begin so do not run, for which only a whole run has time;
+ * their blobs of `format` need not have run at all (op.every_row.ran). NULL: other tests run them.
+ */
+void op_test_leave_out(const char *rows, const char *format);
 
 /* The same, but true where op_test_run would have failed the test by a wrong value or a wrong
  * write: for tests of the tests. */

@@ -249,6 +249,8 @@ TEST(attention_tiles)
 
 TEST(attention_widths)
 {
+    if (!op_test_whole())
+        op_test_leave_out("attention_coop", NULL); /* attention_tiles has them */
     attend(
         &(struct shape){.n_head = 4, .n_head_kv = 2, .k_dim = 96, .v_dim = 64, .type = &dtype_f16});
     attend(&(struct shape){

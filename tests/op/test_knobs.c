@@ -172,8 +172,10 @@ TEST(some_columns)
 TEST(many_columns)
 {
     about = "matmul";
+    if (!op_test_whole())
+        op_test_leave_out("matmul_coop", NULL);
     plain("Q4_1", 160, 300, &(struct op_batch){.n_seqs = 1, .seqs = {{0, 70}}});
-    ends_with(20);
+    ends_with(op_test_whole() ? 20 : 10);
 }
 
 TEST(many_columns_of_halves)

@@ -61,20 +61,35 @@ static void all_shapes(const char *name)
     plain(type, block, 9, 70);
 }
 
-/* Formats that few models have: all shapes only in the whole tier (tests.cmake), since a
- * processor's compiler takes half a second for each kernel of theirs. */
+/* Another common format has the same tiles but for some bits. */
+static void sibling_format(const char *name)
+{
+    if (!op_test_whole())
+        op_test_leave_out("matmul_coop", type_named(name)->shader);
+    all_shapes(name);
+}
+
+/* Formats that few models have: all shapes, and tiles on cooperative matrices, only in the whole
+ * tier (tests.cmake), since a processor's compiler takes half a second for each kernel of theirs,
+ * and three for such a tile. */
 static void rare_format(const char *name)
 {
-    if (getenv("HEARTH_TEST_ALL_SHAPES"))
+    const struct dtype *type = type_named(name);
+    if (getenv("HEARTH_TEST_VALIDATE")) {
+        plain(type, 2 * type->block_elems, 130, 35);
+    } else if (op_test_whole()) {
         all_shapes(name);
-    else
-        some_shapes(type_named(name));
+    } else {
+        op_test_leave_out("matmul_coop", type->shader);
+        some_shapes(type);
+    }
 }
 
 /* Whole groups of rows, which the CPU may have interleaved: one, some, half a panel at the end. */
 TEST(groups_of_rows)
 {
     static const char *const names[] = {"Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+    op_test_leave_out("matmul_coop", NULL); /* this is about the CPU */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const struct dtype *type = type_named(names[i]);
         int64_t block = type->block_elems;
@@ -113,7 +128,7 @@ TEST(q4_0)
 
 TEST(q4_1)
 {
-    all_shapes("Q4_1");
+    sibling_format("Q4_1");
 }
 
 TEST(q5_0)
@@ -143,7 +158,7 @@ TEST(q4_k)
 
 TEST(q5_k)
 {
-    all_shapes("Q5_K");
+    sibling_format("Q5_K");
 }
 
 TEST(q6_k)
@@ -188,12 +203,12 @@ TEST(iq3_s)
 
 TEST(iq4_nl)
 {
-    all_shapes("IQ4_NL");
+    rare_format("IQ4_NL");
 }
 
 TEST(iq4_xs)
 {
-    all_shapes("IQ4_XS");
+    rare_format("IQ4_XS");
 }
 
 TEST(tq1_0)

@@ -45,7 +45,7 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
     foreach(name one_column superblocks some_columns many_columns many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products)
       add_test(NAME op.knobs.${name}.w${width} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_knobs> ${name})
       set_tests_properties(op.knobs.${name}.w${width} PROPERTIES LABELS "op;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 600
-        ENVIRONMENT LP_NATIVE_VECTOR_WIDTH=${width})
+        ENVIRONMENT "HEARTH_TEST_WHOLE=1;LP_NATIVE_VECTOR_WIDTH=${width}")
     endforeach()
   endforeach()
 endif()
@@ -61,15 +61,23 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
   endforeach()
 endif()
 
-# Of formats that few models have the everyday tier takes some shapes of matmul, the whole tier all.
+# What takes too long to compile every day (op_test_whole): of formats that few models have some shapes of matmul, and tiles on
+# cooperative matrices.
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
-  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "rare_format\\(\"")
+  file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/test_matmul.c rare REGEX "(rare|sibling)_format\\(\"")
   foreach(line ${rare})
     string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
     string(TOLOWER ${name} name)
     add_test(NAME op.matmul.${name}.all_shapes COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_matmul> ${name})
     set_tests_properties(op.matmul.${name}.all_shapes PROPERTIES LABELS "op;tier-all" TIMEOUT 600
-      ENVIRONMENT HEARTH_TEST_ALL_SHAPES=1)
+      ENVIRONMENT HEARTH_TEST_WHOLE=1)
+  endforeach()
+  foreach(entry matmul_experts.formats knobs.many_columns cache.attention_widths)
+    string(REPLACE "." ";" names ${entry})
+    list(GET names 0 stem)
+    list(GET names 1 name)
+    add_test(NAME op.${entry}.whole COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}> ${name})
+    set_tests_properties(op.${entry}.whole PROPERTIES LABELS "op;tier-all" TIMEOUT 600 ENVIRONMENT HEARTH_TEST_WHOLE=1)
   endforeach()
 endif()
 

@@ -107,7 +107,7 @@ static void check_places(const struct hth_model *model)
     const struct experts *experts = model->experts;
     for (size_t i = 0; experts && i < model->model->n_weights; i++) {
         const struct weight *weight = model->model->weights[i];
-        int layer = split_is_experts(weight) ? split_layer_of(weight->name) : -1;
+        int layer = split_is_experts(weight) ? model_layer_of(weight->name) : -1;
         for (int e = 0; layer >= 0 && e < weight->ne[2]; e++) {
             bool there = model->devices[1].place.weights[i].parts[e].size_bytes > 0;
             assert_int_equal(there, split_has(&model->placing.split, 1, weight, e));

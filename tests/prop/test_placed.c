@@ -190,3 +190,98 @@ TEST(dense_discrete_vulkan)
 {
     check("synth:tiny-llama:q4_0", true, 1);
 }
+
+/* --- the CPU's copies ------------------------------------------------------------------------- */
+
+/* Bytes that the host keeps, and those of them that pass through the device. */
+static void count_bytes(const struct hth_model *model, uint64_t *own, uint64_t *again)
+{
+    *own = *again = 0;
+    for (size_t i = 0; i < model->model->n_weights; i++) {
+        uint64_t bytes = placing_host_bytes(&model->placing, model->model->weights[i]);
+        *own += bytes;
+        *again += model->placing.split.streamed[i] ? bytes : 0;
+    }
+}
+
+/* With so much of the host's memory; returns whether the CPU copies its matrices. */
+static bool copies_with(struct hth_model_options options, uint64_t ram_bytes, uint64_t *both)
+{
+    uint64_t own, again;
+    options.ram_bytes = ram_bytes;
+    struct hth_model *model = model_open(test_real_model(), options);
+    bool copies = model->interleaved != NULL;
+    count_bytes(model, &own, &again);
+    assert_true(again > own / 2);
+    *both = own + again;
+    hth_model_close(model);
+    return copies;
+}
+
+/* What passes through the device is read from the file every time: copies for the CPU that would
+ * push it out of memory are not made. */
+TEST(what_is_streamed_stays_in_memory_vulkan)
+{
+    struct hth_model_options options = {.device = test_device(),
+                                        .treat_as_discrete = true,
+                                        .session = {.n_ctx = 128, .n_batch = 64}};
+    struct hth_model *model = model_open(test_real_model(), options);
+    options.vram_bytes = model->placing.whole_bytes * 3 / 10;
+    hth_model_close(model);
+    uint64_t both, now;
+    assert_true(copies_with(options, 0, &both));
+    assert_true(copies_with(options, both * 8 / 7 * 11 / 10, &now));
+    uint64_t few = both * 8 / 7 * 9 / 10;
+    assert_false(copies_with(options, few, &now));
+    assert_true(now > few * 7 / 8); /* nothing else has become less */
+}
+
+/* --- the host's memory ------------------------------------------------------------------------ */
+
+/* Of this process, without what is mapped from files; 0: the system does not say. */
+static uint64_t private_bytes(void)
+{
+    unsigned long long kib = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib << 10;
+}
+
+/* A model on the CPU takes no more than its plan says: with copies of weights, or without. */
+static void check_host_bytes(bool no_repack)
+{
+    struct hth_session_options shape = {.n_ctx = 512, .n_batch = N_BATCH, .n_outputs = N_BATCH};
+    uint64_t before = private_bytes();
+    struct hth_model *model = model_open(
+        test_real_model(),
+        (struct hth_model_options){.device = "cpu", .no_repack = no_repack, .session = shape});
+    struct hth_session *session;
+    assert_int_equal(hth_session_open(&session, model, &shape), HTH_OK);
+    mem_free(feed_all(session, (size_t)hth_model_get_info(model).n_vocab));
+    const struct plan_heap *heap = &model->placing.plan.heaps[SPLIT_HOST];
+    uint64_t grown = private_bytes() - before;
+    uint64_t copies = interleaved_bytes(model->interleaved);
+    uint64_t planned = heap->planned - heap->weights + copies;
+    printf("%s copies: %.1f MiB of %.1f planned\n", no_repack ? "without" : "with",
+           (double)grown / (1 << 20), (double)planned / (1 << 20));
+    assert_true(grown <= planned);
+    assert_true(no_repack ? copies == 0 : copies > heap->weights / 2 && copies <= heap->weights);
+    hth_session_close(session);
+    hth_model_close(model);
+}
+
+TEST(host_memory_is_as_planned)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    test_skip("sanitizers take memory of their own");
+#endif
+    if (!private_bytes())
+        test_skip("the system does not say what a process takes");
+    check_host_bytes(true);
+    check_host_bytes(false);
+}

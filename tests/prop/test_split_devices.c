@@ -12,42 +12,10 @@
  * tensor by tensor and layer by layer, against the model whole on the GPU; and with two GPUs, which
  * the software device stands in for. */
 
-enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 8, MOST_GPUS = 2 };
-enum mode { BY_TENSOR, BY_LAYER, EXPERTS_APART, EACH_EXPERT };
-
-struct places {
-    uint64_t seed;
-    enum mode mode;
-    int n_gpus;
-    int n[MOST_GPUS + 1]; /* of tensors and experts with each, the CPU's first */
-};
-
-static uint64_t mix(uint64_t hash, uint64_t with)
-{
-    return (hash ^ with) * 0x9e3779b97f4a7c15u ^ hash >> 29;
-}
-
-static int place(void *user, const char *tensor, int expert)
-{
-    struct places *places = user;
-    int layer = -1;
-    uint64_t hash = mix(places->seed, 1);
-    sscanf(tensor, "blk.%d.", &layer);
-    bool by_layer = places->mode == BY_LAYER && layer >= 0;
-    if (by_layer || (places->mode == EACH_EXPERT && expert >= 0))
-        hash = mix(mix(hash, (uint64_t)layer), by_layer ? 0 : (uint64_t)expert);
-    else
-        for (const char *c = tensor; *c; c++)
-            hash = mix(hash, (uint64_t)*c);
-    int n = places->n_gpus, device = (int)((hash >> 41) % (uint64_t)(n + 1));
-    if (places->mode == EXPERTS_APART)
-        device = expert < 0 ? 1 + (int)((hash >> 41) % (uint64_t)n) : 0;
-    places->n[device]++;
-    return device;
-}
+enum { N_TOKENS = 70, N_BATCH = 24, N_PLACES = 8 };
 
 /* The device of the test run, once or twice. */
-static const char *devices_of(const struct places *places)
+static const char *devices_of(const struct random_places *places)
 {
     static char twice[256];
     snprintf(twice, sizeof twice, "%s,%s", test_device(), test_device());
@@ -55,18 +23,18 @@ static const char *devices_of(const struct places *places)
 }
 
 /* Each device on which there is something runs a part. */
-static void check_devices(const struct hth_model *model, const struct places *places)
+static void check_devices(const struct hth_model *model, const struct random_places *places)
 {
     for (int d = 1; places && d <= places->n_gpus; d++)
         assert_int_equal(model->placing.split.used[d], places->n[d] > 0);
 }
 
 /* Logits of all tokens: a batch, what is left of it, and some one by one. */
-static float *compute(const char *path, struct places *places, size_t *n_vocab)
+static float *compute(const char *path, struct random_places *places, size_t *n_vocab)
 {
     struct hth_model *model =
         model_open(path, (struct hth_model_options){.device = devices_of(places),
-                                                    .place = places ? place : NULL,
+                                                    .place = places ? random_place : NULL,
                                                     .place_user = places});
     check_devices(model, places);
     *n_vocab = (size_t)hth_model_get_info(model).n_vocab;
@@ -98,8 +66,9 @@ static void check(const char *path, int n_modes, int n_gpus)
     size_t n_vocab;
     float *want = compute(path, NULL, &n_vocab);
     for (int i = 0; i < N_PLACES; i++) {
-        struct places places = {
-            .seed = (uint64_t)i + 20261121, .mode = (enum mode)(i % n_modes), .n_gpus = n_gpus};
+        struct random_places places = {.seed = (uint64_t)i + 20261121,
+                                       .mode = (enum random_mode)(i % n_modes),
+                                       .n_gpus = n_gpus};
         float *got = compute(path, &places, &n_vocab);
         double nmse = test_nmse(want, got, N_TOKENS * n_vocab);
         printf("%s, seed %llu, mode %d: of tensors and experts %d are with the CPU, %d and %d on "

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine.h"
+#include "engine/kept.h"
 #include "engine/measured.h"
 #include "engine/plan_part.h"
 #include "engine/probe.h"
@@ -178,6 +179,8 @@ static const char *const absurd[] = {"-1", "1e99", "\"fast\"", "null", "true", "
 TEST(absurd_rates)
 {
     struct machine machine;
+    assert_false(load_with(&machine, "\"read_gb_per_s\":", "\"read\":"));
+    assert_true(machine.devices[1].outdated);
     for (size_t i = 0; i + 1 < ARRAY_LEN(absurd); i++) {
         assert_false(load_with(&machine, "41500000000", absurd[i]));
         assert_logged("a rate in it is one that no machine has");
@@ -382,6 +385,49 @@ TEST(plans_use_what_was_measured)
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_false(report->plan.estimated);
     plan_report_close(report);
+}
+
+/* Opens a model on the CPU; returns whether something was ignored. */
+static bool says_ignored(void)
+{
+    struct hth_model *model;
+    const struct hth_model_options options = {.device = "cpu",
+                                              .log = test_log()->write,
+                                              .log_user = test_log()->user,
+                                              .log_level = HTH_LOG_WARNING};
+    test_log_clear();
+    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    hth_model_close(model);
+    return strstr(test_log_text(), "is ignored, as ") != NULL;
+}
+
+/* Of another build, or broken: said once, as it is measured again then. */
+TEST(what_is_outdated_is_measured_again)
+{
+    struct strbuf path = {0}, was = {0}, now = {0};
+    const struct hth_model_options cpu = {.device = "cpu"};
+    fresh_cache();
+    assert_false(says_ignored());
+    assert_true(measured_path(NULL, &path));
+    /* nobody asked, and nothing was decided by it */
+    assert_int_equal(os_stat(path.ptr, NULL, NULL), OS_FILE_NONE);
+    assert_int_equal(plan_measure_machine(&cpu), HTH_OK);
+    assert_false(says_ignored());
+    assert_int_equal(file_read(path.ptr, 1 << 16, &was, test_log()), HTH_OK);
+    char *build = strstr(was.ptr, "hearth ");
+    assert_non_null(build);
+    for (int broken = 0; broken < 2; broken++) {
+        *build = broken ? '"' : 'H';
+        test_put_bytes(path.ptr, was.ptr, was.len);
+        assert_true(says_ignored());
+        assert_false(says_ignored());
+        strbuf_free(&now);
+        assert_int_equal(file_read(path.ptr, 1 << 16, &now, test_log()), HTH_OK);
+        assert_non_null(strstr(now.ptr, "; hearth "));
+    }
+    strbuf_free(&path);
+    strbuf_free(&was);
+    strbuf_free(&now);
 }
 
 /* --- what was achieved ------------------------------------------------------------------------ */

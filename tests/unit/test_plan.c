@@ -2,7 +2,9 @@
  * time, and when memory for planning itself runs out. */
 #include "harness/test.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/os.h"
 #include "engine/plan_part.h"
@@ -123,6 +125,40 @@ TEST(slow_buses_want_large_batches)
     plan_report_close(report);
 }
 
+static int batch_of_runs(const char *machine, const char *model, int n_in, bool stands_in)
+{
+    char path[512];
+    struct plan_report *report;
+    int n = 512;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/%s.json", machine));
+    struct plan_request request = request_for(model, path);
+    request.device.session.n_ctx = 16384;
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    struct plan_options options = {.n_in = n_in, .skew = 0.7, .as_run = true};
+    report->machine.devices[1].stands_in = stands_in;
+    assert_int_equal(plan_choose_batch(&n, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    plan_report_close(report);
+    print_message("%s on %s: batches of %d\n", model, machine, n);
+    return n;
+}
+
+/* Runs, too, have larger batches where each copies the weights over a slow bus; not where computing
+ * takes as long, all is on the GPU, nothing is streamed, or a program is to stand in for a GPU. */
+TEST(runs_have_large_batches_where_that_pays)
+{
+    const char *moe = "synth:qwen3-30b-a3b:q4_k_m", *large = "synth:llama-70b:q4_k_m";
+    assert_int_equal(batch_of_runs("card-8", moe, 1000, false), 1000);
+    assert_in_range(batch_of_runs("card-8", moe, 8000, false), 2000, 4096);
+    assert_int_equal(batch_of_runs("card-8", "synth:mixtral-8x7b:q4_k_m", 1000, false), 1000);
+    assert_int_equal(batch_of_runs("card-8", moe, 1000, true), 512);
+    assert_int_equal(batch_of_runs("card-8", moe, 400, false), 512);
+    assert_int_equal(batch_of_runs("card-12", large, 1000, false), 512);
+    assert_int_equal(batch_of_runs("card-24", "synth:llama-8b:q4_k_m", 1000, false), 512);
+    assert_int_equal(batch_of_runs("apu-64", moe, 1000, false), 512);
+    assert_int_equal(batch_of_runs("no-gpu", moe, 1000, false), 512);
+}
+
 /* The plan that a model runs by, on an invented machine. */
 static void plan_as_run(struct plan *plan, struct plan_report *report)
 {
@@ -171,6 +207,77 @@ static void check_streaming(const char *model)
     plan_report_close(report);
 }
 
+/* Experts that stay where they are put are with the CPU or on a GPU, and so says the report. */
+TEST(experts_that_stay_are_in_one_place)
+{
+    char path[512];
+    struct plan_report *report;
+    struct plan plan;
+    struct strbuf text = {0};
+    snprintf(path, sizeof path, "%s", test_data_path("machines/two-cards.json"));
+    struct plan_request request = request_for("synth:mixtral-8x7b:q8_0", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    struct plan_options options = {.n_batch = 512, .skew = 0.7, .as_run = true};
+    assert_int_equal(plan_create(&plan, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    assert_true(plan.turn.no_cache);
+    uint64_t experts = 0, there = 0;
+    for (int i = 0; i < report->units.n_units; i++) {
+        const struct unit *unit = &report->units.items[i];
+        int n = plan.items[i].choice.resident;
+        bool part = unit->kind == UNIT_EXPERTS && n < unit->n;
+        experts += part ? unit->bytes * (uint64_t)(unit->n - n) : 0;
+        there += part ? (uint64_t)n : 0;
+    }
+    assert_true(there > 0 && experts > 0);
+    plan_print(&plan, &text);
+    assert_non_null(strstr(text.ptr, ", cpu the others"));
+    assert_null(strstr(text.ptr, "cpu all"));
+    strbuf_clear(&text);
+    plan_draw(&plan, &text);
+    double drawn_gib = 0;
+    const char *at = strstr(text.ptr, ">cpu  "); /* the last bar */
+    assert_non_null(at);
+    while ((at = strstr(at, ".experts, ")))
+        drawn_gib += strtod(at += strlen(".experts, "), NULL);
+    assert_true(fabs(drawn_gib * (1 << 30) / (double)experts - 1) < 0.03); /* as it is rounded */
+    strbuf_free(&text);
+    plan_free(&plan);
+    plan_report_close(report);
+}
+
+static double prompt_s(const struct plan *plan, int n_prompt, int stream_from)
+{
+    struct plan_expected expected;
+    const struct plan_asked asked = {0, n_prompt, 0, 512, stream_from};
+    plan_expect(plan, &asked, &expected);
+    return plan_expected_s(&expected, PHASE_PROMPT);
+}
+
+/* Of a prompt too short for that the CPU's time is expected. */
+TEST(short_prompts_are_not_expected_to_stream)
+{
+    char path[512];
+    struct plan_report *report;
+    struct plan plan;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-12.json"));
+    struct plan_request request = request_for("synth:llama-70b:q4_k_m", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    report->machine.devices[0].rate[RATE_MATRIX] *= 10;
+    plan_as_run(&plan, report);
+    int from = plan.stream_from;
+    assert_true(from > 40);
+    for (int n = 8; n <= 1000; n *= 2) {
+        double streamed = prompt_s(&plan, n, 0), known = prompt_s(&plan, n, from);
+        print_message("%d tokens: %.3f s streamed, %.3f s expected\n", n, streamed, known);
+        assert_true(n >= from || known != streamed);
+        assert_true(n < from || known == streamed);
+        assert_true(n > from / 4 || known < streamed);
+    }
+    plan_free(&plan);
+    plan_report_close(report);
+}
+
 TEST(runs_stream_where_it_pays)
 {
     check_streaming("synth:llama-70b:q4_k_m");
@@ -195,6 +302,51 @@ TEST(gains_are_explained)
     assert_true(n_explained > 50);
     assert_true(report->plan.more.answer_tokens_per_s > report->plan.answer_tokens_per_s);
     plan_report_close(report);
+}
+
+/* What asks for more than any GPU has is refused once; it is no reason to end an answer when the
+ * largest of them is lost, or has no part. */
+TEST(limits_hold_for_whichever_gpus_are_left)
+{
+    char path[512];
+    struct machine machine;
+    struct hth_model_options options = {.vram_bytes = UINT64_C(10) << 30,
+                                        .ram_bytes = UINT64_C(1) << 30};
+    snprintf(path, sizeof path, "%s", test_data_path("machines/two-cards.json"));
+    assert_int_equal(profile_read(&machine, path, test_log()), HTH_OK);
+    assert_int_equal(machine.n_devices, 3);
+    machine.devices[1].memory_bytes = UINT64_C(8) << 30;
+    machine.devices[2].memory_bytes = UINT64_C(24) << 30;
+    machine.devices[2].budget_bytes = UINT64_C(12) << 30;
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_OK);
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[0].budget_bytes == options.ram_bytes);
+    assert_true(machine.devices[1].budget_bytes == UINT64_C(8) << 30);
+    assert_true(machine.devices[2].budget_bytes == UINT64_C(10) << 30);
+    machine.n_devices = 2;
+    test_log_clear();
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_ERROR_ARGUMENT);
+    assert_logged("--vram asks for 10.00 GiB, and no GPU has more than 8.00: without it");
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[1].budget_bytes == UINT64_C(8) << 30);
+    machine.n_devices = 1; /* nothing to use it of */
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_OK);
+    options.ram_bytes = UINT64_C(1) << 50;
+    assert_int_equal(plan_check_limits(&machine, &options, test_log()), HTH_ERROR_ARGUMENT);
+    plan_limit(&machine, &options);
+    assert_true(machine.devices[0].budget_bytes == machine.devices[0].memory_bytes);
+}
+
+/* However many are asked for. */
+TEST(positions_of_all_sequences_can_be_numbered)
+{
+    const struct hparams hp = {.n_ctx_train = 4096};
+    struct hth_session_options most = {.n_ctx = INT32_MAX, .n_seqs = 7}, usual = {.n_seqs = 3};
+    session_fill(&most, &hp);
+    assert_true((int64_t)most.n_ctx * most.n_seqs <= INT32_MAX);
+    assert_true(most.n_ctx > INT32_MAX / 8 && most.n_batch == 512);
+    session_fill(&usual, &hp);
+    assert_int_equal(usual.n_ctx, 4096);
 }
 
 static enum hth_status plan_and_print(void *arg)

@@ -153,7 +153,6 @@ static struct virtual_result run_trial(struct trial *t)
     struct virtual_job job = {.units = &t->report->units,
                               .choices = t->choices,
                               .turn = t->plan.turn,
-                              .file_part = t->plan.file_part,
                               .stream_device = cost.stream_device};
     return virtual_run(&t->vm, &job);
 }
@@ -228,7 +227,7 @@ TEST(a_busy_moment_spoils_no_format)
 static void learn_run(struct trial *t, double prompt_s, double answer_s)
 {
     const struct turn *turn = &t->plan.turn;
-    const struct plan_asked asked = {turn->depth, turn->n_in, turn->n_out, turn->n_batch};
+    const struct plan_asked asked = {turn->depth, turn->n_in, turn->n_out, turn->n_batch, 0};
     const double achieved_s[PHASES] = {prompt_s, answer_s};
     struct plan_expected expected;
     plan_expect(&t->plan, &asked, &expected);
@@ -316,18 +315,18 @@ TEST(a_plan_knows_its_own_turn_and_others)
     make_plan(&t);
     const struct turn *turn = &t.plan.turn;
     struct plan_expected own, none, longer;
-    plan_expect(&t.plan, &(struct plan_asked){turn->depth, turn->n_in, turn->n_out, turn->n_batch},
-                &own);
+    plan_expect(&t.plan,
+                &(struct plan_asked){turn->depth, turn->n_in, turn->n_out, turn->n_batch, 0}, &own);
     assert_true(
         fabs(plan_expected_s(&own, PHASE_ANSWER) * t.plan.answer_tokens_per_s / turn->n_out - 1) <
         1e-9);
     /* the prompt's logits are not in the plan's figure */
     assert_true(off(plan_expected_s(&own, PHASE_PROMPT) * t.plan.prompt_tokens_per_s, turn->n_in) <
                 0.02);
-    plan_expect(&t.plan, &(struct plan_asked){0, 0, 0, turn->n_batch}, &none);
+    plan_expect(&t.plan, &(struct plan_asked){.n_batch = turn->n_batch}, &none);
     assert_true(plan_expected_s(&none, PHASE_PROMPT) == 0);
     assert_true(plan_expected_s(&none, PHASE_ANSWER) == 0);
-    plan_expect(&t.plan, &(struct plan_asked){4000, turn->n_in, turn->n_out, turn->n_batch},
+    plan_expect(&t.plan, &(struct plan_asked){4000, turn->n_in, turn->n_out, turn->n_batch, 0},
                 &longer);
     assert_true(plan_expected_s(&longer, PHASE_ANSWER) > plan_expected_s(&own, PHASE_ANSWER));
     close_trial(&t);

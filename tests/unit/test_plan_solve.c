@@ -334,7 +334,7 @@ TEST(more_memory_is_never_slower)
 
 TEST(more_memory_of_two_gpus_is_hardly_slower)
 {
-    grow_memory(1, 5, 0.003);
+    grow_memory(1, 3, 0.003);
 }
 
 TEST(never_below_what_reading_takes)

@@ -128,6 +128,20 @@ TEST(what_is_best_is_found)
     finds(all_of_these, true, (struct tune_setting){8, MOST, 75});
 }
 
+/* All tokens in one batch, too, where no power of two of the planned batch holds just them. */
+TEST(one_batch_for_all_is_tried)
+{
+    static const int most[][2] = {{BATCH, 0}, {BATCH + 1, 1024}, {1000, 1024}, {1025, 2048}};
+    for (int i = 0; i < 4; i++) {
+        struct invented invented = {.seconds = best_with_large_batches};
+        struct tune_result result;
+        const struct tune_options options = {
+            .measure = measure, .user = &invented, .n_batch = BATCH, .most_batch = most[i][0]};
+        assert_int_equal(tune(&options, &result), HTH_OK);
+        assert_int_equal(result.best.n_batch, most[i][1]);
+    }
+}
+
 TEST(without_a_gpu_none_is_asked_for)
 {
     finds(best_without_gpu, false, (struct tune_setting){0});

@@ -28,7 +28,6 @@ static struct virtual_job job_of(const struct trial *t)
     return (struct virtual_job){.units = &t->report->units,
                                 .choices = t->choices,
                                 .turn = t->plan.turn,
-                                .file_part = t->plan.file_part,
                                 .stream_device = cost.stream_device};
 }
 
@@ -70,9 +69,11 @@ static double off(double predicted, double achieved)
     return predicted / achieved - 1;
 }
 
-static void hold_predictions(const char *machine)
+/* `n_fit`: for so many of the cases the machine is large enough. */
+static void hold_predictions(const char *machine, int n_fit)
 {
     double worst = 0;
+    int n = 0;
     for (size_t m = 0; m < ARRAY_LEN(models); m++)
         for (size_t c = 0; c < ARRAY_LEN(contexts); c++) {
             struct trial t;
@@ -87,40 +88,41 @@ static void hold_predictions(const char *machine)
                           t.result.prompt_tokens_per_s, 100 * prompt, t.plan.answer_tokens_per_s,
                           t.result.answer_tokens_per_s, 100 * answer);
             worst = fmax(worst, fmax(fabs(prompt), fabs(answer)));
+            n++;
             free_trial(&t);
         }
-    assert_true(worst > 0);
+    assert_int_equal(n, n_fit);
     assert_true(worst <= 0.10);
 }
 
 TEST(predictions_hold_on_a_card_of_8)
 {
-    hold_predictions("card-8");
+    hold_predictions("card-8", 8);
 }
 
 TEST(predictions_hold_on_a_card_of_12)
 {
-    hold_predictions("card-12");
+    hold_predictions("card-12", 8);
 }
 
 TEST(predictions_hold_on_a_card_of_24)
 {
-    hold_predictions("card-24");
+    hold_predictions("card-24", 8);
 }
 
 TEST(predictions_hold_on_shared_memory)
 {
-    hold_predictions("apu-64");
+    hold_predictions("apu-64", 8);
 }
 
 TEST(predictions_hold_on_two_cards)
 {
-    hold_predictions("two-cards");
+    hold_predictions("two-cards", 8);
 }
 
 TEST(predictions_hold_without_a_gpu)
 {
-    hold_predictions("no-gpu");
+    hold_predictions("no-gpu", 8);
 }
 
 /* Prompts as they are streamed by now: in the batch that a session has, all of a layer's experts,
