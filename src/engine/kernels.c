@@ -7,12 +7,18 @@
 
 #include "engine/kept.h"
 
-enum { KERNELS_VERSION = 2, MOST_VALUE = 1 << 20, MOST_GAIN = 1000, MOST_TRIED = 64 };
+enum {
+    KERNELS_VERSION = 2,
+    MOST_VALUE = 1 << 20,
+    MOST_GAIN = 1000,
+    MOST_TRIED = 64,
+    MOST_BEGUN = 64
+};
 
 /* {"of": "…", "classes": {"class of ops": {"row", "knobs": {"name": value}, "gain", "done",
- * "tried", "whole"}}} */
+ * "tried", "begun", "whole"}}} */
 static const char CLASSES[] = "classes", ROW[] = "row", KNOBS[] = "knobs", GAIN[] = "gain",
-                  DONE[] = "done", TRIED[] = "tried", WHOLE[] = "whole";
+                  DONE[] = "done", TRIED[] = "tried", BEGUN[] = "begun", WHOLE[] = "whole";
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -60,7 +66,8 @@ static bool read_entry(const json_t *json, struct table_entry *out)
            read_knobs(json_object_get(json, KNOBS), out) && json_is_number(gain) &&
            out->gain >= 0 && out->gain <= MOST_GAIN && json_is_boolean(whole) &&
            read_count(json_object_get(json, DONE), ROW_MAX_KNOBS + 1, &out->n_done) &&
-           read_count(json_object_get(json, TRIED), MOST_TRIED, &out->n_tried);
+           read_count(json_object_get(json, TRIED), MOST_TRIED, &out->n_tried) &&
+           read_count(json_object_get(json, BEGUN), MOST_BEGUN, &out->n_begun);
 }
 
 /* *sound is false for what hearth does not write. */
@@ -97,8 +104,9 @@ static json_t *entry_json(const struct table_entry *entry)
             json_decref(knobs);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:f, s:i, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN,
-                     entry->gain, DONE, entry->n_done, TRIED, entry->n_tried, WHOLE, entry->whole);
+    return json_pack("{s:s, s:o, s:f, s:i, s:i, s:i, s:b}", ROW, entry->row, KNOBS, knobs, GAIN,
+                     entry->gain, DONE, entry->n_done, TRIED, entry->n_tried, BEGUN, entry->n_begun,
+                     WHOLE, entry->whole);
 }
 
 static enum hth_status write_classes(const struct kernels *kernels, const struct log *log)

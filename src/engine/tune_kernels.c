@@ -11,7 +11,11 @@
 #include "gpu/tuner.h"
 
 /* The most important first: one token, as many as are computed at once, and few. */
-enum { MOST_BUCKETS = 8, STORE_EVERY_NS = 1000 * 1000 * 1000 };
+enum { MOST_BUCKETS = 8 };
+
+/* A driver may end the process where it should say that it cannot compile: so often one class may.
+ */
+enum { MOST_BEGUN = 2 };
 
 /* Ops of one class, the first of which is measured. */
 struct job {
@@ -37,9 +41,10 @@ struct work {
     size_t n_jobs, cap_jobs;
     const struct job *job; /* at hand */
     struct stopwatch watch;
-    uint64_t until_ns, stored_ns;
+    uint64_t until_ns;
     bool cancelled;
-    char heard[16]; /* nothing of what a driver says of candidates is of interest */
+    bool is_unwritable; /* the file: which was said */
+    char heard[16];     /* nothing of what a driver says of candidates is of interest */
 };
 
 static const struct log silent = {0};
@@ -192,13 +197,35 @@ static enum hth_status measure_job(struct work *w, struct table_entry *entry)
     return ends_all(status) || status == HTH_ERROR_CANCELLED ? status : HTH_OK;
 }
 
-static enum hth_status store(struct work *w, bool now)
+static void hear_once(void *user, enum hth_log_level level, const char *line)
 {
-    uint64_t time_ns = os_time_ns();
-    if (!now && time_ns - w->stored_ns < STORE_EVERY_NS)
-        return HTH_OK;
-    w->stored_ns = time_ns;
-    return kernels_store(&w->kernels, w->log);
+    struct work *w = user;
+    if (level != HTH_LOG_WARNING || !w->is_unwritable)
+        log_line(w->log, level, "%s", line);
+    w->is_unwritable |= level == HTH_LOG_WARNING;
+}
+
+static enum hth_status store(struct work *w)
+{
+    const struct log once = {hear_once, w, w->log->max_level};
+    return kernels_store(&w->kernels, &once);
+}
+
+/* Gives up what the process did not survive, and else keeps, before it is tried, that it is. */
+static enum hth_status begin_job(struct work *w, struct table_entry *entry)
+{
+    if (entry->n_begun < MOST_BEGUN) {
+        entry->n_begun++;
+        return store(w);
+    }
+    log_warning(w->log,
+                "%s: kernels for %s stay as they are, as hearth was ended %d times while it "
+                "measured them",
+                vk_get_caps(w->vk)->name, entry->class, MOST_BEGUN);
+    table_clear(entry);
+    entry->n_begun = 0;
+    entry->whole = true;
+    return HTH_OK;
 }
 
 static enum hth_status say_lost(const struct work *w, const struct job *job)
@@ -214,20 +241,23 @@ static enum hth_status measure_jobs(struct work *w)
 {
     enum hth_status status = HTH_OK;
     for (size_t i = 0; i < w->n_jobs && status == HTH_OK && !stop(w); i++) {
-        struct table_entry *entry = table_add(&w->kernels.table, w->jobs[i].class);
+        w->job = &w->jobs[i];
+        struct table_entry *entry = table_add(&w->kernels.table, w->job->class);
         if (!entry)
             return log_fail_memory(w->log, "what was measured of kernels", sizeof *entry);
         if (entry->whole)
             continue;
-        w->job = &w->jobs[i];
+        status = begin_job(w, entry);
+        entry = table_find(&w->kernels.table, w->job->class); /* which may have moved */
+        if (status || entry->whole)
+            continue;
         status = measure_job(w, entry);
+        entry->n_begun = 0;
         w->report->n_measured += entry->whole;
         if (entry->whole)
             tell(w, entry, (int)i + 1);
         if (status == HTH_ERROR_DEVICE_LOST)
             status = say_lost(w, w->job);
-        enum hth_status stored = store(w, status != HTH_OK);
-        status = status ? status : stored;
     }
     return status == HTH_ERROR_CANCELLED ? HTH_OK : status;
 }
@@ -301,7 +331,7 @@ static enum hth_status tune_device(struct work *w, const struct model *model, in
         w->reader->begin(w->reader->user, vk_get_caps(w->vk)->name, count_left(w), (int)w->n_jobs);
         status = measure_jobs(w);
     }
-    enum hth_status stored = w->n_jobs ? store(w, true) : HTH_OK;
+    enum hth_status stored = w->n_jobs ? store(w) : HTH_OK;
     count(w);
     return status ? status : stored;
 }

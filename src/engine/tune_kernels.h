@@ -2,9 +2,9 @@
  * tune_kernels.h — measures, for the ops of a model on each GPU in use, which kernels in which
  * shapes are fastest there, and keeps that for all models (kernels.h).
  *
- * Bounded in time: what is not measured then is the next time, the most important first. Owns
- * nothing that outlives a call. For the program's `tune`; nothing of ops or devices is reached
- * through it. One thread.
+ * Bounded in time: what is not measured then is the next time, the most important first. What ends
+ * the process twice (a driver that crashes) is not tried again. Owns nothing that outlives a call.
+ * For the program's `tune`; nothing of ops or devices is reached through it. One thread.
  */
 #ifndef ENGINE_TUNE_KERNELS_H
 #define ENGINE_TUNE_KERNELS_H

@@ -26,6 +26,7 @@ struct table_entry {
     double gain; /* how many times as fast as without the entry; 0: it is not known */
     int n_done;  /* of what can be tried: rows, then each knob of the best */
     int n_tried; /* of the next of these: rows or values */
+    int n_begun; /* times that somebody began to measure it and did not end */
     bool whole;  /* all was */
 };
 

@@ -78,15 +78,16 @@ TEST(while_writing_the_cache)
 static struct rng rng;
 static double longest_s; /* of an undisturbed run */
 
-static void kill_soon(const struct attempt *c)
+/* Starts the program with these arguments; NULL ends them. */
+static pid_t start(const char *const *args)
 {
     const char *list[20], *exec = getenv("HEARTH_EXEC");
     size_t n = 0;
     if (exec && *exec)
         list[n++] = exec;
     list[n++] = HEARTH_PROGRAM;
-    for (size_t i = 0; c->args[i]; i++)
-        list[n++] = c->args[i];
+    for (size_t i = 0; args[i]; i++)
+        list[n++] = args[i];
     list[n] = NULL;
     pid_t child = fork();
     assert_true(child >= 0);
@@ -95,10 +96,21 @@ static void kill_soon(const struct attempt *c)
             execv(list[0], (char *const *)(uintptr_t)list);
         _exit(127);
     }
-    usleep((useconds_t)(rng_double(&rng) * longest_s * 1e6));
-    kill(child, SIGKILL);
+    return child;
+}
+
+static void end(pid_t child)
+{
     int status;
+    kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+static void kill_soon(const struct attempt *c)
+{
+    pid_t child = start(c->args);
+    usleep((useconds_t)(rng_double(&rng) * longest_s * 1e6));
+    end(child);
 }
 
 static void kill_at_random(struct attempt *c, int n)
@@ -132,4 +144,63 @@ TEST(at_random_moments_on_vulkan)
     kill_at_random(&(struct attempt){.args = {"run", spawn_tiny_model(), "-p", "Hello", "-n", "2",
                                               "--device", "vulkan:0", "--ctx", "64"}},
                    30 / stride_or(3));
+}
+
+/* --- kernels that end the process ------------------------------------------------------------- */
+
+#define TUNE                                                                                       \
+    "tune", "synth:tiny-llama:q4_0", "--device", "vulkan:0", "--ctx", "64", "--minutes", "0.0001", \
+        "--kernels-seconds"
+
+static void take_name(void *user, const char *name)
+{
+    char *path = user;
+    if (strstr(name, ".json") && !strstr(name, ".tmp."))
+        snprintf(path, 2048, "%s/kernels/%s", getenv("HEARTH_CACHE"), name);
+}
+
+/* What is kept of them; "": nothing. */
+static const char *kept_kernels(void)
+{
+    static char text[1 << 16];
+    char path[2048] = "", kernels[1200];
+    snprintf(kernels, sizeof kernels, "%s/kernels", getenv("HEARTH_CACHE"));
+    (void)!os_list_folder(kernels, take_name, path);
+    FILE *file = path[0] ? fopen(path, "rb") : NULL;
+    text[file ? fread(text, 1, sizeof text - 1, file) : 0] = '\0';
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static void kill_once_kept(const char *text)
+{
+    static const char *const args[] = {TUNE, "600", NULL};
+    enum { MOST_TRIES = 20000, WAIT_US = 10000 };
+    pid_t child = start(args);
+    for (int tries = 0; !strstr(kept_kernels(), text); tries++) {
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+        assert_true(tries < MOST_TRIES);
+        usleep(WAIT_US);
+    }
+    end(child);
+}
+
+/* What a driver does not survive twice is not tried again, which is said once. */
+TEST(while_measuring_kernels)
+{
+    struct spawn s = {0};
+    spawn_need_device();
+    kill_once_kept("\"begun\": 1");
+    kill_once_kept("\"begun\": 2");
+    assert_null(strstr(kept_kernels(), "\"whole\": true"));
+    for (int i = 0; i < 2; i++) {
+        RUN(&s, TUNE, "0.1");
+        assert_code(&s, 0);
+        bool said = strstr(s.err.ptr, "hearth was ended 2 times while it measured them");
+        assert_true(said == (i == 0));
+        spawn_free(&s);
+    }
+    assert_non_null(strstr(kept_kernels(), "\"whole\": true"));
+    assert_null(strstr(kept_kernels(), "\"begun\": 2"));
 }

@@ -50,6 +50,7 @@ static void write_file(struct strbuf *path, struct strbuf *text)
     entry->gain = 1.25;
     entry->n_done = 3;
     entry->n_tried = 2;
+    entry->n_begun = 1;
     entry = add(&k, "matmul_glu Q4_K 12288x4096 2 \"quoted\"", "");
     entry->gain = 1;
     entry->whole = true;
@@ -95,6 +96,7 @@ TEST(what_is_stored_is_loaded)
     assert_non_null(entry);
     assert_string_equal(entry->row, "matvec_f32");
     assert_true(entry->n_knobs == 2 && entry->n_done == 3 && entry->n_tried == 2);
+    assert_int_equal(entry->n_begun, 1);
     assert_true(!entry->whole && entry->gain == 1.25);
     for (int n = 0; n < 2; n++)
         assert_int_equal(entry->knobs[n].value, strcmp(entry->knobs[n].name, "ROWS") ? 32 : 4);
@@ -181,21 +183,14 @@ TEST(files_of_others)
 TEST(what_hearth_does_not_write)
 {
     static const char *const wrong[][2] = {
-        {"\"ROWS\": 4", "\"ROWS\":-4"},
-        {"\"ROWS\": 4", "\"ROWS\":.4"},
-        {"\"ROWS\": 4", "\"ROWS\":\"\""},
-        {"\"ROWS\": 4", "\"ROWS\": 0"},
-        {"\"ROWS\": 4", "\"RO\":9e9"},
-        {"\"gain\": 1.25", "\"gain\":-1.2"},
-        {"\"gain\": 1.25", "\"gain\": 9e99"},
-        {"\"done\": 3", "\"done\": 9"},
-        {"\"done\": 3", "\"done\":-1"},
-        {"\"tried\": 2", "\"tried\":-1"},
-        {"\"tried\": 2", "\"tried\":99"},
-        {"\"whole\": false", "\"whole\": 0"},
-        {"\"row\"", "\"raw\""},
-        {"\"knobs\"", "\"knots\""},
-        {"\"matvec_f32\"", "7"},
+        {"\"ROWS\": 4", "\"ROWS\":-4"},       {"\"ROWS\": 4", "\"ROWS\":.4"},
+        {"\"ROWS\": 4", "\"ROWS\":\"\""},     {"\"ROWS\": 4", "\"ROWS\": 0"},
+        {"\"ROWS\": 4", "\"RO\":9e9"},        {"\"gain\": 1.25", "\"gain\":-1.2"},
+        {"\"gain\": 1.25", "\"gain\": 9e99"}, {"\"done\": 3", "\"done\": 9"},
+        {"\"done\": 3", "\"done\":-1"},       {"\"tried\": 2", "\"tried\":-1"},
+        {"\"tried\": 2", "\"tried\":99"},     {"\"begun\": 1", "\"begun\":.1"},
+        {"\"whole\": false", "\"whole\": 0"}, {"\"row\"", "\"raw\""},
+        {"\"knobs\"", "\"knots\""},           {"\"matvec_f32\"", "7"},
         {"\"classes\"", "\"glasses\""},
     };
     struct strbuf path = {0}, text = {0};
@@ -238,7 +233,7 @@ TEST(long_names_and_many_entries)
     for (int n = 0; n < TABLE_MOST; n++)
         strbuf_printf(&file,
                       "\"%d\": {\"row\": \"\", \"knobs\": {}, \"gain\": 1, \"done\": 0, "
-                      "\"tried\": 0, \"whole\": true},",
+                      "\"tried\": 0, \"begun\": 0, \"whole\": true},",
                       n);
     strbuf_append(&file, str_of(end));
     test_put_bytes(path.ptr, file.ptr, file.len);
