@@ -1,16 +1,12 @@
 # Every tests/fuzz/fuzz_<name>.c holds LLVMFuzzerTestOneInput; its kept corpus is tests/fuzz/corpus/<name>/. With clang and
 # HEARTH_FUZZ it is a libFuzzer program; otherwise standalone.c drives it, as the ctest entries fuzz.<name> and
-# fuzz.<name>.no_memory, 3 s under sanitizers and 2 s without (HEARTH_FUZZ_SECONDS overrides).
+# fuzz.<name>.no_memory, 2 s each (HEARTH_FUZZ_SECONDS overrides).
 # These check results that only hold when memory was there, so they have no variant without:
 set(fuzz_needs_memory tokenizer utf8)
 # ... and this one chooses itself which allocation fails:
 list(APPEND fuzz_needs_memory eval)
 file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_*.c)
-if(HEARTH_SANITIZE)
-  set(fuzz_seconds 3)
-else()
-  set(fuzz_seconds 2)
-endif()
+set(fuzz_seconds 2)
 if(HEARTH_FUZZ) # what is fuzzed reports its coverage
   foreach(library hearth_core hearth_text hearth_engine hearth_spirv)
     target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)

@@ -3,6 +3,7 @@ target_link_libraries(unit_spirv_parse PRIVATE hearth_spirv)
 foreach(part RANGE 2 4)
   set_property(TEST unit.plan_solve.within_one_percent_of_exact_${part} APPEND PROPERTY LABELS tier-all)
 endforeach()
+set_property(TEST unit.plan_solve.more_memory_of_two_gpus_is_hardly_slower APPEND PROPERTY LABELS tier-all)
 # Nor machines in virtual time, whose arithmetic is the same there.
 if(HEARTH_SANITIZE)
   foreach(stem plan_solve plan_virtual)
