@@ -1,21 +1,9 @@
-# Cross-compiles for 64-bit Windows with mingw-w64. Libraries come from the prefix that scripts/build-windows fills, and from
-# nowhere else: those of this machine are for another system.
+# Cross-compiles for 64-bit Windows with mingw-w64. Libraries come from the prefix that scripts/build-windows fills.
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc)
 set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
 
-set(HEARTH_WINDOWS_PREFIX "$ENV{HEARTH_WINDOWS_PREFIX}" CACHE PATH "libraries for Windows (empty: the folder windows of the private prefix)")
-set(windows_prefix "${HEARTH_WINDOWS_PREFIX}")
-if(NOT windows_prefix AND DEFINED ENV{HEARTH_PREFIX})
-  set(windows_prefix "$ENV{HEARTH_PREFIX}/windows")
-elseif(NOT windows_prefix)
-  set(windows_prefix "${CMAKE_CURRENT_LIST_DIR}/../.prefix/windows")
-endif()
-set(CMAKE_FIND_ROOT_PATH "${windows_prefix}")
-set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
-set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-set(ENV{PKG_CONFIG_LIBDIR} "${windows_prefix}/lib/pkgconfig")
+include("${CMAKE_CURRENT_LIST_DIR}/cross.cmake")
+hearth_cross_prefix(HEARTH_WINDOWS_PREFIX windows)
 set(CMAKE_EXE_LINKER_FLAGS_INIT -static)

@@ -70,6 +70,7 @@ void main()
     [[unroll]] for (uint i = 0u; i < FM * FN; i++)
         sums[i] = FLOATS(0.0);
     uint units = a.k + 31u >> 5;
+    // A loop for each number of buffers: one for both costs NVIDIA's compiler a sixth more instructions where there is one.
     for (uint u = 0u; BUFFERS == 1u && here && u < units; u += UNITS) {
         load_weights(columns.w, row, u, 0u, tid);
         load_columns(u, 0u, tid);

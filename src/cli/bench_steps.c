@@ -11,13 +11,13 @@ static struct kernel_time *find(struct kernel_times *times, const char *name)
     for (size_t i = 0; i < times->count; i++)
         if (strcmp(times->items[i].name, name) == 0)
             return &times->items[i];
-    struct kernel_time *grown =
-        mem_realloc(times->items, (times->count + 1) * sizeof *times->items);
-    if (!grown)
+    struct kernel_time *items =
+        mem_grow(times->items, &times->capacity, times->count + 1, sizeof *items);
+    if (!items)
         return NULL;
-    times->items = grown;
-    grown[times->count] = (struct kernel_time){.name = name};
-    return &grown[times->count++];
+    times->items = items;
+    items[times->count] = (struct kernel_time){.name = name};
+    return &items[times->count++];
 }
 
 static void add_step(void *user, const char *label, const char *row, uint64_t time_ns,
@@ -88,7 +88,6 @@ void kernel_times_print(const struct kernel_times *times, const struct roof *roo
         }
         out_printf("\n");
     }
-    out_flush();
 }
 
 json_t *kernel_times_json(const struct kernel_times *times)

@@ -21,7 +21,7 @@ struct kernel_time {
 
 struct kernel_times {
     struct kernel_time *items; /* the longest first */
-    size_t count;
+    size_t count, capacity;
     uint64_t time_ns; /* of all */
     bool failed;      /* memory ran out on the way */
 };

@@ -37,6 +37,12 @@ bool matmul_x_per_slot(const struct matmul_parts *p);
 struct dispatch matmul_begin(const struct compile *c, const struct row_choice *choice,
                              const struct matmul_parts *p);
 
+/* A knob's value; 0 leaves what is. */
+static inline uint32_t turned(uint32_t value, uint32_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
 /* --- matvec.c --- */
 
 bool matvec_fits(const struct row_env *env, const struct op *op);
@@ -75,12 +81,13 @@ void tile_narrow_shape(const struct row_env *env, const struct op *op, struct ro
 
 bool tile_int_fits(const struct row_env *env, const struct op *op);
 bool tile_int_prefers(const struct row_env *env, const struct op *op);
+/* Of cooperative matrices of integers, too. */
 enum hth_status tile_int_emit(struct compile *c, const struct op *op,
                               const struct row_choice *choice);
 
 bool tile_half_fits(const struct row_env *env, const struct op *op);
 bool tile_half_prefers(const struct row_env *env, const struct op *op);
-/* Of cooperative matrices, too. */
+/* Of cooperative matrices of halves, too. */
 enum hth_status tile_half_emit(struct compile *c, const struct op *op,
                                const struct row_choice *choice);
 
@@ -107,7 +114,5 @@ bool tile_coop_s8_prefers(const struct row_env *env, const struct op *op);
 void tile_coop_s8_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
 bool tile_coop_s8_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
                        struct row_choice *choice);
-enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
-                                  const struct row_choice *choice);
 
 #endif

@@ -104,11 +104,6 @@ const struct row_knob matvec_knobs[MATVEC_KNOBS] = {
     [KNOB_COLS] = {"COLS", {1, 2, 3, 4, 6, 8}},
 };
 
-static uint32_t turned(uint32_t value, uint32_t otherwise)
-{
-    return value ? value : otherwise;
-}
-
 /* Sums of more rows and columns spill where registers are short, and are slow to compile. No lane
  * is without a unit of the rows that it shares. */
 bool matvec_turn(const struct row_env *env, const struct op *op, const uint32_t *values,

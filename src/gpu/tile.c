@@ -70,11 +70,6 @@ const struct row_knob tile_knobs[TILE_KNOBS] = {
     [KNOB_STEP] = {"K_STEP", {1, 2, 4, 8}},
 };
 
-static uint32_t turned(uint32_t value, uint32_t otherwise)
-{
-    return value ? value : otherwise;
-}
-
 /* Two buffers of half a step each take as much memory as one of a whole. */
 static uint32_t in_buffers(uint32_t units, uint32_t buffers, uint32_t least)
 {
@@ -316,12 +311,6 @@ enum hth_status tile_coop_bf16_emit(struct compile *c, const struct op *op,
                                     const struct row_choice *choice)
 {
     return emit_tiles(c, op, choice, emit_bfloat16);
-}
-
-enum hth_status tile_coop_s8_emit(struct compile *c, const struct op *op,
-                                  const struct row_choice *choice)
-{
-    return emit_tiles(c, op, choice, emit_quantized);
 }
 
 /* By expert, what counts is how many columns one of them gets. */

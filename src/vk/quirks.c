@@ -8,8 +8,9 @@ struct quirk {
     uint32_t vendor_id;      /* 0: any */
     const char *driver_name; /* how vk_caps.driver begins */
     uint32_t from, below;    /* driver_version, [from, below); below 0: not mended yet */
+    uint32_t subgroup;       /* only where subgroups are of this size; 0: any */
     uint32_t no_subgroup_ops;
-    bool no_transfer_queue;
+    bool no_transfer_queue, no_matrices;
     const char *what, *link;
 };
 
@@ -28,6 +29,13 @@ static const struct quirk quirks[] = {
         .what = "subgroup sums give wrong values",
         .link = "https://github.com/ericcurtin/vllm-vulkan/pull/22",
     },
+    {
+        .driver_name = "llvmpipe",
+        .subgroup = 16,
+        .no_matrices = true,
+        .what = "its compiler crashes on cooperative matrices of 16 invocations (Mesa 26.1.6)",
+        .link = "no report is known; without this, op.knobs.one_column.w512 crashes",
+    },
 };
 
 void vk_quirks_apply(struct vk_gpu *gpu, const struct log *log)
@@ -37,12 +45,17 @@ void vk_quirks_apply(struct vk_gpu *gpu, const struct log *log)
         const struct quirk *quirk = &quirks[i];
         if ((quirk->vendor_id && quirk->vendor_id != caps->vendor_id) ||
             strncmp(caps->driver, quirk->driver_name, strlen(quirk->driver_name)) != 0 ||
+            (quirk->subgroup && quirk->subgroup != caps->subgroup_default) ||
             caps->driver_version < quirk->from ||
             (quirk->below && caps->driver_version >= quirk->below))
             continue;
         caps->subgroup_ops &= ~quirk->no_subgroup_ops;
         if (quirk->no_transfer_queue)
             gpu->transfer_family = VK_NO_FAMILY;
+        if (quirk->no_matrices) {
+            caps->n_matrices = 0;
+            caps->bf16_matrices = false;
+        }
         log_debug(log, "%s (%s): %s, so hearth does without (%s)", caps->name, caps->driver,
                   quirk->what, quirk->link);
     }

@@ -69,7 +69,7 @@ static void run(struct attempt *c, struct spawn *s, const char *plan, const char
     s->env[0] = report;
     s->env[1] = plan;
     if (!c->keeps_cache)
-        setenv("HEARTH_CACHE", test_fresh_folder("cache"), 1);
+        test_fresh_cache();
     spawn_run(s, c->args);
     c->code = s->code;
     read_report(c, path, !plan && c->n_counts == 0);
@@ -139,7 +139,7 @@ void attempt_kill(struct attempt *c, const char *plan, void (*kill_it)(const str
     struct spawn s = {0};
     char setting[256];
     struct strbuf bytes = {0};
-    setenv("HEARTH_CACHE", test_fresh_folder("cache"), 1);
+    test_fresh_cache();
     if (c->file)
         write_before(c->file);
     snprintf(setting, sizeof setting, "HEARTH_FAIL=%s", plan ? plan : "");

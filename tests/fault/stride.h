@@ -1,8 +1,7 @@
 /*
  * stride.h — which of many failures a run tries.
  *
- * HEARTH_TEST_STRIDE=n tries every n-th, 1 all of them; where it is not set each test has its own,
- * and under sanitizers, which look for leaks in what was tried without them, half of that.
+ * HEARTH_TEST_STRIDE=n tries every n-th, 1 all of them; where it is not set each test has its own.
  * Pure functions.
  */
 #ifndef FAULT_STRIDE_H
@@ -15,9 +14,6 @@ static inline int stride_or(int usual)
 {
     const char *text = getenv("HEARTH_TEST_STRIDE");
     int n = text ? atoi(text) : 0;
-#if defined(__SANITIZE_ADDRESS__)
-    usual = usual > 1 ? 2 * usual + 1 : 1; /* odd, as calls often come in pairs */
-#endif
     return n > 0 ? n : usual;
 }
 

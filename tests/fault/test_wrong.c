@@ -196,7 +196,7 @@ TEST(subgroups_of_another_size)
     for (uint32_t size = 4; size <= 8; size *= 2) {
         layer_reset(layer);
         layer->subgroup = size;
-        setenv("HEARTH_CACHE", test_fresh_folder("cache"), 1);
+        test_fresh_cache();
         struct hth_model *model = open_on("vulkan:0");
         printf("said to be %u: %d of %d kernels wrong\n", size,
                hth_model_get_info(model).kernels_wrong, hth_model_get_info(model).kernels_checked);

@@ -76,6 +76,20 @@ float *logits_compute(struct hth_model *model, const struct golden *golden,
     return out;
 }
 
+void logits_top(const float *row, size_t n, size_t top[2])
+{
+    top[0] = row[1] > row[0];
+    top[1] = !top[0];
+    for (size_t i = 2; i < n; i++) {
+        if (row[i] > row[top[0]]) {
+            top[1] = top[0];
+            top[0] = i;
+        } else if (row[i] > row[top[1]]) {
+            top[1] = i;
+        }
+    }
+}
+
 static uint64_t mix(uint64_t hash, uint64_t with)
 {
     return (hash ^ with) * 0x9e3779b97f4a7c15u ^ hash >> 29;

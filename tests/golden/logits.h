@@ -34,6 +34,9 @@ struct logits_run {
 float *logits_compute(struct hth_model *model, const struct golden *golden,
                       const struct logits_run *run);
 
+/* The two best of a row of n ≥ 2 logits, first and second; of equals the earlier one first. */
+void logits_top(const float *row, size_t n, size_t top[2]);
+
 /* Opens a model with the test's log, or fails with what the log says. Of `options` the log is
  * replaced. */
 struct hth_model *model_open(const char *path, struct hth_model_options options);

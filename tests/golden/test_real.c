@@ -31,21 +31,6 @@ static float *without_means(const float *logits, size_t n_rows, size_t n_vocab)
     return out;
 }
 
-/* The two largest, first and second. */
-static void find_top(const float *row, size_t n, size_t top[2])
-{
-    top[0] = row[1] > row[0];
-    top[1] = !top[0];
-    for (size_t i = 2; i < n; i++) {
-        if (row[i] > row[top[0]]) {
-            top[1] = top[0];
-            top[0] = i;
-        } else if (row[i] > row[top[1]]) {
-            top[1] = i;
-        }
-    }
-}
-
 /* Returns how many rows chose what the reference chose. */
 static int check_choices(const float *reference, const float *logits, size_t n_rows, size_t n_vocab,
                          double tolerance)
@@ -57,8 +42,8 @@ static int check_choices(const float *reference, const float *logits, size_t n_r
     int n_same = 0;
     for (size_t r = 0; r < n_rows; r++) {
         size_t want[2], got[2];
-        find_top(reference + r * n_vocab, n_vocab, want);
-        find_top(logits + r * n_vocab, n_vocab, got);
+        logits_top(reference + r * n_vocab, n_vocab, want);
+        logits_top(logits + r * n_vocab, n_vocab, got);
         double margin = reference[r * n_vocab + want[0]] - reference[r * n_vocab + want[1]];
         bool clear = margin > 4 * sqrt(2 * tolerance) * rms;
         if (got[0] != want[0] && (clear || got[0] != want[1]))

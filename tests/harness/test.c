@@ -33,7 +33,7 @@ static struct strbuf user_cache; /* the user's own, which tests do not touch */
 static void run_registered(void **state)
 {
     const struct registered *test = *state;
-    test_set_env("HEARTH_CACHE", test_fresh_folder("cache"));
+    test_fresh_cache();
     if (before_each)
         before_each();
     test->fn(state);
@@ -159,6 +159,12 @@ const char *test_fresh_folder(const char *name)
     test_remove_folder(path);
     assert_true(os_make_folders(path));
     return path;
+}
+
+void test_fresh_cache(void)
+{
+    test_set_env("HEARTH_CACHE", test_fresh_folder("cache"));
+    test_log_clear();
 }
 
 void test_put_bytes(const char *path, const void *bytes, size_t n)

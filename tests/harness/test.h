@@ -60,6 +60,9 @@ void test_put_bytes(const char *path, const void *bytes, size_t n);
 void test_put_text(const char *path, const char *text);
 void test_assert_text(const char *path, const char *text);
 
+/* An empty cache (HEARTH_CACHE, test_temp_path("cache")) and an empty log, as each test begins. */
+void test_fresh_cache(void);
+
 /* Sets a variable of this process's environment; NULL takes it away. */
 void test_set_env(const char *name, const char *value);
 

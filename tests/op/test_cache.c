@@ -171,8 +171,7 @@ static void attend(const struct shape *shape)
  */
 static void leave_out_matrices(void)
 {
-    if (!op_test_whole())
-        op_test_leave_out("attention_coop", NULL);
+    op_test_leave_out("attention_coop", NULL);
 }
 
 TEST(attention_f16)

@@ -64,8 +64,7 @@ static void all_shapes(const char *name)
 /* Another common format has the same tiles but for some bits. */
 static void sibling_format(const char *name)
 {
-    if (!op_test_whole())
-        op_test_leave_out("matmul_coop", type_named(name)->shader);
+    op_test_leave_out("matmul_coop", type_named(name)->shader);
     all_shapes(name);
 }
 
@@ -75,12 +74,10 @@ static void sibling_format(const char *name)
 static void rare_format(const char *name)
 {
     const struct dtype *type = type_named(name);
-    if (op_test_whole()) {
-        all_shapes(name);
-        return;
-    }
     op_test_leave_out("matmul_coop", type->shader);
-    if (getenv("HEARTH_TEST_VALIDATE"))
+    if (op_test_whole())
+        all_shapes(name);
+    else if (getenv("HEARTH_TEST_VALIDATE"))
         plain(type, 2 * type->block_elems, 130, 35);
     else
         some_shapes(type);

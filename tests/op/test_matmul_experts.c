@@ -108,8 +108,7 @@ TEST(elsewhere)
 TEST(formats)
 {
     unsigned skip = op_test_whole() ? 0 : ~(1u << INPUT_UNIFORM | 1u << INPUT_SPIKY);
-    if (!op_test_whole())
-        op_test_leave_out("matmul_coop", NULL);
+    op_test_leave_out("matmul_coop", NULL);
     for (size_t i = 0; dtype_at(i); i++)
         if (dtype_at(i)->shader && dtype_is_block(dtype_at(i))) {
             const char *name = dtype_at(i)->name;

@@ -43,27 +43,12 @@ static struct hth_session_options shape_of(const struct model_run *run, const st
                                         .float_only = true};
 }
 
-/* The two best of a row, first and second. */
-static void find_best(const float *row, size_t n, size_t best[2])
-{
-    best[0] = row[1] > row[0];
-    best[1] = !best[0];
-    for (size_t i = 2; i < n; i++) {
-        if (row[i] > row[best[0]]) {
-            best[1] = best[0];
-            best[0] = i;
-        } else if (row[i] > row[best[1]]) {
-            best[1] = i;
-        }
-    }
-}
-
 /* Can errors within the tolerance change which of a row's is best? */
 static bool is_narrow(const float *row, size_t n)
 {
     double square = 0;
     size_t best[2];
-    find_best(row, n, best);
+    logits_top(row, n, best);
     for (size_t i = 0; i < n; i++)
         square += (double)row[i] * row[i];
     return row[best[0]] - row[best[1]] <= 4 * sqrt(2 * TOLERANCE * square / (double)n);
@@ -85,7 +70,7 @@ static void say(struct hth_session *session, struct said *said, bool learns)
     feed(session, said, 0, said->n_prompt);
     for (int at = said->n_prompt; at < said->n; at++) {
         if (learns) {
-            find_best(said->logits + (size_t)(at - 1) * said->n_vocab, said->n_vocab, best);
+            logits_top(said->logits + (size_t)(at - 1) * said->n_vocab, said->n_vocab, best);
             said->ids[at] = (int32_t)best[0];
         }
         feed(session, said, at, 1);
@@ -139,8 +124,8 @@ static void compare(struct model_run *run, const struct said *want, const char *
         fail_msg("%s, %s: NMSE %g", run->path, how, nmse);
     for (int i = 0; i < want->n; i++) {
         size_t before[2], now[2], at = (size_t)i * want->n_vocab;
-        find_best(want->logits + at, want->n_vocab, before);
-        find_best(got.logits + at, want->n_vocab, now);
+        logits_top(want->logits + at, want->n_vocab, before);
+        logits_top(got.logits + at, want->n_vocab, now);
         if (before[0] != now[0] && !is_narrow(want->logits + at, want->n_vocab))
             fail_msg("%s, %s: token %d is %zu instead of %zu", run->path, how, i, now[0],
                      before[0]);

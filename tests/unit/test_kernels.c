@@ -22,15 +22,6 @@ static struct table_entry *add(struct kernels *k, const char *class, const char 
     return entry;
 }
 
-static void fresh_cache(void)
-{
-    static char folder[1024];
-    static int n;
-    snprintf(folder, sizeof folder, "%s-%d", test_temp_path("cache"), n++);
-    test_set_env("HEARTH_CACHE", folder);
-    test_log_clear();
-}
-
 static void load(struct kernels *k, const struct vk_caps *caps)
 {
     *k = (struct kernels){0};
@@ -83,7 +74,7 @@ TEST(what_is_stored_is_loaded)
     struct kernels k;
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     load(&k, &caps);
     assert_int_equal(k.table.n, 0);
     kernels_free(&k);
@@ -127,7 +118,7 @@ TEST(files_that_are_cut)
 {
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     write_file(&path, &text);
     for (size_t n = 0; n + 1 < text.len; n += 1 + text.len / 24) {
         test_put_bytes(path.ptr, text.ptr, n);
@@ -142,7 +133,7 @@ TEST(files_with_another_byte)
 {
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     write_file(&path, &text);
     char *bytes = mem_strdup(text.ptr);
     size_t step = 1 + text.len / 200;
@@ -165,7 +156,7 @@ TEST(files_with_another_byte)
 TEST(files_of_others)
 {
     struct strbuf path = {0}, text = {0};
-    fresh_cache();
+    test_fresh_cache();
     write_file(&path, &text);
     const struct vk_caps newer = card("a newer driver");
     is_begun_anew(&newer);
@@ -195,7 +186,7 @@ TEST(what_hearth_does_not_write)
     };
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     write_file(&path, &text);
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         char *bytes = mem_strdup(text.ptr), *at = strstr(bytes, wrong[i][0]);
@@ -214,7 +205,7 @@ TEST(long_names_and_many_entries)
 {
     struct strbuf path = {0}, text = {0}, file = {0};
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     write_file(&path, &text);
     static const char *const texts[] = {"matmul Q8_0 4096x4096 1", "matvec_f32", "ROWS"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -248,7 +239,7 @@ TEST(two_that_measure_at_once)
 {
     struct kernels one, other;
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     load(&one, &caps);
     load(&other, &caps);
     add(&one, "of one", "matvec_f32")->whole = true;
@@ -310,7 +301,7 @@ TEST(failing_allocations)
     struct kernels k;
     const struct vk_caps caps = card("a driver");
     bool hit = true;
-    fresh_cache();
+    test_fresh_cache();
     for (long n = 0; hit; n++) {
         long left = n;
         test_log_clear();
@@ -334,7 +325,7 @@ TEST(without_a_place)
 {
     struct kernels k;
     const struct vk_caps caps = card("a driver");
-    fresh_cache();
+    test_fresh_cache();
     test_put_bytes(test_temp_path("a file"), "", 0);
     test_set_env("HEARTH_CACHE", test_temp_path("a file/no folder"));
     load(&k, &caps);

@@ -37,16 +37,6 @@ static struct machine measured_machine(void)
     return machine;
 }
 
-static const char *fresh_cache(void)
-{
-    static char folder[1024];
-    static int n;
-    snprintf(folder, sizeof folder, "%s-%d", test_temp_path("cache"), n++);
-    test_set_env("HEARTH_CACHE", folder);
-    test_log_clear();
-    return folder;
-}
-
 static void store(void)
 {
     struct machine machine = measured_machine();
@@ -64,7 +54,7 @@ static bool load(struct machine *machine, const struct vk_caps *caps)
 TEST(what_is_kept_comes_back)
 {
     struct machine machine, kept = measured_machine();
-    fresh_cache();
+    test_fresh_cache();
     assert_false(load(&machine, &card));
     assert_string_equal(test_log_text(), "");
     store();
@@ -89,7 +79,7 @@ TEST(what_is_kept_comes_back)
 TEST(the_cpu_has_a_file_of_its_own)
 {
     struct machine machine = {.n_devices = 1, .n_threads = 8};
-    fresh_cache();
+    test_fresh_cache();
     machine.devices[0].rate[RATE_READ] = 7e9;
     assert_int_equal(measured_store(&machine, 0, NULL, test_log()), HTH_OK);
     assert_true(load(&machine, NULL));
@@ -102,7 +92,7 @@ TEST(of_another_machine)
 {
     struct machine machine;
     struct vk_caps other = card;
-    fresh_cache();
+    test_fresh_cache();
     store();
     other.driver_version++;
     assert_false(load(&machine, &other));
@@ -130,7 +120,7 @@ TEST(broken_files)
 {
     struct machine machine, kept = measured_machine();
     struct strbuf path = {0}, text = {0};
-    fresh_cache();
+    test_fresh_cache();
     store();
     read_kept(&path, &text);
     for (size_t n = 0; n + 1 < text.len; n++) {
@@ -160,7 +150,7 @@ static bool load_with(struct machine *machine, const char *number, const char *i
 {
     struct strbuf path = {0}, text = {0};
     char bytes[4096];
-    fresh_cache();
+    test_fresh_cache();
     store();
     read_kept(&path, &text);
     const char *at = strstr(text.ptr, number);
@@ -210,7 +200,7 @@ TEST(runs_are_added_to_a_file_of_this_build)
 {
     struct machine machine = {.n_devices = 2, .n_threads = 8};
     struct vk_caps newer = card;
-    fresh_cache();
+    test_fresh_cache();
     assert_int_equal(measured_add_run(&machine, 1, &card, PHASE_PROMPT, 2, test_log()), HTH_OK);
     assert_false(load(&machine, &card));
     store();
@@ -230,8 +220,9 @@ TEST(runs_are_added_to_a_file_of_this_build)
 /* A folder that cannot be made is a warning: measured again next time. */
 TEST(no_place_to_keep_it)
 {
-    const char *folder = fresh_cache();
+    const char *folder = test_temp_path("a file");
     test_put_bytes(folder, "a file", 6);
+    test_set_env("HEARTH_CACHE", folder);
     store();
     assert_logged("cannot be written");
 }
@@ -250,7 +241,7 @@ TEST(failing_allocations)
 {
     struct machine machine;
     bool hit = true;
-    fresh_cache();
+    test_fresh_cache();
     store();
     for (long k = 0; hit; k++) {
         machine = measured_machine();
@@ -370,7 +361,7 @@ TEST(plans_use_what_was_measured)
     struct hth_model *model;
     const struct hth_model_options cpu = {.device = "cpu"};
     struct plan_request request = {.model = "synth:tiny-llama:q4_k", .device = cpu};
-    fresh_cache();
+    test_fresh_cache();
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.estimated);
     plan_report_close(report);
@@ -406,7 +397,7 @@ TEST(what_is_outdated_is_measured_again)
 {
     struct strbuf path = {0}, was = {0}, now = {0};
     const struct hth_model_options cpu = {.device = "cpu"};
-    fresh_cache();
+    test_fresh_cache();
     assert_false(says_ignored());
     assert_true(measured_path(NULL, &path));
     /* nobody asked, and nothing was decided by it */
@@ -458,7 +449,7 @@ static void assert_near(double value, double expected)
 TEST(what_was_achieved_corrects_what_is_expected)
 {
     double first[2], now[2];
-    fresh_cache();
+    test_fresh_cache();
     expect(first, 0, 0); /* nothing was achieved */
     expect(now, 100, 0.001);
     expect(now, 1, 1); /* one absurd run: nothing */
@@ -480,7 +471,7 @@ TEST(nothing_is_learned_from_what_rests_on_guesses)
     const struct hth_model_options options = {.device = "cpu", .n_threads = 1};
     if (os_cpu_count() < 2)
         test_skip("there is one processor");
-    fresh_cache();
+    test_fresh_cache();
     expect(seconds, 0, 0);
     assert_true(measured_path(NULL, &path));
     assert_int_equal(file_read(path.ptr, 1 << 16, &before, test_log()), HTH_OK);
@@ -498,7 +489,7 @@ TEST(nothing_is_learned_from_what_rests_on_guesses)
 TEST(a_software_device_is_predicted_vulkan)
 {
     struct hth_model_options options = {.device = test_device(), .measure = true};
-    fresh_cache();
+    test_fresh_cache();
     struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
     struct hth_plan_info whole = hth_model_get_plan(model);
     struct hth_expected expected = hth_model_expect(model, &long_turn);
