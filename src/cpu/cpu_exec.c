@@ -16,6 +16,7 @@ struct cpu_step {
     const struct cpu_op *row;
     struct op_call call;
     float *fills; /* the rotary table that it makes, for itself and steps after it */
+    struct ahead_product product;
 };
 
 struct cpu_exec {
@@ -67,6 +68,7 @@ static enum hth_status prepare_step(struct cpu_exec *exec, struct cpu_step *step
         return log_fail(exec->log, HTH_ERROR_UNSUPPORTED, "%s: the CPU has no kernel for %s",
                         op->label, op_def_of(op->kind)->name);
     step->call.op = op;
+    step->product.index = (uint32_t)(step - exec->steps);
     for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i])
             step->call.in[i] = view_of(op->in[i], base_bytes(exec, op->in[i]));
@@ -220,8 +222,12 @@ static enum hth_status check_batch(const struct cpu_exec *exec, const struct bat
 
 static void run_step(struct cpu_exec *exec, struct cpu_step *step)
 {
-    struct cpu_scratch scratch = {exec->options.pool, exec->scratch, exec->options.float_only,
-                                  step->row};
+    struct cpu_scratch scratch = {.pool = exec->options.pool,
+                                  .bytes = exec->scratch,
+                                  .float_only = exec->options.float_only,
+                                  .row = step->row,
+                                  .ahead = interleaved_ahead(exec->options.interleaved),
+                                  .product = &step->product};
     if (step->fills) {
         const float *factors = step->call.op->in[1] ? step->call.in[1].data : NULL;
         rope_fill(&step->call.op->p.rope, factors, step->call.batch, step->fills);

@@ -9,6 +9,7 @@
 #define CPU_CPU_OP_H
 
 #include "base/pool.h"
+#include "cpu/ahead.h"
 #include "cpu/level.h"
 #include "op/op_def.h"
 
@@ -18,6 +19,9 @@ struct cpu_scratch {
     void *bytes;     /* as many as `scratch_bytes` asked for, aligned to 64 */
     bool float_only; /* no integer activations */
     const struct cpu_op *row;
+    /* What is known of reading interleaved weights, and of this product; NULL: nothing. */
+    struct ahead *ahead;
+    struct ahead_product *product;
 };
 
 struct cpu_op {

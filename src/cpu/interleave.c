@@ -37,6 +37,7 @@ struct interleaved {
     char *next; /* free bytes of the last chunk */
     uint64_t left, bytes;
     bool full;
+    struct ahead ahead;
 };
 
 static const struct form *form_of(const struct dtype *dtype)
@@ -232,6 +233,11 @@ void interleaved_destroy(struct interleaved *own)
     mem_free(own->parts);
     mem_free(own->chunks);
     mem_free(own);
+}
+
+struct ahead *interleaved_ahead(struct interleaved *own)
+{
+    return own ? &own->ahead : NULL;
 }
 
 uint64_t interleaved_bytes(const struct interleaved *own)

@@ -11,6 +11,7 @@
 #define CPU_INTERLEAVE_H
 
 #include "base/pool.h"
+#include "cpu/ahead.h"
 #include "op/op.h"
 
 struct interleaved;
@@ -31,6 +32,9 @@ void interleaved_destroy(struct interleaved *own);
  * is no memory: that is no error. */
 const void *const *interleaved_get(struct interleaved *own, const struct weight *weight,
                                    struct pool *pool);
+
+/* What was learned of reading them. */
+struct ahead *interleaved_ahead(struct interleaved *own);
 
 uint64_t interleaved_bytes(const struct interleaved *own);
 

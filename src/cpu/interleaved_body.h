@@ -71,6 +71,14 @@ static ATTR_INLINE void put_sums(float *y, const struct rows *sums)
     memcpy(y, sums, sizeof *sums);
 }
 
+/* Asks for what is read `ahead` bytes later, unless that is 0 (ahead.h). */
+static ATTR_INLINE void ask(const uint8_t *p, int bytes, int ahead)
+{
+    if (ahead)
+        for (int i = 0; i < bytes; i += 64)
+            ATTR_PREFETCH(p + ahead + i);
+}
+
 /* The groups of a format, by what does one. */
 #define GROUPS(name)                                                                               \
     static void name##_dots(const struct row_dots *dots)                                           \
@@ -110,6 +118,7 @@ static ATTR_INLINE void q4_0_group(const uint8_t *p, const struct row_dots *dots
     const struct act *x = &dots->x;
     struct rows sums = {{{0}}};
     for (int64_t b = 0; b < dots->k / 32; b++, p += HALF + 4 * WORD) {
+        ask(p, HALF + 4 * WORD, dots->ahead);
         struct rows d = load_halves(p), own = dots_of_nibbles(p + HALF, x->q + b * 32);
         for (int v = 0; v < VECTORS; v++)
             sums.v[v] += d.v[v] * (own.v[v] * x->d[b] - 8 * x->sum[b]);
@@ -122,6 +131,7 @@ static ATTR_INLINE void q4_1_group(const uint8_t *p, const struct row_dots *dots
     const struct act *x = &dots->x;
     struct rows sums = {{{0}}};
     for (int64_t b = 0; b < dots->k / 32; b++, p += 2 * HALF + 4 * WORD) {
+        ask(p, 2 * HALF + 4 * WORD, dots->ahead);
         struct rows d = load_halves(p), m = load_halves(p + HALF);
         struct rows own = dots_of_nibbles(p + 2 * HALF, x->q + b * 32);
         for (int v = 0; v < VECTORS; v++)
@@ -135,6 +145,7 @@ static ATTR_INLINE void q8_0_group(const uint8_t *p, const struct row_dots *dots
     const struct act *x = &dots->x;
     struct rows sums = {{{0}}};
     for (int64_t b = 0; b < dots->k / 32; b++, p += HALF + 8 * WORD) {
+        ask(p, HALF + 8 * WORD, dots->ahead);
         struct rows d = load_halves(p);
         struct words own = {{{0}}};
         for (int i = 0; i < 8; i++) {
@@ -202,6 +213,7 @@ static ATTR_INLINE void k_group(const uint8_t *p, const struct row_dots *dots, f
     const int bytes = GROUP_ROWS * (five ? 176 : 144);
     struct rows sums = {{{0}}};
     for (int64_t b = 0; b < dots->k / 256; b++, p += bytes) {
+        ask(p, bytes, dots->ahead);
         const int8_t *q = dots->x.q + b * 256;
         const float *xd = dots->x.d + b * 8, *xsum = dots->x.sum + b * 8;
         const uint8_t *fifth = five ? p + 2 * HALF + 3 * WORD : NULL;
@@ -306,6 +318,7 @@ static ATTR_INLINE void q6_k_group(const uint8_t *p, const struct row_dots *dots
 {
     struct rows sums = {{{0}}};
     for (int64_t b = 0; b < dots->k / 256; b++, p += Q6_K_BYTES) {
+        ask(p, Q6_K_BYTES, dots->ahead);
         const struct act x = {dots->x.q + b * 256, dots->x.d + b * 8, NULL};
         struct rows d = load_halves(p), block = {{{0}}};
 #pragma GCC unroll 4

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "cpu/matmul_kernels.h"
 
 /* Columns are the vectors that go through a matrix. They are grouped by matrix (one group, or one
@@ -20,6 +21,7 @@ enum { TILED_FROM = 4 };               /* columns of a group */
 enum { COLUMN_BLOCK = 86 * TILE_MAX }; /* columns whose sums of a panel are at hand at a time */
 enum { ROWS_MIN = 16, ROWS_MAX = 128, CHUNKS_PER_THREAD = 8 };
 enum { ALONE_BELOW = 1 << 17 }; /* products: waking others costs microseconds */
+enum { LEARNS_FROM = 1 << 16 }; /* bytes of weights: of less a clock says little */
 
 struct column {
     int64_t row, x_row; /* of the output, of the input */
@@ -70,6 +72,7 @@ struct job {
     char *local_bytes;                   /* of the first thread */
     int n_groups, n_tiles, rows, chunks; /* rows of a chunk, chunks of a group */
     bool any_rows, float_only;
+    int ahead; /* of struct row_dots */
 };
 
 /* --- scratch ---------------------------------------------------------------------------------- */
@@ -338,6 +341,7 @@ static void int_rows(const struct job *job, const struct chunk *chunk, const str
     for (int c = 0; c < chunk->n_columns; c++) {
         act_of(job, column_at(job, chunk, c)->x_row, &dots.x);
         dots.y = chunk->sums + c * chunk->stride;
+        dots.ahead = c == 0 ? job->ahead : 0; /* then it has come */
         row_dots(&dots);
     }
 }
@@ -702,6 +706,38 @@ static bool find_matrices(struct job *job)
     return any;
 }
 
+/* Bytes of interleaved weights that are read row by row; 0 where a group is not. */
+static uint64_t bytes_of_rows(const struct job *job)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < job->n_groups; i++) {
+        const struct group *group = &job->groups[i];
+        const struct matrix *last = group->matrix + (job->at == &glu);
+        for (const struct matrix *m = group->matrix; m <= last; m++) {
+            if (!m->integer || !m->grouped || group->first_tile >= 0)
+                return 0;
+            bytes += dtype_row_bytes(m->w->dtype, (uint64_t)job->k) * (uint64_t)m->w->ne[1];
+        }
+    }
+    return bytes;
+}
+
+/* Runs all chunks; of interleaved rows it is learned how they are best read. */
+static void run_chunks(struct job *job, const struct cpu_scratch *scratch, struct pool *pool)
+{
+    uint64_t bytes = scratch->ahead && !job->float_only ? bytes_of_rows(job) : 0;
+    if (bytes < LEARNS_FROM) {
+        pool_run(pool, run_chunk, job, job->n_groups * job->chunks);
+        return;
+    }
+    int format = (int)(job->matrices[0].grouped - job->kernels->groups);
+    job->ahead = ahead_asks(scratch->ahead, format, scratch->product) ? AHEAD_BYTES : 0;
+    uint64_t began = os_time_ns();
+    pool_run(pool, run_chunk, job, job->n_groups * job->chunks);
+    ahead_learn(scratch->ahead, format, scratch->product, bytes,
+                (double)(os_time_ns() - began) * 1e-9);
+}
+
 void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch)
 {
     struct job job = {.call = call, .kernels = scratch->row->matmul, .at = places_of(call->op)};
@@ -722,5 +758,5 @@ void matmul_run(const struct op_call *call, const struct cpu_scratch *scratch)
         quantize(scratch, &job);
     cut_rows(&job, n_threads);
     bool alone = job.k * job.rows * job.chunks * n_columns < ALONE_BELOW;
-    pool_run(alone ? NULL : scratch->pool, run_chunk, &job, job.n_groups * job.chunks);
+    run_chunks(&job, scratch, alone ? NULL : scratch->pool);
 }

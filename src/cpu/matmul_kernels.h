@@ -38,6 +38,7 @@ struct row_dots {
     struct act x;
     int8_t *own; /* [k rounded up to ROW_OWN]: where the kernel may put x in an order of its own */
     float *y;    /* [n] */
+    int ahead;   /* bytes after those it reads that it asks for; of interleaved rows only */
 };
 
 /* What a level has for one format; others are unpacked by the format's own to_int. */

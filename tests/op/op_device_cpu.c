@@ -140,7 +140,14 @@ static enum hth_status run(size_t row, const struct op_run *op_run)
     if (!bytes)
         return log_fail_memory(test_log(), "scratch", size);
     memset(bytes, 0xff, size + 2 * GUARD);
-    struct cpu_scratch scratch = {threads, bytes + GUARD, !is_integer(row), kernel};
+    struct ahead ahead = {0};
+    struct ahead_product product = {0};
+    struct cpu_scratch scratch = {.pool = threads,
+                                  .bytes = bytes + GUARD,
+                                  .float_only = !is_integer(row),
+                                  .row = kernel,
+                                  .ahead = &ahead,
+                                  .product = &product};
     if (row % FORMS == INTERLEAVED)
         run_interleaved(op_run->call, &scratch);
     else
