@@ -26,8 +26,7 @@ foreach(source ${fault_tests})
   if(stem MATCHES "^(pieces|wrong|keeping)$")
     continue() # they sample nothing
   endif()
-  # All of what the everyday tier samples; of what takes ten minutes and more a part: a seventh of the calls of a life that streams,
-  # of the allocations of one whose experts change places, and of the driver's and the files' under sanitizers.
+  # All of what the everyday tier samples, but of what takes minutes a part.
   set(stride 1)
   if(HEARTH_SANITIZE AND stem MATCHES "^(program|vulkan)$")
     set(stride 7)
@@ -37,8 +36,14 @@ foreach(source ${fault_tests})
     string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
     set(entry fault.${stem}.${name})
     set(own_stride ${stride})
-    if(entry MATCHES "^fault\\.(vulkan\\.streamed|memory\\.vulkan_experts)$")
+    if(HEARTH_SANITIZE AND entry MATCHES "^fault\\.vulkan\\.(streamed|two_gpus)$")
+      set(own_stride 31)
+    elseif(entry MATCHES "^fault\\.(vulkan\\.(streamed|two_gpus)|memory\\.vulkan_experts)$")
       set(own_stride 7)
+    elseif(entry STREQUAL "fault.memory.two_gpus_and_cpu" OR (HEARTH_SANITIZE AND entry MATCHES "^fault\\.memory\\.vulkan_(and_cpu|streamed)$"))
+      set(own_stride 3)
+    elseif(entry STREQUAL "fault.program.files_of_the_pipeline_cache" AND NOT HEARTH_SANITIZE)
+      set(own_stride 3) # each with one of three errors
     endif()
     if(HEARTH_SANITIZE AND stem STREQUAL "kill") # what is killed tells of no leak: once is enough
       set_tests_properties(${entry} PROPERTIES LABELS "fault;tier-all")
