@@ -35,10 +35,10 @@ if(Python3_FOUND AND NOT HEARTH_SANITIZE)
     endif()
   endforeach()
 
-  # The committed table of instructions, measured anew: a card of each compiler with a few formats, and all of it.
+  # The committed table of instructions, measured anew: a card of each compiler with a few formats, and with all.
   set(hw_instructions ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/instructions --check --hw ${hw_launcher} --listing $<TARGET_FILE:listing>)
   add_test(NAME hw.instructions COMMAND ${hw_instructions} -j 1 --formats Q4_K,Q8_0 --tile-formats Q4_K)
-  add_test(NAME hw.instructions.all COMMAND ${hw_instructions} --all)
+  add_test(NAME hw.instructions.all COMMAND ${hw_instructions})
   set_tests_properties(hw.instructions hw.instructions.all PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 3000 ENVIRONMENT ${HEARTH_TEST_CACHE})
   set_property(TEST hw.instructions.all APPEND PROPERTY LABELS tier-all)
   set_property(TEST hw.instructions.all PROPERTY PROCESSORS 2)
