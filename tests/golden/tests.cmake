@@ -53,6 +53,8 @@ endif()
 foreach(name ${slow})
   set_tests_properties(golden.real.${name} PROPERTIES LABELS "golden;tier-all")
 endforeach()
+# Experts of every format take twenty seconds; every day those of a mix are loaded.
+set_property(TEST golden.resident.experts APPEND PROPERTY LABELS tier-all)
 if(HEARTH_SANITIZE)
   set_tests_properties(golden.real.long_sevens golden.real.long_sevens_default PROPERTIES LABELS "too-slow;tier-all")
 endif()

@@ -92,7 +92,7 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING) # there laye
     add_test(NAME op.validate.${stem} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_${stem}>)
     set_tests_properties(op.validate.${stem} PROPERTIES LABELS op TIMEOUT 600 SKIP_REGULAR_EXPRESSION "no GPU rows"
       ENVIRONMENT HEARTH_TEST_VALIDATE=1)
-    if(stem MATCHES "^(knobs|many_rows)$") # the kernels of the others, and many of them
+    if(stem MATCHES "^(knobs|many_rows|matmul_experts)$") # the kernels of the others, and many of them
       set_property(TEST op.validate.${stem} APPEND PROPERTY LABELS tier-all)
     endif()
   endforeach()
