@@ -11,8 +11,7 @@ enum { AHEAD = 4096 }; /* bytes that memory is asked for before they are read */
 
 INLINE void prefetch(const uint8_t *p, int bytes)
 {
-    for (int i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+    prefetch_bytes(p + AHEAD, bytes);
 }
 
 INLINE float sum_of_8(__m256 x)

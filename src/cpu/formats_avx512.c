@@ -14,8 +14,7 @@ enum { AHEAD = 4096 };
 
 INLINE void prefetch(const uint8_t *p, int bytes)
 {
-    for (int i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+    prefetch_bytes(p + AHEAD, bytes);
 }
 
 /* Sums over the lanes of each of four vectors. */

@@ -75,8 +75,7 @@ static ATTR_INLINE void put_sums(float *y, const struct rows *sums)
 static ATTR_INLINE void ask(const uint8_t *p, int bytes, int ahead)
 {
     if (ahead)
-        for (int i = 0; i < bytes; i += 64)
-            ATTR_PREFETCH(p + ahead + i);
+        prefetch_bytes(p + ahead, bytes);
 }
 
 /* The groups of a format, by what does one. */
@@ -455,5 +454,6 @@ const struct group_kernel GROUP_KERNELS[] = {
     {&dtype_q6_k, q6_k_dots, q6_k_to_panel},
     {NULL, NULL, NULL},
 };
+_Static_assert(sizeof GROUP_KERNELS / sizeof *GROUP_KERNELS - 1 <= AHEAD_FORMATS, "see ahead.h");
 
 #endif

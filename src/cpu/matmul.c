@@ -376,8 +376,7 @@ static void prefetch_part(const struct job *job, const struct chunk *chunk, int6
     uint64_t bytes = dtype_row_bytes(type, (uint64_t)(left < PART ? left : PART));
     for (int r = 0; r < chunk->n; r++) {
         const char *row = row_at(job, chunk, r) + dtype_row_bytes(type, (uint64_t)next);
-        for (uint64_t i = 0; i < bytes; i += 64)
-            ATTR_PREFETCH(row + i);
+        prefetch_bytes((const uint8_t *)row, (int)bytes);
     }
 }
 
@@ -725,7 +724,7 @@ static uint64_t bytes_of_rows(const struct job *job)
 /* Runs all chunks; of interleaved rows it is learned how they are best read. */
 static void run_chunks(struct job *job, const struct cpu_scratch *scratch, struct pool *pool)
 {
-    uint64_t bytes = scratch->ahead && !job->float_only ? bytes_of_rows(job) : 0;
+    uint64_t bytes = scratch->ahead ? bytes_of_rows(job) : 0;
     if (bytes < LEARNS_FROM) {
         pool_run(pool, run_chunk, job, job->n_groups * job->chunks);
         return;

@@ -23,11 +23,6 @@ foreach(source ${fault_tests})
     HEARTH_INTERPOSER="$<TARGET_FILE:hearth_test_interposer>")
   add_dependencies(${target} hearth hearth_test_layer hearth_test_interposer)
 
-  if(HEARTH_SANITIZE AND stem STREQUAL "keeping") # a dozen seconds each; others lose devices and memory every day
-    foreach(name one_of_two_is_lost one_of_two_cannot_be_opened two_are_lost_again_and_again lost_at_a_wait_discrete)
-      set_property(TEST fault.keeping.${name} APPEND PROPERTY LABELS tier-all)
-    endforeach()
-  endif()
   if(stem MATCHES "^(pieces|wrong|keeping)$")
     continue() # they sample nothing
   endif()

@@ -74,7 +74,6 @@ TEST(what_is_stored_is_loaded)
     struct kernels k;
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     load(&k, &caps);
     assert_int_equal(k.table.n, 0);
     kernels_free(&k);
@@ -118,7 +117,6 @@ TEST(files_that_are_cut)
 {
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     write_file(&path, &text);
     for (size_t n = 0; n + 1 < text.len; n += 1 + text.len / 24) {
         test_put_bytes(path.ptr, text.ptr, n);
@@ -133,7 +131,6 @@ TEST(files_with_another_byte)
 {
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     write_file(&path, &text);
     char *bytes = mem_strdup(text.ptr);
     size_t step = 1 + text.len / 200;
@@ -156,7 +153,6 @@ TEST(files_with_another_byte)
 TEST(files_of_others)
 {
     struct strbuf path = {0}, text = {0};
-    test_fresh_cache();
     write_file(&path, &text);
     const struct vk_caps newer = card("a newer driver");
     is_begun_anew(&newer);
@@ -186,7 +182,6 @@ TEST(what_hearth_does_not_write)
     };
     struct strbuf path = {0}, text = {0};
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     write_file(&path, &text);
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         char *bytes = mem_strdup(text.ptr), *at = strstr(bytes, wrong[i][0]);
@@ -205,7 +200,6 @@ TEST(long_names_and_many_entries)
 {
     struct strbuf path = {0}, text = {0}, file = {0};
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     write_file(&path, &text);
     static const char *const texts[] = {"matmul Q8_0 4096x4096 1", "matvec_f32", "ROWS"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -239,7 +233,6 @@ TEST(two_that_measure_at_once)
 {
     struct kernels one, other;
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     load(&one, &caps);
     load(&other, &caps);
     add(&one, "of one", "matvec_f32")->whole = true;
@@ -301,7 +294,6 @@ TEST(failing_allocations)
     struct kernels k;
     const struct vk_caps caps = card("a driver");
     bool hit = true;
-    test_fresh_cache();
     for (long n = 0; hit; n++) {
         long left = n;
         test_log_clear();
@@ -325,7 +317,6 @@ TEST(without_a_place)
 {
     struct kernels k;
     const struct vk_caps caps = card("a driver");
-    test_fresh_cache();
     test_put_bytes(test_temp_path("a file"), "", 0);
     test_set_env("HEARTH_CACHE", test_temp_path("a file/no folder"));
     load(&k, &caps);

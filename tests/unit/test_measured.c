@@ -54,7 +54,6 @@ static bool load(struct machine *machine, const struct vk_caps *caps)
 TEST(what_is_kept_comes_back)
 {
     struct machine machine, kept = measured_machine();
-    test_fresh_cache();
     assert_false(load(&machine, &card));
     assert_string_equal(test_log_text(), "");
     store();
@@ -79,7 +78,6 @@ TEST(what_is_kept_comes_back)
 TEST(the_cpu_has_a_file_of_its_own)
 {
     struct machine machine = {.n_devices = 1, .n_threads = 8};
-    test_fresh_cache();
     machine.devices[0].rate[RATE_READ] = 7e9;
     assert_int_equal(measured_store(&machine, 0, NULL, test_log()), HTH_OK);
     assert_true(load(&machine, NULL));
@@ -92,7 +90,6 @@ TEST(of_another_machine)
 {
     struct machine machine;
     struct vk_caps other = card;
-    test_fresh_cache();
     store();
     other.driver_version++;
     assert_false(load(&machine, &other));
@@ -120,7 +117,6 @@ TEST(broken_files)
 {
     struct machine machine, kept = measured_machine();
     struct strbuf path = {0}, text = {0};
-    test_fresh_cache();
     store();
     read_kept(&path, &text);
     for (size_t n = 0; n + 1 < text.len; n++) {
@@ -200,7 +196,6 @@ TEST(runs_are_added_to_a_file_of_this_build)
 {
     struct machine machine = {.n_devices = 2, .n_threads = 8};
     struct vk_caps newer = card;
-    test_fresh_cache();
     assert_int_equal(measured_add_run(&machine, 1, &card, PHASE_PROMPT, 2, test_log()), HTH_OK);
     assert_false(load(&machine, &card));
     store();
@@ -241,7 +236,6 @@ TEST(failing_allocations)
 {
     struct machine machine;
     bool hit = true;
-    test_fresh_cache();
     store();
     for (long k = 0; hit; k++) {
         machine = measured_machine();
@@ -361,7 +355,6 @@ TEST(plans_use_what_was_measured)
     struct hth_model *model;
     const struct hth_model_options cpu = {.device = "cpu"};
     struct plan_request request = {.model = "synth:tiny-llama:q4_k", .device = cpu};
-    test_fresh_cache();
     assert_int_equal(plan_report_open(&report, &request), HTH_OK);
     assert_true(report->plan.estimated);
     plan_report_close(report);
@@ -397,7 +390,6 @@ TEST(what_is_outdated_is_measured_again)
 {
     struct strbuf path = {0}, was = {0}, now = {0};
     const struct hth_model_options cpu = {.device = "cpu"};
-    test_fresh_cache();
     assert_false(says_ignored());
     assert_true(measured_path(NULL, &path));
     /* nobody asked, and nothing was decided by it */
@@ -449,7 +441,6 @@ static void assert_near(double value, double expected)
 TEST(what_was_achieved_corrects_what_is_expected)
 {
     double first[2], now[2];
-    test_fresh_cache();
     expect(first, 0, 0); /* nothing was achieved */
     expect(now, 100, 0.001);
     expect(now, 1, 1); /* one absurd run: nothing */
@@ -471,7 +462,6 @@ TEST(nothing_is_learned_from_what_rests_on_guesses)
     const struct hth_model_options options = {.device = "cpu", .n_threads = 1};
     if (os_cpu_count() < 2)
         test_skip("there is one processor");
-    test_fresh_cache();
     expect(seconds, 0, 0);
     assert_true(measured_path(NULL, &path));
     assert_int_equal(file_read(path.ptr, 1 << 16, &before, test_log()), HTH_OK);
@@ -489,7 +479,6 @@ TEST(nothing_is_learned_from_what_rests_on_guesses)
 TEST(a_software_device_is_predicted_vulkan)
 {
     struct hth_model_options options = {.device = test_device(), .measure = true};
-    test_fresh_cache();
     struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
     struct hth_plan_info whole = hth_model_get_plan(model);
     struct hth_expected expected = hth_model_expect(model, &long_turn);

@@ -57,7 +57,6 @@ static void expect(struct hth_model *model, int n_threads, int n_batch)
 TEST(what_was_found_is_used)
 {
     int n = os_cpu_count();
-    test_fresh_cache();
     expect(open_cpu(), n, 512);
     store(&(struct tuned){.n_threads = n + 1, .n_batch = 96});
     expect(open_cpu(), n + 1, 96);
@@ -69,7 +68,6 @@ TEST(what_was_found_is_used)
 
 TEST(what_is_said_goes_before_it)
 {
-    test_fresh_cache();
     store(&(struct tuned){.n_threads = 3, .n_batch = 96});
     struct hth_model_options said = {.device = "cpu", .n_threads = 2, .session = {.n_batch = 64}};
     expect(open_with(model_name, said), 2, 64);
@@ -81,7 +79,6 @@ TEST(what_is_said_goes_before_it)
 
 TEST(another_model_has_another_file)
 {
-    test_fresh_cache();
     store(&(struct tuned){.n_threads = 3, .n_batch = 96});
     const struct hth_model_options said = {.device = "cpu", .n_threads = 2};
     expect(open_with("synth:tiny-llama:q8_0", said), 2, 512);
@@ -91,7 +88,6 @@ TEST(another_model_has_another_file)
 TEST(memory_of_the_gpu_vulkan)
 {
     const struct hth_model_options on_gpu = {.device = test_device()};
-    test_fresh_cache();
     struct hth_model *model = open_with(model_name, on_gpu);
     uint64_t all = hth_model_get_plan(model).gpu_bytes;
     assert_false(hth_model_get_plan(model).divided);
@@ -149,7 +145,6 @@ static void is_said_once(void)
 TEST(broken_files)
 {
     struct strbuf text = {0};
-    test_fresh_cache();
     store(&(struct tuned){.n_threads = 3, .n_batch = 96, .vram_bytes = 5 << 20});
     struct tuned_file file = find_file();
     assert_int_equal(file_read(file.path.ptr, 1 << 16, &text, test_log()), HTH_OK);
@@ -190,7 +185,6 @@ static bool fail_one(void *user, size_t size)
 /* Each allocation failed: that is said, or nothing came of it. */
 TEST(failing_allocations)
 {
-    test_fresh_cache();
     store(&(struct tuned){.n_threads = 2});
     struct hth_model *model = open_cpu();
     bool hit = true;
@@ -213,7 +207,6 @@ TEST(failing_allocations)
 /* The file is found before there is a plan: one that leaves the device idle changes nothing. */
 TEST(one_file_for_all_plans_vulkan)
 {
-    test_fresh_cache();
     struct hth_model *there =
         open_with(model_name, (struct hth_model_options){.device = test_device()});
     struct hth_model *not_there =
@@ -257,7 +250,6 @@ TEST(kernels_that_were_measured_vulkan)
 {
     const struct hth_model_options on_gpu = {.device = test_device()};
     bool tuned, by_default;
-    test_fresh_cache();
     struct hth_model *model = open_with(model_name, on_gpu);
     const float *plain = logits_of(model, "matvec_f32", &by_default);
     const struct table_entry as = {
@@ -324,7 +316,6 @@ TEST(shapes_of_each_size_are_proved_vulkan)
 {
     const struct hth_model_options on_gpu = {.device = test_device(), .self_test_s = 600};
     struct strbuf path = {0}, record = {0};
-    test_fresh_cache();
     struct hth_model *model = open_with(model_name, on_gpu);
     const struct table_entry as = {
         .row = "matvec_f32", .knobs = {{"ROWS", 1}}, .n_knobs = 1, .gain = 2, .whole = true};
