@@ -9,6 +9,30 @@ if(HEARTH_SANITIZE) # shells load it, too
   target_link_options(hearth_test_interposer PRIVATE -fno-sanitize=all)
 endif()
 
+# With --all every call fails that the everyday tier samples; of what takes minutes a part, every n-th: in itself, under sanitizers.
+set(fault_strides
+  "vulkan\\.(streamed|two_gpus)" 7 31
+  "memory\\.vulkan_experts" 7 7
+  "memory\\.two_gpus_and_cpu" 3 7
+  "memory\\.vulkan_(and_cpu|streamed)" 1 3
+  "program\\.files_of_the_pipeline_cache" 3 13 # each with one of three errors
+  "(vulkan|program)\\..*" 1 7
+)
+function(stride_of entry result)
+  set(strides ${fault_strides})
+  set(${result} 1 PARENT_SCOPE)
+  while(strides)
+    list(POP_FRONT strides pattern plain sanitized)
+    if(entry MATCHES "^fault\\.${pattern}$")
+      if(HEARTH_SANITIZE)
+        set(plain ${sanitized})
+      endif()
+      set(${result} ${plain} PARENT_SCOPE)
+      return()
+    endif()
+  endwhile()
+endfunction()
+
 file(GLOB fault_shared CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.c)
 list(FILTER fault_shared EXCLUDE REGEX "/(test_[a-z]+|interpose)\\.c$")
 file(GLOB fault_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.c)
@@ -26,31 +50,18 @@ foreach(source ${fault_tests})
   if(stem MATCHES "^(pieces|wrong|keeping)$")
     continue() # they sample nothing
   endif()
-  # All of what the everyday tier samples, but of what takes minutes a part.
-  set(stride 1)
-  if(HEARTH_SANITIZE AND stem MATCHES "^(program|vulkan)$")
-    set(stride 7)
-  endif()
   file(STRINGS ${source} names REGEX "^TEST\\([a-z0-9_]+\\)")
   foreach(line ${names})
     string(REGEX REPLACE "^TEST\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
     set(entry fault.${stem}.${name})
-    set(own_stride ${stride})
-    if(HEARTH_SANITIZE AND entry MATCHES "^fault\\.vulkan\\.(streamed|two_gpus)$")
-      set(own_stride 31)
-    elseif(entry MATCHES "^fault\\.(vulkan\\.(streamed|two_gpus)|memory\\.vulkan_experts)$")
-      set(own_stride 7)
-    elseif(entry STREQUAL "fault.memory.two_gpus_and_cpu" OR (HEARTH_SANITIZE AND entry MATCHES "^fault\\.memory\\.vulkan_(and_cpu|streamed)$"))
-      set(own_stride 3)
-    elseif(entry STREQUAL "fault.program.files_of_the_pipeline_cache" AND NOT HEARTH_SANITIZE)
-      set(own_stride 3) # each with one of three errors
-    endif()
+    stride_of(${entry} stride)
     if(HEARTH_SANITIZE AND stem STREQUAL "kill") # what is killed tells of no leak: once is enough
       set_tests_properties(${entry} PROPERTIES LABELS "fault;tier-all")
       continue()
     endif()
     add_test(NAME ${entry}.all COMMAND ${CMAKE_SOURCE_DIR}/scripts/with-lavapipe --or-without $<TARGET_FILE:${target}> ${name})
-    set_tests_properties(${entry}.all PROPERTIES LABELS "fault;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 3000 ENVIRONMENT HEARTH_TEST_STRIDE=${own_stride})
+    set_tests_properties(${entry}.all PROPERTIES LABELS "fault;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 3000 ENVIRONMENT HEARTH_TEST_STRIDE=${stride})
+    set_property(TEST ${entry} APPEND PROPERTY LABELS tier-sample)
     if(HEARTH_SANITIZE) # everything is several times slower there
       set_tests_properties(${entry} PROPERTIES ENVIRONMENT HEARTH_TEST_STRIDE=61)
     endif()

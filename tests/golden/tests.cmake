@@ -56,5 +56,5 @@ endforeach()
 # Experts of every format take twenty seconds; every day those of a mix are loaded.
 set_property(TEST golden.resident.experts APPEND PROPERTY LABELS tier-all)
 if(HEARTH_SANITIZE)
-  set_tests_properties(golden.real.long_sevens golden.real.long_sevens_default PROPERTIES LABELS "too-slow;tier-all")
+  set_tests_properties(golden.real.long_default golden.real.long_sevens golden.real.long_sevens_default PROPERTIES LABELS "too-slow;tier-all")
 endif()
