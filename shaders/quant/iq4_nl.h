@@ -29,10 +29,13 @@ IntUnit quant_load_int(uint ref, uint block, uint u)
 
 Unit quant_load(uint ref, uint block, uint u)
 {
-    IntUnit packed = quant_load_int(ref, block, u);
     Unit r;
-    r.d = packed.d;
-    [[unroll]] for (uint i = 0u; i < 8u; i++)
-        r.q[i] = signed_bytes(uint(packed.q[i]));
+    float d;
+    uvec4 w = even_half_words(ref, (block + u) * 18u, d);
+    r.d = vec2(d);
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+        r.q[i] = iq4_floats(w[i]);
+        r.q[4u + i] = iq4_floats(w[i] >> 4);
+    }
     return r;
 }

@@ -45,8 +45,8 @@ void quant_load_step(uint ref, uint block, uint s, out Unit units[2])
         units[h].d = vec2(d * float(scale - 32));
         uvec4 w = uvec4(LOAD_U32X2(ref, at + 1u + 4u * g + 2u * h), LOAD_U32X2(ref, at + 2u + 4u * g + 2u * h));
         [[unroll]] for (uint i = 0u; i < 4u; i++) {
-            units[h].q[i] = signed_bytes(uint(iq4_bytes(w[i])));
-            units[h].q[4u + i] = signed_bytes(uint(iq4_bytes(w[i] >> 4)));
+            units[h].q[i] = iq4_floats(w[i]);
+            units[h].q[4u + i] = iq4_floats(w[i] >> 4);
         }
     }
 }

@@ -7,7 +7,12 @@
 //   IntUnit quant_load_int(same)                     q as signed bytes, four to a word, run 0 first
 // A format whose neighbouring units share scales may define QUANT_STEP 2, QUANT_STEP_UNIT(s, i) (unit i
 // of step s) and quant_load_step(ref, block, s, out units), which loads both with fewer reads.
+// A kernel may say that its units are on no registers anyway (UNITS_IN_REGISTERS false).
 #include "common/bytes.glsl"
+
+#ifndef UNITS_IN_REGISTERS
+#define UNITS_IN_REGISTERS true
+#endif
 
 struct Unit {
     vec4 q[8]; // run 0 in 0–3, run 1 in 4–7
