@@ -13,7 +13,7 @@
  * most lanes empty: theirs lie as scores[query][position]. Online softmax over pages (Milakov &
  * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). */
 
-enum { QUERIES = 64, TOKENS_MAX = 32, LANES_MAX = 16, FEW = 6, PIECES_PER_THREAD = 4 };
+enum { QUERIES = 64, TOKENS_MAX = 32, LANES_MAX = 16, FEW = 8, PIECES_PER_THREAD = 4 };
 
 struct job {
     const struct op_call *call;
@@ -50,6 +50,14 @@ struct piece {
         to_score;       /* from a query's scores to the next one's, from its score to the next */
     int64_t begin, end; /* positions */
     int32_t *from, *to;
+};
+
+/* Rows of a head as the cache has them, one after the other. */
+struct rows {
+    const struct dtype *type;
+    const char *first;
+    int n, dim;
+    int64_t stride; /* of what they become */
 };
 
 /* --- scratch ---------------------------------------------------------------------------------- */
@@ -115,27 +123,41 @@ size_t attention_scratch_bytes(const struct op *op, int n_threads)
 
 /* --- a page ----------------------------------------------------------------------------------- */
 
-/* Keys and values of n positions from `pos` on, as floats: where they are, or decoded. */
+/* n rows of a head as floats, `stride` from one to the next, zeros behind their ends. Meanwhile as
+ * many bytes are asked for at `next`, which is read after them: a page's rows of a head are too few
+ * for a processor to see by itself that it will want more. */
+static void read_rows(const struct job *job, const struct rows *rows, const char *next, float *out)
+{
+    uint64_t bytes = dtype_row_bytes(rows->type, (uint64_t)rows->dim);
+    for (int i = 0; i < rows->n; i++, out += rows->stride) {
+        prefetch_bytes(next + (uint64_t)i * bytes, (int)bytes);
+        float_decode(job->kernels, rows->type, rows->first + (uint64_t)i * bytes, out,
+                     (size_t)rows->dim);
+        for (int64_t k = rows->dim; k < rows->stride; k++)
+            out[k] = 0;
+    }
+}
+
+/* Keys and values of n positions from `pos` on. */
 static void read_page(const struct job *job, const struct piece *piece, int64_t pos, int n,
                       const struct local *local)
 {
     const struct kv_geom *kv = job->kv;
-    int64_t stride = v_stride(kv);
-    float_decode(job->kernels, kv->k_type,
-                 call_k_row(job->call, kv, pos, piece->seq, piece->head_kv), local->k,
-                 (size_t)n * (size_t)kv->k_dim);
-    const char *v = call_v_row(job->call, kv, pos, piece->seq, piece->head_kv);
-    if (stride == kv->v_dim) {
-        float_decode(job->kernels, kv->v_type, v, local->v, (size_t)n * (size_t)kv->v_dim);
-        return;
-    }
-    for (int i = 0; i < n; i++) {
-        float_decode(job->kernels, kv->v_type,
-                     v + (uint64_t)i * dtype_row_bytes(kv->v_type, (uint64_t)kv->v_dim),
-                     local->v + i * stride, (size_t)kv->v_dim);
-        for (int64_t k = kv->v_dim; k < stride; k++)
-            local->v[i * stride + k] = 0;
-    }
+    const struct rows k = {.type = kv->k_type,
+                           .first = call_k_row(job->call, kv, pos, piece->seq, piece->head_kv),
+                           .n = n,
+                           .dim = kv->k_dim,
+                           .stride = kv->k_dim};
+    const struct rows v = {.type = kv->v_type,
+                           .first = call_v_row(job->call, kv, pos, piece->seq, piece->head_kv),
+                           .n = n,
+                           .dim = kv->v_dim,
+                           .stride = v_stride(kv)};
+    const char *next = k.first;
+    if (pos + n < piece->end)
+        next = call_k_row(job->call, kv, pos + n, piece->seq, piece->head_kv);
+    read_rows(job, &k, v.first, local->k);
+    read_rows(job, &v, next, local->v);
 }
 
 /* How many of `left` columns the next tile takes. */

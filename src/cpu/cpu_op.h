@@ -8,6 +8,7 @@
 #ifndef CPU_CPU_OP_H
 #define CPU_CPU_OP_H
 
+#include "base/attr.h"
 #include "base/pool.h"
 #include "cpu/ahead.h"
 #include "cpu/level.h"
@@ -42,5 +43,12 @@ const struct cpu_op *cpu_op_select(const struct op *op, const char *forced_name)
 
 /* Row by index for tests and listings, rows that cannot run here included; NULL past the end. */
 const struct cpu_op *cpu_op_at(size_t index);
+
+/* Asks for the cache lines of `bytes` at p, which need not be there. */
+static ATTR_INLINE void prefetch_bytes(const void *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64)
+        ATTR_PREFETCH((const char *)p + i);
+}
 
 #endif

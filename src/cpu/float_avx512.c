@@ -14,20 +14,28 @@ static __mmask16 there(size_t left)
 static void decode_f16(const void *in, float *out, size_t n)
 {
     const uint16_t *halves = in;
-    for (size_t i = 0; i < n; i += LANES) {
-        __m256i h = _mm256_maskz_loadu_epi16(there(n - i), halves + i);
-        _mm512_mask_storeu_ps(out + i, there(n - i), _mm512_cvtph_ps(h));
-    }
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm512_storeu_ps(out + i,
+                         _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(halves + i))));
+    __m256i h = _mm256_maskz_loadu_epi16(there(n - i), halves + i);
+    _mm512_mask_storeu_ps(out + i, there(n - i), _mm512_cvtph_ps(h));
+}
+
+static __m512i bits_of_bf16(__m256i h)
+{
+    return _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
 }
 
 static void decode_bf16(const void *in, float *out, size_t n)
 {
     const uint16_t *halves = in;
-    for (size_t i = 0; i < n; i += LANES) {
-        __m256i h = _mm256_maskz_loadu_epi16(there(n - i), halves + i);
-        __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
-        _mm512_mask_storeu_epi32(out + i, there(n - i), bits);
-    }
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm512_storeu_si512(out + i,
+                            bits_of_bf16(_mm256_loadu_si256((const __m256i *)(halves + i))));
+    __m256i h = _mm256_maskz_loadu_epi16(there(n - i), halves + i);
+    _mm512_mask_storeu_epi32(out + i, there(n - i), bits_of_bf16(h));
 }
 
 static void encode_f16(const float *in, void *out, size_t n)

@@ -376,7 +376,7 @@ static void prefetch_part(const struct job *job, const struct chunk *chunk, int6
     uint64_t bytes = dtype_row_bytes(type, (uint64_t)(left < PART ? left : PART));
     for (int r = 0; r < chunk->n; r++) {
         const char *row = row_at(job, chunk, r) + dtype_row_bytes(type, (uint64_t)next);
-        prefetch_bytes((const uint8_t *)row, (int)bytes);
+        prefetch_bytes(row, (int)bytes);
     }
 }
 

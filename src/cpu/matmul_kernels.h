@@ -41,13 +41,6 @@ struct row_dots {
     int ahead;   /* bytes after those it reads that it asks for; of interleaved rows only */
 };
 
-/* Asks for the cache lines of `bytes` at p, which need not be there. */
-static ATTR_INLINE void prefetch_bytes(const uint8_t *p, int bytes)
-{
-    for (int i = 0; i < bytes; i += 64)
-        ATTR_PREFETCH(p + i);
-}
-
 /* What a level has for one format; others are unpacked by the format's own to_int. */
 struct format_kernel {
     const struct dtype *dtype;
