@@ -4,10 +4,6 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/prelude.glsl"
-
-layout(constant_id = 4) const uint LANE_ROWS = 0u; // 1: ROWS that each lane has to itself
-#define UNITS_IN_REGISTERS (LANE_ROWS == 0u)       // rows of a lane's own are for where there are none
-#include "quant/unit.glsl"
 #include "matmul/matvec_args.h"
 
 layout(local_size_x_id = 0) in;
@@ -15,6 +11,7 @@ layout(constant_id = 0) const uint GROUP = 32u; // invocations
 layout(constant_id = 1) const uint ROWS = 2u;   // rows of W that all of them share
 layout(constant_id = 2) const uint COLS = 1u;   // columns of x per workgroup
 layout(constant_id = 3) const uint GLU = 0u;    // 1: silu, 2: gelu (tanh), 3: gelu (erf)
+layout(constant_id = 4) const uint LANE_ROWS = 0u; // 1: ROWS that each lane has to itself
 layout(constant_id = 5) const uint NORM = 0u; // 1: columns are normed first
 layout(constant_id = 6) const uint SUM = 0u;  // 1: a column's experts are summed up by their shares
 #define MAX_ROWS 4u
@@ -23,6 +20,8 @@ layout(constant_id = 6) const uint SUM = 0u;  // 1: a column's experts are summe
 #define MAX_ACC 16u // of ROWS × COLS
 layout(push_constant, std430) uniform Args { matvec_args a; };
 
+#define UNITS_IN_REGISTERS (LANE_ROWS == 0u) // rows of a lane's own are for where there are none
+#include "quant/unit.glsl"
 #include "common/reduce.glsl"
 #include "common/activation.glsl"
 

@@ -45,7 +45,7 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
 endif()
 
 # The long prompt takes half a minute to minutes: in the everyday tier once on the CPU and once on the device, under sanitizers
-# not at all, nor the short one; in sevens, as the short one is, too, never there.
+# not at all, nor the short one; there never in sevens, nor as users run it (_default), as the short one is in both.
 set(slow long_default long_sevens long_sevens_default long_default_vulkan long_sevens_vulkan long_sevens_default_vulkan)
 if(HEARTH_SANITIZE)
   list(APPEND slow long sky sky_default)
