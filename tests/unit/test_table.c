@@ -188,9 +188,10 @@ static void check_coop(const struct vk_caps *caps, const struct row_choice *c, u
     uint32_t subgroups = choice_get(c, "GROUP", 0) / lanes, units = choice_get(c, "UNITS", 0);
     assert_true(fm >= 1 && fn >= 1 && bm % (m * fm) == 0 && bn % (n * fn) == 0);
     assert_int_equal(bm / (m * fm) * (bn / (n * fn)), subgroups);
-    uint32_t halves = choice_get(c, "BUFFERS", 1) * (bm + bn) * (32 * units + 8),
-             words = subgroups * m * n + bm + 3 * bn;
-    assert_true(2 * halves + 4 * words <= caps->shared_bytes);
+    uint32_t run = choice_get(c, "RUN", 0), columns = 32 * units;
+    uint32_t bytes = run ? columns + 16 + 8 * columns / run : 2 * (columns + 8);
+    uint32_t words = subgroups * m * n + bm + (run ? 2 : 3) * bn;
+    assert_true(choice_get(c, "BUFFERS", 1) * (bm + bn) * bytes + 4 * words <= caps->shared_bytes);
     assert_true(bm * bn / (subgroups * lanes) <= 128);
 }
 
@@ -237,17 +238,49 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
     assert_int_equal(32 * units % choice_get(c, "K_STEP", 1), 0);
 }
 
+/* Which values of which knobs went through, by the first of the rows that have them. */
+enum { MOST_ROWS = 64 };
+static bool went[MOST_ROWS][ROW_MAX_KNOBS][ROW_KNOB_VALUES];
+
+static size_t first_with(const struct row_knob *knobs)
+{
+    size_t i = 0;
+    while (row_at(i, NULL)->knobs != knobs)
+        i++;
+    assert_true(i < MOST_ROWS);
+    return i;
+}
+
+static void note_values(const struct row *row, const uint32_t *values)
+{
+    size_t i = first_with(row->knobs);
+    for (int k = 0; k < row->n_knobs; k++)
+        for (int v = 0; v < ROW_KNOB_VALUES; v++)
+            went[i][k][v] |= values[k] && values[k] == row->knobs[k].values[v];
+}
+
+/* What a knob offers is of use to some row on some device. */
+static void every_value_went(const struct row *row)
+{
+    size_t i = first_with(row->knobs);
+    for (int k = 0; k < row->n_knobs; k++)
+        for (int v = 0; v < ROW_KNOB_VALUES && row->knobs[k].values[v]; v++)
+            if (!went[i][k][v])
+                fail_msg("%s: no device takes %s=%u", row->name, row->knobs[k].name,
+                         row->knobs[k].values[v]);
+}
+
 /* Every row with values at random, on devices at random: what is let through keeps to all of it. */
 static int turn_at_random(struct rng *rng, const struct vk_caps *caps)
 {
-    static const struct dtype *const types[] = {&dtype_q8_0, &dtype_f16, &dtype_q4_k};
+    static const struct dtype *const types[] = {&dtype_q8_0, &dtype_f16, &dtype_q4_k, &dtype_bf16};
     static const int tokens[] = {1, 2, 5, 16, 33, 512};
     const struct row_env env = {.caps = caps, .n_seqs = 1};
     const struct row_family *family;
     const struct row *row;
     struct product p;
     int n = 0;
-    product_begin(&p, types[rng_below(rng, 3)], 32 + rng_below(rng, 999),
+    product_begin(&p, types[rng_below(rng, 4)], 32 + rng_below(rng, 999),
                   256 * (1 + rng_below(rng, 16)), tokens[rng_below(rng, 6)]);
     for (size_t i = 0; (row = row_at(i, &family)); i++) {
         uint32_t values[ROW_MAX_KNOBS] = {0};
@@ -263,10 +296,20 @@ static int turn_at_random(struct rng *rng, const struct vk_caps *caps)
         if (!any || !row_turn(&env, row, p.op, values, &choice))
             continue;
         check_shape(caps, row, &choice);
+        note_values(row, values);
         n++;
     }
     product_end(&p);
     return n;
+}
+
+static void give_matrices(struct vk_caps *caps, uint32_t m, uint32_t n)
+{
+    caps->bf16_matrices = true;
+    caps->n_matrices = 3;
+    caps->matrices[0] = (struct vk_matrix){m, n, 16, "f16", "f16", "f32", "f32", false};
+    caps->matrices[1] = (struct vk_matrix){m, n, 16, "bf16", "bf16", "f32", "f32", false};
+    caps->matrices[2] = (struct vk_matrix){m, n, 32, "s8", "s8", "s32", "s32", false};
 }
 
 TEST(no_shape_exceeds_a_device)
@@ -283,18 +326,13 @@ TEST(no_shape_exceeds_a_device)
         caps.max_invocations = caps.max_group[0] = 128u << rng_below(&rng, 4);
         caps.max_subgroups = rng_below(&rng, 2) ? 0 : 8u << rng_below(&rng, 4);
         caps.shared_bytes = 16384u << rng_below(&rng, 3);
-        caps.n_matrices = 1;
-        caps.matrices[0] = (struct vk_matrix){8u << rng_below(&rng, 2),
-                                              8u << rng_below(&rng, 2),
-                                              16,
-                                              "f16",
-                                              "f16",
-                                              "f32",
-                                              "f32",
-                                              false};
+        give_matrices(&caps, 8u << rng_below(&rng, 2), 8u << rng_below(&rng, 2));
         n += turn_at_random(&rng, &caps);
     }
     assert_true(n > 3000);
+    const struct row *row;
+    for (size_t i = 0; (row = row_at(i, NULL)); i++)
+        every_value_went(row);
 }
 
 /* --- the list --------------------------------------------------------------------------------- */
