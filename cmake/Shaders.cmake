@@ -7,6 +7,7 @@
 #   // only: FORMAT …              with variants: once for each of these formats
 #   // defines: SUFFIX A=1 B=2 ; …  further blobs <name>_SUFFIX (with formats: <name>_SUFFIX_<format>)
 #   // requires: EXTENSION …        GLSL extensions; where the compiler lacks one, the blobs are left out
+#   // target: vulkan1.3            where SPIR-V 1.6 is needed; else vulkan1.2
 # and at the top of a format's header:
 #   // not-in: <name> …             entry points that this format does not take part in (<name>_SUFFIX too)
 #   // requires: EXTENSION …        as above
@@ -42,7 +43,7 @@ function(shader_extension extension out)
     set(probe ${CMAKE_BINARY_DIR}/CMakeFiles/probe.comp)
     set(text "#version 460\n#pragma use_vulkan_memory_model\n#extension GL_KHR_memory_scope_semantics : enable\n#extension GL_KHR_cooperative_matrix : enable\n#extension ${extension} : require\nlayout(local_size_x = 1) in;\nvoid main() {}\n")
     file(WRITE ${probe} "${text}")
-    execute_process(COMMAND ${HEARTH_GLSLANG} --target-env vulkan1.2 -o ${probe}.spv ${probe} RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+    execute_process(COMMAND ${HEARTH_GLSLANG} --target-env vulkan1.3 -o ${probe}.spv ${probe} RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
     if(failed)
       set(${key} OFF CACHE INTERNAL "")
     else()
@@ -102,8 +103,12 @@ function(shader_blob table name source format defines)
   if(NOT args)
     set(args - -)
   endif()
+  shader_mark(${source} target target)
+  if(NOT target)
+    set(target vulkan1.2)
+  endif()
   set(spirv gen/shaders/${name}.spv)
-  set(compile ${HEARTH_GLSLANG} --quiet --target-env vulkan1.2 -S comp -I${shader_folder} ${defines})
+  set(compile ${HEARTH_GLSLANG} --quiet --target-env ${target} -S comp -I${shader_folder} ${defines})
   set(depends DEPFILE ${CMAKE_BINARY_DIR}/${spirv}.d)
   if(shader_folder MATCHES " " OR NOT CMAKE_GENERATOR MATCHES "Ninja|Makefiles")
     set(depends DEPENDS ${shader_files})
@@ -112,12 +117,12 @@ function(shader_blob table name source format defines)
   endif()
   set(optimize)
   if(shader_optimizes)
-    set(optimize COMMAND ${HEARTH_SPIRV_OPT} --target-env=vulkan1.2 -O ${spirv} -o ${spirv})
+    set(optimize COMMAND ${HEARTH_SPIRV_OPT} --target-env=${target} -O ${spirv} -o ${spirv})
   endif()
   add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/${spirv}
     COMMAND ${compile} -o ${spirv} ${shader_folder}/${relative}
     ${optimize}
-    COMMAND ${HEARTH_SPIRV_VAL} --target-env vulkan1.2 ${spirv}
+    COMMAND ${HEARTH_SPIRV_VAL} --target-env ${target} ${spirv}
     MAIN_DEPENDENCY ${source} ${depends}
     WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Shader ${name}" VERBATIM)
   list(GET args 0 struct)

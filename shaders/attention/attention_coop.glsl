@@ -25,123 +25,17 @@ layout(constant_id = 7) const uint FM = 1u; // matrices of a subgroup, along the
 layout(constant_id = 8) const uint FN = 4u; // and along 64 positions or dimensions
 layout(push_constant, std430) uniform Args { attention_args a; };
 
-const uint PAGE = BATCH_KV_PAGE;
-const uint DIMS = PAGE; // so that scores and results are divided alike
-const uint BLOCKS = (HEAD_V + DIMS - 1u) / DIMS;
-const uint SM = QR / (M * FM);
-const uint PARTS = GROUP / QR;            // invocations per row in the softmax, at most 16
-const uint FOURS = PAGE / (4u * PARTS);   // scores of such an invocation
-// From row to row, in fours: 16 bytes more than there are, so that neighbours lie in different banks.
-const uint STRIDE = DIMS / 4u + 2u, Q_STRIDE = HEAD_K / 4u + 2u, S_STRIDE = PAGE / 4u + 1u;
-const float LOWEST = -1e30;
-const float MARGIN = 8.0; // of probabilities up to e^8, which halves hold
+#include "attention/coop_rows.glsl"
 
-shared f16vec4 sq[QR * Q_STRIDE];
-shared f16vec4 skv[PAGE * STRIDE];
+const uint BLOCKS = (HEAD_V + DIMS - 1u) / DIMS; // scores and results are divided alike
+const uint SM = QR / (M * FM);
+const uint FOURS = PAGE / (4u * PARTS); // scores of an invocation
+const uint S_STRIDE = PAGE / 4u + 1u;   // as STRIDE
+
 shared f16vec4 sp[QR * STRIDE];
 shared vec4 ss[QR * S_STRIDE]; // scores; then a matrix of each subgroup, on its way to another layout
-shared float part[GROUP], row_keep[QR];
-shared uint row_y[QR], moved;
-
-#include "attention/kv_load.glsl"
-
-// DIMS dimensions of a page, from `first` on. What no row sees may never have been written, or by another
-// sequence: whatever is there, zeros times their probability, which is none, are zeros.
-#define STAGE(load, place, head, first, width)                                                   \
-    for (uint e = tid; e < PAGE * DIMS / 8u; e += GROUP) {                                       \
-        uint position = e / (DIMS / 8u), d = (first) + e % (DIMS / 8u) * 8u;                     \
-        vec4 low = vec4(0.0), high = vec4(0.0);                                                  \
-        if (d < (width) && position >= begin && position <= last)                                \
-            load(place, (head)*PAGE + position, d, low, high);                                   \
-        skv[position * STRIDE + (d - (first)) / 4u] = f16vec4(low);                              \
-        skv[position * STRIDE + (d - (first)) / 4u + 1u] = f16vec4(high);                        \
-    }
-
-// The power of two that takes `largest` to 2^13 … 2^14, as halve.comp does to less: here nothing is summed up in halves.
-float power_for(float largest)
-{
-    int exponent = int(floatBitsToUint(largest) >> 23) - 127;
-    int shift = exponent == 128 ? 0 : min(13 - exponent, 126);
-    return uintBitsToFloat(uint(shift + 127) << 23);
-}
-
-// What divides the sum of a row that has seen all its positions. A sink is one more logit, without a value.
-float row_factor(uint head, float largest, float sum)
-{
-    if (a.sinks == REF_NONE)
-        return 1.0 / sum;
-    float sink = LOAD_F32(a.sinks, head), all = max(largest, sink), keep = exp(largest - all);
-    return keep / (sum * keep + exp(sink - all));
-}
-
-// The sum, or the largest, of what the invocations of a row have.
-float row_sum_of(uint r, float own, uint tid)
-{
-    part[tid] = own;
-    barrier();
-    float sum = 0.0;
-    [[unroll]] for (uint i = 0u; i < PARTS; i++)
-        sum += part[r * PARTS + i];
-    return sum;
-}
-
-float row_max_of(uint r, float own, uint tid)
-{
-    part[tid] = own;
-    barrier();
-    float largest = part[r * PARTS];
-    [[unroll]] for (uint i = 1u; i < PARTS; i++)
-        largest = max(largest, part[r * PARTS + i]);
-    return largest;
-}
-
-// An invocation's row in the softmax, of which it takes each PARTS-th four.
-struct Row {
-    uint r, from;
-    uint head, query; // the position of its token
-    float scale;      // of scores
-    float top, sum;   // a maximum, and the sum of what this invocation has seen
-};
-
-// Puts the row's queries into shared memory. What lies past the last row does as that.
-Row begin_row(uint tid, uint tile_token, uint first_row, uint rows, uint kv_head)
-{
-    Row row;
-    row.r = tid / PARTS;
-    row.from = tid % PARTS;
-    uint at = first_row + min(row.r, rows - 1u), token = tile_token + at / a.heads;
-    row.head = kv_head * a.heads + at % a.heads;
-    row.query = BATCH_AT(a.batch, BATCH_POS, token);
-    uint q = token * a.q_stride + row.head * HEAD_K;
-    float largest = 0.0;
-    for (uint d = row.from; d < HEAD_K; d += PARTS)
-        largest = max(largest, abs(LOAD_F32(a.q, q + d)));
-    float power = power_for(row_max_of(row.r, largest, tid));
-    row.scale = a.scale / power;
-    for (uint d = 4u * row.from; d < HEAD_K; d += 4u * PARTS)
-        sq[row.r * Q_STRIDE + d / 4u] =
-            f16vec4(power * vec4(LOAD_F32(a.q, q + d), LOAD_F32(a.q, q + d + 1u),
-                                 LOAD_F32(a.q, q + d + 2u), LOAD_F32(a.q, q + d + 3u)));
-    if (row.from == 0u)
-        row_y[row.r] = token * a.y_stride + row.head * HEAD_V;
-    if (tid == 0u)
-        moved = 0u; // the number of the last page that moved a maximum, from 1
-    row.top = LOWEST;
-    row.sum = 0.0;
-    return row;
-}
-
-// Four scores; those that the row may not see are LOWEST.
-vec4 scores_of(Row row, vec4 value, uint first)
-{
-    if (a.softcap > 0.0)
-        value = a.softcap * tanh(clamp(value / a.softcap, -15.0, 15.0));
-    uvec4 position = first + uvec4(0u, 1u, 2u, 3u);
-    bvec4 seen = lessThanEqual(position, uvec4(row.query));
-    if (a.window > 0u)
-        seen = bvec4(uvec4(seen) & uvec4(greaterThan(position + a.window, uvec4(row.query))));
-    return mix(vec4(LOWEST), value, seen);
-}
+shared float row_keep[QR];
+shared uint moved; // the number of the last page that moved a maximum, from 1
 
 // Scores of page p become probabilities; row_keep is what earlier pages keep, where `moved` says so.
 void softmax_page(inout Row row, uint p, uint tid)
@@ -150,7 +44,7 @@ void softmax_page(inout Row row, uint p, uint tid)
     float largest = LOWEST, keep = 1.0;
     [[unroll]] for (uint i = 0u; i < FOURS; i++) {
         uint at = row.from + i * PARTS;
-        score[i] = scores_of(row, ss[row.r * S_STRIDE + at] * row.scale, p * PAGE + 4u * at);
+        score[i] = scores_of(row.query, ss[row.r * S_STRIDE + at] * row.scale, p * PAGE + 4u * at);
         largest = max(largest, max(max(score[i].x, score[i].y), max(score[i].z, score[i].w)));
     }
     largest = row_max_of(row.r, largest, tid);
@@ -197,35 +91,28 @@ void write_matrix(uint own, uint m, uint n, uint rows)
 void main()
 {
     uint tid = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    if (gl_WorkGroupID.x >= BATCH(a.batch, BATCH_N_TILES))
+    Tile tile;
+    if (!find_tile(tile))
         return;
-    uint tile_token = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x);
-    uint tile_rows = BATCH_AT(a.batch, BATCH_TILES, 2u * gl_WorkGroupID.x + 1u) * a.heads;
-    uint kv_head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.z * QR;
-    if (first_row >= tile_rows)
-        return;
-    uint rows = min(tile_rows - first_row, QR);
-    uint oldest = BATCH_AT(a.batch, BATCH_POS, tile_token + first_row / a.heads);
-    uint newest = BATCH_AT(a.batch, BATCH_POS, tile_token + (first_row + rows - 1u) / a.heads);
-    uint first_seen = a.window > 0u && oldest >= a.window ? oldest - a.window + 1u : 0u;
-    uint table = BATCH_AT(a.batch, BATCH_SEQ, tile_token) * BATCH(a.batch, BATCH_TABLE_STRIDE);
     uint m_first = gl_SubgroupID % SM * FM * M, n_first = gl_SubgroupID / SM * FN * N; // of this subgroup
     uint own = gl_SubgroupID * (M * N / 4u); // where it has a matrix of ss
-    Row row = begin_row(tid, tile_token, first_row, rows, kv_head);
+    Row row = begin_row(tid, tile);
+    if (tid == 0u)
+        moved = 0u;
     ACCUMULATOR o[BLOCKS * FM * FN];
     EACH(i, BLOCKS * FM * FN)
         o[i] = ACCUMULATOR(0.0);
     barrier();
 
-    for (uint p = first_seen / PAGE; p <= newest / PAGE; p++) {
-        uint page = BATCH_AT(a.batch, BATCH_PAGES, table + p), last = newest - p * PAGE;
-        uint begin = max(first_seen, p * PAGE) - p * PAGE;
+    for (uint p = tile.first_seen / PAGE; p <= tile.newest / PAGE; p++) {
+        uint page = BATCH_AT(a.batch, BATCH_PAGES, tile.table + p), last = tile.newest - p * PAGE;
+        uint begin = max(tile.first_seen, p * PAGE) - p * PAGE;
 
         ACCUMULATOR s[FM * FN];
         EACH(i, FM * FN)
             s[i] = ACCUMULATOR(0.0);
         for (uint first = 0u; first < HEAD_K; first += DIMS) {
-            STAGE(load_k, page + a.k_offset, kv_head, first, HEAD_K)
+            STAGE(load_k, page + a.k_offset, tile.kv_head, first, HEAD_K)
             barrier();
             for (uint k = 0u; k < min(DIMS, HEAD_K - first); k += K) {
                 coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> keys[FN];
@@ -261,7 +148,7 @@ void main()
             subgroupBarrier();
         }
         EACH(block, BLOCKS) {
-            STAGE(load_v8, page + a.v_offset, kv_head, block * DIMS, HEAD_V)
+            STAGE(load_v8, page + a.v_offset, tile.kv_head, block * DIMS, HEAD_V)
             barrier();
             for (uint k = 0u; k < PAGE && k <= last; k += K) {
                 coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> values[FN];
@@ -289,7 +176,7 @@ void main()
                 coopMatStore(o[i], ss, own, N / 4u, ROW_MAJOR);
         subgroupBarrier();
         uint block = at / (FM * FN);
-        write_matrix(own, m_first + at / FN % FM * M, block * DIMS + n_first + at % FN * N, rows);
+        write_matrix(own, m_first + at / FN % FM * M, block * DIMS + n_first + at % FN * N, tile.rows);
         subgroupBarrier();
     }
 }

@@ -93,32 +93,59 @@ static void shape(const struct row_env *env, const struct op *op, struct row_cho
 
 /* --- on cooperative matrices ------------------------------------------------------------------ */
 
-static bool coop_tile_of(const struct row_env *env, const struct op *op,
+typedef bool coop_fn(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
+                     struct coop_attention *out);
+
+static bool coop_tile_of(const struct row_env *env, const struct op *op, coop_fn *coop,
                          struct coop_attention *tile)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
     int n_tokens = (int)op->in[0]->ne[2];
     return n_tokens > ROW_FEW_TOKENS &&
-           coop_attention(env->caps, attention_tile_tokens(op, n_tokens) * heads_of(op),
-                          (uint32_t)kv->k_dim, (uint32_t)kv->v_dim, tile);
+           coop(env->caps, attention_tile_tokens(op, n_tokens) * heads_of(op), (uint32_t)kv->k_dim,
+                (uint32_t)kv->v_dim, tile);
+}
+
+static bool coop_fits(const struct row_env *env, const struct op *op, const struct dtype *type)
+{
+    struct coop_attention tile;
+    return kv_fits(op, type) && coop_tile_of(env, op, coop_attention, &tile);
 }
 
 static bool coop_fits_f16(const struct row_env *env, const struct op *op)
 {
-    struct coop_attention tile;
-    return kv_fits(op, &dtype_f16) && coop_tile_of(env, op, &tile);
+    return coop_fits(env, op, &dtype_f16);
 }
 
 static bool coop_fits_q8_0(const struct row_env *env, const struct op *op)
 {
-    struct coop_attention tile;
-    return kv_fits(op, &dtype_q8_0) && coop_tile_of(env, op, &tile);
+    return coop_fits(env, op, &dtype_q8_0);
 }
 
 static bool coop_fits_q4_0(const struct row_env *env, const struct op *op)
 {
+    return coop_fits(env, op, &dtype_q4_0);
+}
+
+static bool coop2_fits(const struct row_env *env, const struct op *op, const struct dtype *type)
+{
     struct coop_attention tile;
-    return kv_fits(op, &dtype_q4_0) && coop_tile_of(env, op, &tile);
+    return kv_fits(op, type) && coop_tile_of(env, op, coop_attention2, &tile);
+}
+
+static bool coop2_fits_f16(const struct row_env *env, const struct op *op)
+{
+    return coop2_fits(env, op, &dtype_f16);
+}
+
+static bool coop2_fits_q8_0(const struct row_env *env, const struct op *op)
+{
+    return coop2_fits(env, op, &dtype_q8_0);
+}
+
+static bool coop2_fits_q4_0(const struct row_env *env, const struct op *op)
+{
+    return coop2_fits(env, op, &dtype_q4_0);
 }
 
 /* As for tiles of matmul: designs that have units for matrices have fast integer dot products. Few
@@ -128,11 +155,12 @@ static bool coop_prefers(const struct row_env *env, const struct op *op)
     return env->caps->int_dot && op->in[0]->ne[2] > SPLIT_TOKENS;
 }
 
-static void coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+static void shape_coop(const struct row_env *env, const struct op *op, coop_fn *coop,
+                       struct row_choice *choice)
 {
     const struct kv_geom *kv = &op->in[1]->kv;
     struct coop_attention tile;
-    if (!coop_tile_of(env, op, &tile))
+    if (!coop_tile_of(env, op, coop, &tile))
         return;
     const struct {
         const char *name;
@@ -151,6 +179,16 @@ static void coop_shape(const struct row_env *env, const struct op *op, struct ro
     for (size_t i = 0; i < ARRAY_LEN(constants); i++)
         choice_set(choice, constants[i].name, constants[i].value);
     choice->subgroup_size = tile.lanes;
+}
+
+static void coop_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, coop_attention, choice);
+}
+
+static void coop2_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    shape_coop(env, op, coop_attention2, choice);
 }
 
 /* --- all -------------------------------------------------------------------------------------- */
@@ -197,6 +235,30 @@ static enum hth_status emit(struct compile *c, const struct op *op, const struct
 }
 
 static const struct row rows[] = {
+    {.name = "attention_coop2_f16",
+     .blob = "attention_coop2_f16",
+     .half = true,
+     .matrices = true,
+     .fits = coop2_fits_f16,
+     .prefers = coop_prefers,
+     .shape = coop2_shape,
+     .emit = emit},
+    {.name = "attention_coop2_q8_0",
+     .blob = "attention_coop2_q8_0",
+     .half = true,
+     .matrices = true,
+     .fits = coop2_fits_q8_0,
+     .prefers = coop_prefers,
+     .shape = coop2_shape,
+     .emit = emit},
+    {.name = "attention_coop2_q4_0",
+     .blob = "attention_coop2_q4_0",
+     .half = true,
+     .matrices = true,
+     .fits = coop2_fits_q4_0,
+     .prefers = coop_prefers,
+     .shape = coop2_shape,
+     .emit = emit},
     {.name = "attention_coop_f16",
      .blob = "attention_coop_f16",
      .half = true,

@@ -140,13 +140,18 @@ bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop
 
 enum { ATTENTION_DIMS = 64, LEAST_ROWS = 16, MOST_ROWS = 32, MOST_PARTS = 16 };
 
-/* As attention_coop.glsl declares it. */
+/* As coop_rows.glsl declares it. */
+static uint32_t rows_shared_bytes(const struct coop_attention *tile, uint32_t k_dim)
+{
+    uint32_t halves = tile->rows * (k_dim + 8) + ATTENTION_DIMS * (ATTENTION_DIMS + 8);
+    return 2 * halves + 4 * (tile->group + tile->rows);
+}
+
+/* As attention_coop.glsl does. */
 static uint32_t attention_shared_bytes(const struct coop_attention *tile, uint32_t k_dim)
 {
-    uint32_t halves =
-        tile->rows * (k_dim + 8) + (ATTENTION_DIMS + tile->rows) * (ATTENTION_DIMS + 8);
-    uint32_t words = tile->rows * (ATTENTION_DIMS + 4) + tile->group + 2 * tile->rows + 1;
-    return 2 * halves + 4 * words;
+    uint32_t words = tile->rows * (ATTENTION_DIMS + 4) + tile->rows + 1;
+    return rows_shared_bytes(tile, k_dim) + 2 * tile->rows * (ATTENTION_DIMS + 8) + 4 * words;
 }
 
 /* Of a tile's rows and subgroups: are there matrices for each, and registers for their sums? */
@@ -186,5 +191,55 @@ bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, u
             if (divide_attention(caps, k_dim, v_dim, out))
                 return true;
         }
+    return false;
+}
+
+/* --- attention, on matrices of any size ------------------------------------------------------- */
+
+enum { MOST_SUBGROUPS = 4, LEAST_WIDTH = 16 };
+
+/* A subgroup's lanes have at least one to a row each; the widths divide what is in shared memory.
+ */
+static const struct vk_matrix *flexible_matrix(const struct vk_caps *caps, uint32_t lanes)
+{
+    for (uint32_t i = 0; caps->fp16 && i < caps->n_flexible; i++)
+        if (is_usable(&caps->flexible[i], COOP_F16, 0) && caps->flexible[i].m <= lanes &&
+            lanes / caps->flexible[i].m <= MOST_PARTS)
+            return &caps->flexible[i];
+    return NULL;
+}
+
+/* Results, and besides them scores and shares of 64 positions: twice the sums of a tile. */
+static bool attention2_fits(const struct vk_caps *caps, uint32_t k_dim, uint32_t v_dim,
+                            const struct coop_attention *tile)
+{
+    uint32_t sums = tile->m * (uint32_t)align_up(v_dim, ATTENTION_DIMS) / tile->lanes;
+    uint32_t subgroups = tile->group / tile->lanes;
+    return sums <= 2 * most_sums(caps, tile->lanes) && tile->group <= caps->max_invocations &&
+           tile->group <= caps->max_group[0] &&
+           (!caps->max_subgroups || subgroups <= caps->max_subgroups) &&
+           rows_shared_bytes(tile, k_dim) + 6 * 4 * tile->rows <= caps->shared_bytes;
+}
+
+bool coop_attention2(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
+                     struct coop_attention *out)
+{
+    uint32_t lanes = row_subgroup(caps, 1);
+    const struct vk_matrix *matrix = lanes ? flexible_matrix(caps, lanes) : NULL;
+    if (!matrix || caps->flexible_most < ATTENTION_DIMS || k_dim % matrix->k || k_dim % 8 ||
+        v_dim % 8)
+        return false;
+    uint32_t n = matrix->n < LEAST_WIDTH ? LEAST_WIDTH : matrix->n;
+    uint32_t k = k_dim % LEAST_WIDTH || matrix->k > LEAST_WIDTH ? matrix->k : LEAST_WIDTH;
+    for (uint32_t subgroups = MOST_SUBGROUPS; subgroups >= 1; subgroups /= 2) {
+        *out = (struct coop_attention){.lanes = lanes,
+                                       .group = lanes * subgroups,
+                                       .rows = matrix->m * subgroups,
+                                       .m = matrix->m,
+                                       .n = n,
+                                       .k = k};
+        if (out->rows < 2 * rows && attention2_fits(caps, k_dim, v_dim, out))
+            return true;
+    }
     return false;
 }

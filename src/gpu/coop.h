@@ -54,4 +54,10 @@ struct coop_attention {
 bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
                     struct coop_attention *out);
 
+/* The same of attention_coop2.glsl, on matrices of any size whose elements can be told apart: a
+ * subgroup has `m` rows; its results are in matrices `n` dimensions wide, and `k` of q·Kᵀ are
+ * summed up at a time. fm and fn are 0. */
+bool coop_attention2(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, uint32_t v_dim,
+                     struct coop_attention *out);
+
 #endif

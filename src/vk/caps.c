@@ -16,6 +16,7 @@ static const struct {
                                   VK_API_VERSION_1_3},
     [VK_EXT_MATRIX] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, 0},
     [VK_EXT_BFLOAT16] = {"VK_KHR_shader_bfloat16", 0},
+    [VK_EXT_MATRIX_2] = {"VK_NV_cooperative_matrix2", 0},
     [VK_EXT_BUDGET] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 0},
     [VK_EXT_PIPELINE_STATS] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, 0},
     [VK_EXT_PRIORITY_KHR] = {VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME, 0},
@@ -27,6 +28,7 @@ enum {
     MIN_CHUNKS = 16, /* what hearth can live with; Vulkan itself only promises 4 */
     MARGIN_MIN_BYTES = 32 << 20,
     MARGIN_MAX_BYTES = 256 << 20,
+    SPIRV_OF_1_2 = 0x00010500, /* the newest that Vulkan 1.2 takes: version 1.5 */
 };
 
 static enum hth_status read_extensions(struct vk_gpu *gpu, const struct log *log)
@@ -114,6 +116,11 @@ void vk_features_chain(struct vk_features *features, const struct vk_gpu *gpu)
         *tail = &features->bfloat16;
         tail = &features->bfloat16.pNext;
     }
+    if (vk_gpu_has(gpu, VK_EXT_MATRIX_2)) {
+        features->matrix_2.sType = (VkStructureType)VK_MATRIX_2_FEATURES_TYPE;
+        *tail = &features->matrix_2;
+        tail = &features->matrix_2.pNext;
+    }
     if (vk_gpu_has(gpu, VK_EXT_PIPELINE_STATS)) {
         features->stats.sType =
             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR;
@@ -160,6 +167,11 @@ void vk_features_keep_ours(struct vk_features *features, bool stats)
     bool bfloat16 = matrices && features->bfloat16.type && features->bfloat16.cooperative_matrix;
     features->bfloat16.type = features->bfloat16.cooperative_matrix = bfloat16;
     features->bfloat16.dot_product = false;
+    struct vk_matrix_2_features *v2 = &features->matrix_2;
+    bool elements =
+        matrices && v2->flexible && v2->reductions && v2->conversions && v2->per_element;
+    v2->flexible = v2->reductions = v2->conversions = v2->per_element = elements;
+    v2->workgroup_scope = v2->tensor_addressing = v2->block_loads = false;
     features->stats.pipelineExecutableInfo = features->stats.pipelineExecutableInfo && stats;
 }
 
@@ -275,6 +287,43 @@ static const char *component_name(VkComponentTypeKHR type)
 }
 
 /* A driver that cannot tell its shapes has none. */
+static void read_flexible(struct vk_gpu *gpu)
+{
+#ifdef VK_NV_cooperative_matrix2
+    struct vk_caps *caps = &gpu->caps;
+    VkPhysicalDeviceCooperativeMatrix2PropertiesNV most = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                       .pNext = &most};
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV list[VK_MAX_MATRICES];
+    uint32_t n = VK_MAX_MATRICES;
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = (VkCooperativeMatrixFlexibleDimensionsPropertiesNV){
+            .sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV};
+    VkResult result =
+        vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(gpu->handle, &n, list);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+        return;
+    vkGetPhysicalDeviceProperties2(gpu->handle, &all);
+    caps->flexible_most = most.cooperativeMatrixFlexibleDimensionsMaxDimension;
+    for (uint32_t i = 0; i < n && i < VK_MAX_MATRICES; i++)
+        if (list[i].scope == VK_SCOPE_SUBGROUP_KHR)
+            caps->flexible[caps->n_flexible++] = (struct vk_matrix){
+                .m = list[i].MGranularity,
+                .n = list[i].NGranularity,
+                .k = list[i].KGranularity,
+                .a = component_name(list[i].AType),
+                .b = component_name(list[i].BType),
+                .c = component_name(list[i].CType),
+                .result = component_name(list[i].ResultType),
+                .saturates = list[i].saturatingAccumulation,
+            };
+#else
+    (void)gpu;
+#endif
+}
+
+/* Likewise. */
 static void read_matrices(struct vk_gpu *gpu)
 {
     struct vk_caps *caps = &gpu->caps;
@@ -323,6 +372,8 @@ static void read_features(struct vk_gpu *gpu)
     caps->bf16_matrices = have.bfloat16.cooperative_matrix;
     if (have.matrix.cooperativeMatrix)
         read_matrices(gpu);
+    if (have.matrix_2.per_element)
+        read_flexible(gpu);
     if (!caps->storage16)
         caps->lacks = "16-bit storage buffers (storageBuffer16BitAccess)";
     else if (!have.core.features.shaderStorageBufferArrayDynamicIndexing)
@@ -465,6 +516,9 @@ static bool has_capability(const struct vk_caps *caps, uint32_t capability)
     case 4433: return caps->storage16;     /* StorageBuffer16BitAccess */
     case 5116:                             /* BFloat16TypeKHR */
     case 5118: return caps->bf16_matrices; /* BFloat16CooperativeMatrixKHR */
+    case 5430:                             /* CooperativeMatrixReductionsNV */
+    case 5431:                             /* CooperativeMatrixConversionsNV */
+    case 5432: return caps->n_flexible;    /* CooperativeMatrixPerElementOperationsNV */
     case 4448: return caps->storage8;      /* StorageBuffer8BitAccess */
     case 5347: return caps->addresses;     /* PhysicalStorageBufferAddresses */
     case 6016:                             /* DotProductInputAll */
@@ -480,6 +534,8 @@ bool vk_blob_fits(const struct vk_caps *caps, const struct shader_blob *blob)
     for (uint32_t i = 0; i < blob->n_capabilities; i++)
         if (!has_capability(caps, blob->capabilities[i]))
             return false;
+    if (blob->words[1] > SPIRV_OF_1_2 && caps->api_version < VK_API_VERSION_1_3)
+        return false;
     uint64_t invocations = 1;
     for (int i = 0; i < 3; i++) {
         invocations *= blob->local_size[i];

@@ -53,7 +53,7 @@ void vk_quirks_apply(struct vk_gpu *gpu, const struct log *log)
         if (quirk->no_transfer_queue)
             gpu->transfer_family = VK_NO_FAMILY;
         if (quirk->no_matrices) {
-            caps->n_matrices = 0;
+            caps->n_matrices = caps->n_flexible = 0;
             caps->bf16_matrices = false;
         }
         log_debug(log, "%s (%s): %s, so hearth does without (%s)", caps->name, caps->driver,

@@ -78,6 +78,10 @@ struct vk_caps {
     bool bf16_matrices;  /* shaders may use those of bfloat16, where there are any */
     uint32_t n_matrices; /* 0: shaders may not use any */
     struct vk_matrix matrices[VK_MAX_MATRICES];
+    /* Matrices of any multiples of these sizes, up to `flexible_most`, whose elements shaders may
+     * tell apart, reduce and put to another use (VK_NV_cooperative_matrix2). */
+    uint32_t n_flexible, flexible_most;
+    struct vk_matrix flexible[VK_MAX_MATRICES];
     bool timestamps;
     double timestamp_ns; /* per tick */
     uint32_t shared_bytes, max_invocations, max_group[3], max_groups[3];

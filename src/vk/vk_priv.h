@@ -48,6 +48,7 @@ enum vk_extension {
     VK_EXT_CREATION_FEEDBACK,
     VK_EXT_MATRIX,
     VK_EXT_BFLOAT16,
+    VK_EXT_MATRIX_2,
     VK_EXT_BUDGET,
     VK_EXT_PIPELINE_STATS,
     VK_EXT_PRIORITY_KHR,
@@ -65,6 +66,16 @@ struct vk_bfloat16_features {
     VkBool32 type, dot_product, cooperative_matrix;
 };
 
+/* VkPhysicalDeviceCooperativeMatrix2FeaturesNV, for headers before 1.4.304 (Vulkan specification,
+ * VK_NV_cooperative_matrix2). */
+enum { VK_MATRIX_2_FEATURES_TYPE = 1000593000 };
+struct vk_matrix_2_features {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 workgroup_scope, flexible, reductions, conversions, per_element, tensor_addressing,
+        block_loads;
+};
+
 /* The features hearth knows of: read as what the driver has, handed to vkCreateDevice as what is
  * switched on. Chained; must not be copied. */
 struct vk_features {
@@ -76,6 +87,7 @@ struct vk_features {
     VkPhysicalDeviceMaintenance4Features maintenance4;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
     struct vk_bfloat16_features bfloat16;
+    struct vk_matrix_2_features matrix_2;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR stats;
 };
 

@@ -50,9 +50,13 @@ void layer_assert_nothing_left(const struct layer *layer)
 bool layer_may_go_on(const char *call, VkResult result)
 {
     /* a comfort, or asked again */
-    static const char *const always[] = {"vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
-                                         "vkGetPipelineCacheData", "vkGetQueryPoolResults",
-                                         "vkSetDebugUtilsObjectNameEXT", "vkDeviceWaitIdle"};
+    static const char *const always[] = {
+        "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
+        "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV",
+        "vkGetPipelineCacheData",
+        "vkGetQueryPoolResults",
+        "vkSetDebugUtilsObjectNameEXT",
+        "vkDeviceWaitIdle"};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strcmp(call, always[i]) == 0)
             return true;

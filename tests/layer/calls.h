@@ -44,6 +44,15 @@
       (a, b, c, d), HOST, DEVICE, VK_ERROR_INITIALIZATION_FAILED, VK_ERROR_EXTENSION_NOT_PRESENT,  \
       VK_ERROR_FEATURE_NOT_PRESENT, VK_ERROR_TOO_MANY_OBJECTS, LOST)
 
+#ifdef VK_NV_cooperative_matrix2 /* headers before 1.4.304 know nothing of it */
+#define LAYER_FLEXIBLE_LISTS(X)                                                                    \
+    X(vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV, b, c,                    \
+      (VkPhysicalDevice a, uint32_t * b, VkCooperativeMatrixFlexibleDimensionsPropertiesNV * c),   \
+      (a, b, c), VK_INCOMPLETE, HOST, DEVICE)
+#else
+#define LAYER_FLEXIBLE_LISTS(X)
+#endif
+
 #define LAYER_INSTANCE_LISTS(X)                                                                    \
     X(vkEnumeratePhysicalDevices, b, c, (VkInstance a, uint32_t * b, VkPhysicalDevice * c),        \
       (a, b, c), VK_INCOMPLETE, HOST, DEVICE, VK_ERROR_INITIALIZATION_FAILED)                      \
@@ -52,7 +61,8 @@
       VK_INCOMPLETE, HOST, DEVICE, VK_ERROR_LAYER_NOT_PRESENT)                                     \
     X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR, b, c,                                     \
       (VkPhysicalDevice a, uint32_t * b, VkCooperativeMatrixPropertiesKHR * c), (a, b, c),         \
-      VK_INCOMPLETE, HOST, DEVICE)
+      VK_INCOMPLETE, HOST, DEVICE)                                                                 \
+    LAYER_FLEXIBLE_LISTS(X)
 
 #define LAYER_DEVICE_LISTS(X)                                                                      \
     X(vkGetPipelineCacheData, c, d, (VkDevice a, VkPipelineCache b, size_t * c, void *d),          \
