@@ -22,7 +22,7 @@ struct rows_walk {
     bool gpu;           /* formats that have shaders; else those that can be decoded */
     const int *buckets; /* of tokens; NULL: all that there are up to 512, in kind */
     size_t n_buckets;
-    bool one_format; /* made models in Q4_0 alone */
+    bool one_format; /* made models in Q4_0 alone, with the cache that is asked for */
     rows_graph_fn *fn;
     void *user;
     enum hth_status worst; /* out: the first failure that did not end the walk */

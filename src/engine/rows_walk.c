@@ -2,13 +2,14 @@
 #include "engine/engine.h"
 #include "engine/rows_part.h"
 
-/* Graphs of one model for all buckets. */
-static enum hth_status walk_model(struct rows_walk *w, const struct model *model)
+/* Graphs of one model for all buckets, with this cache. */
+static enum hth_status walk_model(struct rows_walk *w, const struct model *model,
+                                  enum hth_kv_type kv_type)
 {
     static const int usual[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 512};
     const int *buckets = w->buckets ? w->buckets : usual;
     size_t n_buckets = w->buckets ? w->n_buckets : ARRAY_LEN(usual);
-    struct hth_session_options session = {.kv = w->options->kv};
+    struct hth_session_options session = {.kv = kv_type};
     struct kv_geom *kv = mem_calloc((size_t)model->hp.n_layer, sizeof *kv);
     if (!kv)
         return log_fail_memory(w->log, "the cache's shape", (size_t)model->hp.n_layer);
@@ -71,14 +72,27 @@ static enum hth_status walk_formats(struct rows_walk *w, struct model *model)
         if (type->is_integer || !type->decode || (w->gpu && !has_shaders(type)))
             continue;
         set_format(model, is_matrix, type);
-        status = walk_model(w, model);
+        status = walk_model(w, model, w->options->kv);
     }
     mem_free(is_matrix);
     return status;
 }
 
+/* Formats of matrices meet one cache, and those of caches one format. */
+enum made { MADE_ONE, MADE_FORMATS, MADE_CACHES };
+
+static enum hth_status walk_caches(struct rows_walk *w, const struct model *model)
+{
+    static const enum hth_kv_type types[] = {HTH_KV_F16, HTH_KV_Q8_0, HTH_KV_Q4_0, HTH_KV_F32};
+    enum hth_status status = HTH_OK;
+    for (size_t i = 0; i < ARRAY_LEN(types) && status == HTH_OK; i++)
+        if (types[i] != w->options->kv)
+            status = walk_model(w, model, types[i]);
+    return status;
+}
+
 static enum hth_status walk_made(struct rows_walk *w, const struct arch *arch, bool moe,
-                                 int head_dim, bool all_formats)
+                                 int head_dim, enum made made)
 {
     struct strbuf bytes = {0};
     struct gguf *gguf = NULL;
@@ -89,15 +103,17 @@ static enum hth_status walk_made(struct rows_walk *w, const struct arch *arch, b
     if (status == HTH_OK)
         status = model_load(&model, gguf, w->log);
     if (status == HTH_OK)
-        status = all_formats ? walk_formats(w, model) : walk_model(w, model);
+        status = made == MADE_FORMATS  ? walk_formats(w, model)
+                 : made == MADE_CACHES ? walk_caches(w, model)
+                                       : walk_model(w, model, w->options->kv);
     model_free(model);
     gguf_close(gguf);
     strbuf_free(&bytes);
     return status;
 }
 
-/* Formats meet matrices and experts in the first architecture that has them; the others add what
- * is their own. */
+/* Formats meet matrices and experts in the first architecture that has them, and caches its heads;
+ * the others add what is their own. */
 static enum hth_status walk_all(struct rows_walk *w)
 {
     static const int head_dims[] = {64, 128};
@@ -105,8 +121,12 @@ static enum hth_status walk_all(struct rows_walk *w)
     for (size_t a = 0; arch_list[a]; a++)
         for (int moe = 0; moe < 2; moe++)
             for (size_t h = 0; h < ARRAY_LEN(head_dims) && rows_arch_has(arch_list[a], moe); h++) {
+                bool formats = !formats_done[moe] && !w->one_format;
+                bool caches = a == 0 && !moe && !w->one_format;
                 enum hth_status status = walk_made(w, arch_list[a], moe, head_dims[h],
-                                                   !formats_done[moe] && !w->one_format);
+                                                   formats ? MADE_FORMATS : MADE_ONE);
+                if (status == HTH_OK && caches)
+                    status = walk_made(w, arch_list[a], moe, head_dims[h], MADE_CACHES);
                 if (status)
                     return status;
                 formats_done[moe] = true;
@@ -121,7 +141,7 @@ static enum hth_status walk_one(struct rows_walk *w)
     options.device = "cpu"; /* nothing is placed */
     enum hth_status status = hth_model_open(&model, w->options->model, &options);
     if (status == HTH_OK)
-        status = walk_model(w, model->model);
+        status = walk_model(w, model->model, w->options->kv);
     hth_model_close(model);
     return status;
 }

@@ -35,7 +35,7 @@ struct selftest_reader {
     void *user;
 };
 
-/* Tests the rows of options->model, or of made models of every architecture and format; with
+/* Tests the rows of options->model, or of made models of every architecture, format and cache; with
  * options->device.rows only those of this name, or NAME_…; with float_only no others. Errors: those
  * of opening, HTH_ERROR_ARGUMENT where the device is the CPU, HTH_ERROR_MEMORY,
  * HTH_ERROR_CANCELLED, HTH_ERROR_DEVICE_LOST (the item says which row it was). Wrong rows are no

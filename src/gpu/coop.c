@@ -209,14 +209,14 @@ static const struct vk_matrix *flexible_matrix(const struct vk_caps *caps, uint3
     return NULL;
 }
 
-/* Results, and besides them scores and shares of 64 positions: twice the sums of a tile. */
+/* Results and scores of 64 positions stay in registers: three times the sums of a tile. */
 static bool attention2_fits(const struct vk_caps *caps, uint32_t k_dim, uint32_t v_dim,
                             const struct coop_attention *tile)
 {
-    uint32_t sums = tile->m * (uint32_t)align_up(v_dim, ATTENTION_DIMS) / tile->lanes;
+    uint64_t columns = ATTENTION_DIMS + align_up(v_dim, ATTENTION_DIMS);
     uint32_t subgroups = tile->group / tile->lanes;
-    return sums <= 2 * most_sums(caps, tile->lanes) && tile->group <= caps->max_invocations &&
-           tile->group <= caps->max_group[0] &&
+    return tile->m * columns <= 3ull * most_sums(caps, tile->lanes) * tile->lanes &&
+           tile->group <= caps->max_invocations && tile->group <= caps->max_group[0] &&
            (!caps->max_subgroups || subgroups <= caps->max_subgroups) &&
            rows_shared_bytes(tile, k_dim) + 6 * 4 * tile->rows <= caps->shared_bytes;
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Holds every pipeline that selection picks on the stand-in GPUs against their compilers' statistics.
 
-usage: check_rows.py [--fallbacks] HW PROGRAM [GPU …]
+usage: check_rows.py [--fallbacks] [--chosen=ROW] HW PROGRAM [GPU …]
 
 HW is the launcher that tests/hw/build makes, PROGRAM is hearth. For each GPU (default: all) `hearth devices` must name it, as
 cards.py says, and each pipeline of `hearth rows --stats --json` (with --fallbacks also those that are taken where others turn
 out wrong) must have no spills, no scratch memory, at least 10 instructions, the subgroup size that was demanded, or else one of
-those in cards.py, and room for a second workgroup beside it. Prints a line per GPU and per fault; exit 1 if there was any, 77 if there is no launcher (1 too, where HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
+those in cards.py, and room for a second workgroup beside it. With --chosen one of them must be of that row. Prints a line per GPU and per fault; exit 1 if there was any, 77 if there is no launcher (1 too, where HEARTH_REQUIRE_GOLDEN=1 says that the run must be whole).
 """
 import json
 import sys
@@ -20,6 +20,7 @@ SPILLS = ("Spills", "Fills", "Spilled SGPRs", "Spilled VGPRs", "Spills to memory
           "Scratch size", "SLM size")
 INSTRUCTIONS = ("Instructions", "Instruction Count", "Instruction count", "Instruction Size")
 FALLBACKS = ["--fallbacks"] if "--fallbacks" in sys.argv else []
+CHOSEN = [word.split("=")[1] for word in sys.argv if word.startswith("--chosen=")]
 
 # Shapes are made so that one workgroup reads while another computes: two fit where a workgroup runs. That is 4 SIMDs of AMD's
 # (a CU of GCN, two of RDNA, which RADV gives to one workgroup), NVIDIA's SM, and 128 KiB of shared memory on Intel's, whose driver
@@ -91,6 +92,10 @@ def check(hw, program, gpu):
             bad += 1
             print(f"{gpu}: {pipeline['blob']} {pipeline.get('specialization')} "
                   f"subgroup {pipeline.get('subgroup_demanded', 0)}: {fault}")
+    for row in CHOSEN:
+        if row not in (pipeline["row"] for pipeline in pipelines):
+            bad += 1
+            print(f"{gpu}: {row} is not chosen")
     print(f"{gpu}: {found[0]['name'].strip()}: {len(pipelines)} pipelines, {bad} faults")
     return bad + (0 if pipelines else 1)
 

@@ -35,6 +35,12 @@ if(Python3_FOUND AND NOT HEARTH_SANITIZE)
     endif()
   endforeach()
 
+  # What AMD's driver offers where it is asked to: elements of cooperative matrices.
+  foreach(card navi31 gfx1201)
+    hw_rows(hw.rows.elements.${card} ${card} "hw;tier-all" --chosen=attention_coop2_f16 --chosen=attention_coop2_q8_0 --chosen=attention_coop2_q4_0)
+    set_property(TEST hw.rows.elements.${card} APPEND PROPERTY ENVIRONMENT radv_cooperative_matrix2_nv=true)
+  endforeach()
+
   # The committed table of instructions, measured anew: a card of each compiler with a few formats, and with all.
   set(hw_instructions ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/instructions --check --hw ${hw_launcher} --listing $<TARGET_FILE:listing>)
   add_test(NAME hw.instructions COMMAND ${hw_instructions} -j 1 --formats Q4_K,Q8_0 --tile-formats Q4_K)

@@ -72,7 +72,8 @@ if(HEARTH_TEST_LAUNCHER AND NOT WIN32 AND NOT CMAKE_CROSSCOMPILING)
     set_tests_properties(op.matmul.${name}.all_shapes PROPERTIES LABELS "op;tier-all" TIMEOUT 600
       ENVIRONMENT HEARTH_TEST_WHOLE=1)
   endforeach()
-  foreach(entry matmul_experts.formats knobs.many_columns cache.attention_f16 cache.attention_q4_0 cache.attention_shared cache.attention_tiles cache.attention_widths)
+  foreach(entry matmul_experts.formats knobs.many_columns cache.attention_f16 cache.attention_q8_0 cache.attention_q4_0 cache.attention_shared
+      cache.attention_tiles cache.attention_widths cache.attention_window cache.attention_softcap cache.attention_sinks)
     string(REPLACE "." ";" names ${entry})
     list(GET names 0 stem)
     list(GET names 1 name)

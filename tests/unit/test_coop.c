@@ -314,12 +314,76 @@ TEST(attention_on_shapes_that_drivers_report)
     check_attention(&wide, 64, 512, "none");
 }
 
+static struct vk_caps with_flexible(struct vk_caps caps, struct vk_matrix matrix, uint32_t most)
+{
+    caps.flexible[caps.n_flexible++] = matrix;
+    caps.flexible_most = most;
+    return caps;
+}
+
+/* Subgroups have all of the rows, once; results and what is summed up divide 64 and the heads. */
+static void check_whole_attention2(const struct vk_caps *caps, const struct coop_attention *tile,
+                                   uint32_t k_dim)
+{
+    assert_int_equal(tile->group / tile->lanes * tile->m, tile->rows);
+    assert_int_equal(tile->group % tile->rows, 0);
+    assert_in_range(tile->group / tile->rows, 1, 16);
+    assert_true(64 % tile->n == 0 && tile->n % 4 == 0 && 64 % tile->k == 0 && tile->k % 4 == 0);
+    assert_int_equal(k_dim % tile->k, 0);
+    assert_true(tile->group <= caps->max_invocations && tile->group <= caps->max_group[0]);
+    assert_true(!caps->max_subgroups || tile->group / tile->lanes <= caps->max_subgroups);
+    assert_true(caps->flexible_most >= 64);
+}
+
+/* As "rows of m×n×k, lanes/group". */
+static void check_attention2(const struct vk_caps *caps, uint32_t rows, uint32_t width,
+                             const char *expected)
+{
+    struct coop_attention t;
+    char text[96];
+    bool fits = coop_attention2(caps, rows, width, width, &t);
+    if (fits)
+        check_whole_attention2(caps, &t, width);
+    snprintf(text, sizeof text, "%u of %ux%ux%u, %u/%u", t.rows, t.m, t.n, t.k, t.lanes, t.group);
+    assert_string_equal(fits ? text : "none", expected);
+}
+
+TEST(attention_on_elements)
+{
+    struct vk_caps wide = device(32, 64), software = device(8, 8), half = device(16, 32);
+    software.kind = VK_KIND_SOFTWARE;
+    wide.shared_bytes = half.shared_bytes = 49152;
+    check_attention2(&wide, 64, 64, "none"); /* which has no such matrices */
+    wide = with_flexible(wide, (struct vk_matrix)OTHER(16, 16, 16, "f16", "f16"), 1024);
+    check_attention2(&wide, 64, 64, "none");
+    wide = with_flexible(wide, (struct vk_matrix)HALVES(16, 16, 16), 1024);
+    check_attention2(&wide, 64, 64, "64 of 16x16x16, 32/128");
+    check_attention2(&wide, 64, 256, "64 of 16x16x16, 32/128");
+    check_attention2(&wide, 64, 512, "none");
+    check_attention2(&wide, 20, 64, "32 of 16x16x16, 32/64");
+    check_attention2(&wide, 16, 64, "16 of 16x16x16, 32/32");
+    check_attention2(&wide, 64, 72, "none"); /* no multiple of K */
+    software = with_flexible(software, (struct vk_matrix)HALVES(8, 8, 8), 1024);
+    check_attention2(&software, 64, 64, "32 of 8x16x16, 8/32");
+    check_attention2(&software, 64, 72, "32 of 8x16x8, 8/32");
+    half = with_flexible(half, (struct vk_matrix)HALVES(32, 8, 8), 1024);
+    check_attention2(&half, 64, 64, "none"); /* more rows than lanes */
+    half = with_flexible(half, (struct vk_matrix)HALVES(16, 8, 16), 1024);
+    check_attention2(&half, 64, 64, "none"); /* whose registers are few */
+    half = with_flexible(device(16, 32), (struct vk_matrix)HALVES(8, 8, 16), 1024);
+    check_attention2(&half, 64, 64, "32 of 8x16x16, 16/64");
+    wide.shared_bytes = 20480;
+    check_attention2(&wide, 64, 64, "32 of 16x16x16, 32/64");
+    wide.flexible_most = 32;
+    check_attention2(&wide, 64, 64, "none");
+}
+
 /* Whatever a driver says, a tile is whole or there is none. */
 TEST(any_shape)
 {
     struct rng rng = rng_seed(5);
     static const uint32_t sides[] = {0, 1, 4, 8, 12, 16, 32, 64, 0x80000000, 0xffffffff};
-    int n_tiles[COOP_TYPES] = {0}, n_attentions = 0;
+    int n_tiles[COOP_TYPES] = {0}, n_attentions = 0, n_attentions2 = 0;
     for (int round = 0; round < 40000; round++) {
         uint32_t lanes = 1u << rng_below(&rng, 8);
         struct vk_caps caps = device(lanes, lanes << rng_below(&rng, 3));
@@ -347,6 +411,13 @@ TEST(any_shape)
             check_whole_attention(&caps, &attention);
             n_attentions++;
         }
+        if (caps.n_matrices)
+            caps = with_flexible(caps, caps.matrices[0], 32u << rng_below(&rng, 3));
+        if (coop_attention2(&caps, 1 + rng_below(&rng, 64), k_dim, v_dim, &attention)) {
+            check_whole_attention2(&caps, &attention, k_dim);
+            n_attentions2++;
+        }
     }
     assert_true(n_tiles[COOP_F16] > 100 && n_tiles[COOP_S8] > 100 && n_attentions > 100);
+    assert_true(n_attentions2 > 100);
 }

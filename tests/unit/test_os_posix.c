@@ -38,19 +38,23 @@ TEST(file_says_that_the_disk_is_full)
 /* A process that has begun to write `path` and waits; fills in its temporary file's name. */
 static pid_t start_writer(const char *path, char *temp, size_t size)
 {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
     pid_t id = fork();
     assert_true(id >= 0);
     if (id == 0) {
         struct file_writer writer;
         alarm(60); /* ends it should the test fail */
-        if (file_begin(&writer, path, NULL) == HTH_OK)
-            fflush(writer.stream);
-        for (;;)
-            pause();
+        if (file_begin(&writer, path, NULL) == HTH_OK && write(ends[1], "", 1) == 1)
+            for (;;)
+                pause();
+        _exit(1);
     }
     snprintf(temp, size, "%s.tmp.%ld", path, (long)id);
-    for (int i = 0; i < 10000 && os_stat(temp, NULL, NULL) == OS_FILE_NONE; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    char begun;
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &begun, 1), 1);
+    close(ends[0]);
     assert_int_equal(os_stat(temp, NULL, NULL), OS_FILE_REGULAR);
     return id;
 }
