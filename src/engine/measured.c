@@ -5,7 +5,7 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 2 };
+enum { MEASURED_VERSION = 3 };
 
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 
@@ -46,6 +46,12 @@ static json_t *rates_of(const struct machine_device *device)
     return whole(rates, failed);
 }
 
+static json_t *pair_of(const struct machine_format *rates)
+{
+    return json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read,
+                     machine_rate_name(RATE_MATRIX), rates->matrix);
+}
+
 static json_t *formats_of(const struct machine_device *device)
 {
     json_t *formats = json_object();
@@ -54,12 +60,19 @@ static json_t *formats_of(const struct machine_device *device)
         const struct dtype *dtype = dtype_by_id(id);
         const struct machine_format *format = dtype ? machine_format_of(device, dtype) : NULL;
         if (format)
-            failed |= json_object_set_new(formats, dtype->name,
-                                          json_pack("{s:f, s:f}", machine_rate_name(RATE_READ),
-                                                    format->read, machine_rate_name(RATE_MATRIX),
-                                                    format->matrix));
+            failed |= json_object_set_new(formats, dtype->name, pair_of(format));
     }
     return whole(formats, failed);
+}
+
+static json_t *caches_of(const struct machine_device *device)
+{
+    json_t *caches = json_object();
+    int failed = 0;
+    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+        failed |=
+            json_object_set_new(caches, device->caches[i].shape, pair_of(&device->caches[i].rates));
+    return whole(caches, failed);
 }
 
 static json_t *past_of(const struct machine_device *device)
@@ -83,10 +96,10 @@ enum hth_status measured_store(const struct machine *machine, int device,
     write_key(machine, caps, &key);
     if (measured_path(caps, &path) || path.failed) {
         const struct machine_device *own = &machine->devices[device];
-        json_t *root =
-            key.failed ? NULL
-                       : json_pack("{s:s, s:o, s:o, s:o}", "of", key.ptr, "rates", rates_of(own),
-                                   "formats", formats_of(own), "runs", past_of(own));
+        json_t *root = key.failed ? NULL
+                                  : json_pack("{s:s, s:o, s:o, s:o, s:o}", "of", key.ptr, "rates",
+                                              rates_of(own), "formats", formats_of(own), "caches",
+                                              caches_of(own), "runs", past_of(own));
         status = kept_store(&path, root, "this machine is measured again next time", log);
     }
     strbuf_free(&path);
@@ -117,6 +130,12 @@ static const char *read_rates(const json_t *rates, struct machine_device *device
     return json_is_object(rates) ? NULL : "it is cut short";
 }
 
+static bool read_pair(const json_t *rates, struct machine_format *out)
+{
+    return read_rate(rates, RATE_READ, &out->read) && read_rate(rates, RATE_MATRIX, &out->matrix) &&
+           out->read > 0 && out->matrix > 0;
+}
+
 /* Those of formats that are sound; returns how many are not. */
 static int read_formats(const json_t *formats, struct machine_device *device)
 {
@@ -127,12 +146,28 @@ static int read_formats(const json_t *formats, struct machine_device *device)
     {
         const struct dtype *dtype = dtype_by_name(str_of(name));
         struct machine_format format = {0};
-        bool sound = dtype && dtype->gguf_id < MACHINE_MAX_FORMATS &&
-                     read_rate(rates, RATE_READ, &format.read) &&
-                     read_rate(rates, RATE_MATRIX, &format.matrix) && format.read > 0 &&
-                     format.matrix > 0;
+        bool sound = dtype && dtype->gguf_id < MACHINE_MAX_FORMATS && read_pair(rates, &format);
         if (sound)
             device->formats[dtype->gguf_id] = format;
+        n_bad += !sound;
+    }
+    return n_bad;
+}
+
+/* The same of caches. */
+static int read_caches(const json_t *caches, struct machine_device *device)
+{
+    const char *name;
+    json_t *rates;
+    int n_bad = caches && !json_is_object(caches);
+    json_object_foreach((json_t *)(uintptr_t)caches, name, rates)
+    {
+        struct machine_cache cache = {0};
+        bool sound = name[0] && strlen(name) < sizeof cache.shape && read_pair(rates, &cache.rates);
+        if (sound) {
+            memcpy(cache.shape, name, strlen(name));
+            machine_add_cache(device, &cache);
+        }
         n_bad += !sound;
     }
     return n_bad;
@@ -167,6 +202,7 @@ static const char *read_root(const json_t *root, struct machine_device *device, 
     if (why)
         return why;
     *n_bad = read_formats(json_object_get(root, "formats"), &found) +
+             read_caches(json_object_get(root, "caches"), &found) +
              read_past(json_object_get(root, "runs"), &found);
     found.measured = true;
     *device = found;
@@ -192,7 +228,7 @@ enum hth_status measured_load(struct machine *machine, int device, const struct 
     own->outdated = ignored || why;
     if (n_bad)
         log_warning(log,
-                    "%s: %d entr%s of formats or runs in it %s none that hearth wrote, and "
+                    "%s: %d entr%s of formats, caches or runs in it %s none that hearth wrote, and "
                     "left out",
                     path.ptr, n_bad, n_bad == 1 ? "y" : "ies", n_bad == 1 ? "is" : "are");
     json_decref(root);

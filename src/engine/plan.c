@@ -39,10 +39,10 @@ enum hth_status plan_cut_model(struct units *units, const struct model *model,
         return log_fail_memory(log, "the cache's shape", (size_t)hp->n_layer);
     model_kv_geometry(model, session_kv_type(session), kv);
     uint64_t page = kv_layout(kv, hp->n_layer, log);
+    enum hth_status status =
+        page ? units_create(units, model, session->n_ctx, session->n_seqs, kv, page)
+             : HTH_ERROR_LIMIT;
     mem_free(kv);
-    if (page == 0)
-        return HTH_ERROR_LIMIT;
-    enum hth_status status = units_create(units, model, session->n_ctx, session->n_seqs, page);
     if (status == HTH_OK && hp->n_expert > COST_MAX_EXPERTS)
         status = log_fail(log, HTH_ERROR_LIMIT, "%d experts are more than the %d of a plan",
                           hp->n_expert, COST_MAX_EXPERTS);

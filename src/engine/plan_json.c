@@ -27,22 +27,28 @@ static json_t *text(const char *bytes)
     return value ? value : json_string("?");
 }
 
-/* Of a device that was measured: rates by format, and what runs took since. */
+static json_t *pair(const struct machine_format *rates)
+{
+    return json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read / 1e9,
+                     machine_rate_name(RATE_MATRIX), rates->matrix / 1e12);
+}
+
+/* Of a device that was measured: rates by format and cache, and what runs took since. */
 static void set_measured(json_t *value, const struct machine_device *device)
 {
-    json_t *formats = json_object(), *runs = json_object();
+    json_t *formats = json_object(), *caches = json_object(), *runs = json_object();
     for (uint32_t id = 0; id < MACHINE_MAX_FORMATS; id++) {
         const struct dtype *dtype = dtype_by_id(id);
         const struct machine_format *format = dtype ? machine_format_of(device, dtype) : NULL;
         if (format)
-            json_object_set_new(formats, dtype->name,
-                                json_pack("{s:f, s:f}", machine_rate_name(RATE_READ),
-                                          format->read / 1e9, machine_rate_name(RATE_MATRIX),
-                                          format->matrix / 1e12));
+            json_object_set_new(formats, dtype->name, pair(format));
     }
+    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+        json_object_set_new(caches, device->caches[i].shape, pair(&device->caches[i].rates));
     json_object_set_new(runs, "prompt", json_real(learn_factor(&device->past[PHASE_PROMPT])));
     json_object_set_new(runs, "answer", json_real(learn_factor(&device->past[PHASE_ANSWER])));
     json_object_set_new(value, "formats", formats);
+    json_object_set_new(value, "caches", caches);
     json_object_set_new(value, "runs_took", runs);
 }
 

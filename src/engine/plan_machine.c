@@ -196,6 +196,7 @@ static enum hth_status begin_measuring(struct measuring *m)
 {
     m->times = (struct probe){.time_s = machine_probe_time_s,
                               .format_s = machine_probe_format_s,
+                              .cache_s = machine_probe_cache_s,
                               .n_runs = 3,
                               .cpu_matrix_part = 64};
     int n_devices = m->what->machine->n_devices;
@@ -216,6 +217,7 @@ static enum hth_status measure_device(struct measuring *m, int d)
     struct machine_device *device = &m->what->machine->devices[d];
     const double *rate = device->rate;
     memset(device->formats, 0, sizeof device->formats);
+    memset(device->caches, 0, sizeof device->caches);
     memset(device->past, 0, sizeof device->past);
     machine_measure_device(m->what->machine, &m->times, d);
     /* else the device had no room to try */
@@ -249,6 +251,15 @@ static bool needs_format(const struct units *units, const struct dtype *dtype)
     return false;
 }
 
+/* What a device lacks: rates of a format, or with `dtype` NULL of attention. */
+static bool lacks(const struct machine_device *device, const struct units *units,
+                  const struct dtype *dtype)
+{
+    if (!dtype)
+        return !machine_cache_of(device, units->cache_name);
+    return !machine_format_of(device, dtype) && needs_format(units, dtype);
+}
+
 enum hth_status plan_measure_formats(const struct plan_measuring *what, const struct units *units,
                                      unsigned devices, const struct log *log)
 {
@@ -256,16 +267,17 @@ enum hth_status plan_measure_formats(const struct plan_measuring *what, const st
     struct measuring m = {.what = what, .log = log};
     enum hth_status status = HTH_OK;
     for (int d = 0; d < machine->n_devices && status == HTH_OK; d++) {
-        bool found = false;
-        const struct dtype *dtype;
-        for (size_t i = 0; (dtype = dtype_at(i)) && status == HTH_OK; i++) {
-            if (!(devices >> d & 1u) || !machine->devices[d].measured ||
-                machine_format_of(&machine->devices[d], dtype) || !needs_format(units, dtype))
+        bool found = false, more = devices >> d & 1u && machine->devices[d].measured;
+        for (size_t i = 0; more && status == HTH_OK; i++) {
+            const struct dtype *dtype = dtype_at(i); /* the last one is NULL */
+            more = dtype != NULL;
+            if (!lacks(&machine->devices[d], units, dtype))
                 continue;
             if (!m.probe)
                 status = begin_measuring(&m);
             if (status == HTH_OK)
-                found |= machine_measure_format(machine, &m.times, d, dtype);
+                found |= dtype ? machine_measure_format(machine, &m.times, d, dtype)
+                               : machine_measure_cache(machine, &m.times, d, &units->cache);
         }
         if (status == HTH_OK && found)
             status = keep(&m, d);
@@ -335,5 +347,9 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
             strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
                           format->read / 1e9, format->matrix / 1e12);
     }
+    for (int i = 0; i < MACHINE_MAX_CACHES && device->measured && device->caches[i].shape[0]; i++)
+        strbuf_printf(out, "; attention %s reads %.3g GB/s, computes %.3g Tflop/s",
+                      device->caches[i].shape, device->caches[i].rates.read / 1e9,
+                      device->caches[i].rates.matrix / 1e12);
     return status == HTH_OK && out->failed ? log_fail_memory(log, "a line", out->len) : status;
 }

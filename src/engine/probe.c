@@ -8,20 +8,30 @@
 #include "base/os.h"
 #include "cpu/cpu_exec.h"
 #include "gpu/exec.h"
+#include "kv/kv.h"
 
-enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512 };
+enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, MOST_LAYERS = 17 };
 
-/* Products one after the other: the difference of two chains is free of what a batch costs. */
+/* Products with a square matrix, or attention where there are pages of a cache, each with those of
+ * a layer of its own, one after the other: the difference of two chains is free of what a batch
+ * costs. */
 struct shape {
-    int device, n, n_tokens; /* the side of the matrix */
+    int device, n, n_tokens; /* n: the side of the matrix; of attention the width of queries */
     const struct dtype *dtype;
+    struct cache_shape cache;
+    int n_pages;
     int n_products[CHAINS];
 };
 
-/* A square matrix, and chains of products with it. */
+/* What is computed with, and the chains. */
 struct trial {
     struct shape shape;
     unsigned char *bytes; /* of the matrix, and behind it a table of one row */
+    struct kv_geom layers[MOST_LAYERS];
+    unsigned char *pages;
+    uint64_t page_bytes;
+    uint32_t *page_numbers;
+    void **page_places;
     struct weight matrix, table;
     struct graph graph[CHAINS];
     struct interleaved *interleaved; /* the CPU's copy of the matrix, as models have it */
@@ -43,20 +53,34 @@ struct machine_probe {
     int n_devices;
     struct trial trial;
     struct chain chains[CHAINS];
-    int32_t zeros[MANY_TOKENS];
+    int32_t zeros[MANY_TOKENS], positions[MANY_TOKENS];
 };
 
 /* --- chains ----------------------------------------------------------------------------------- */
+
+/* Each waits for the one before where its result can be the next one's queries. */
+static struct tensor *attend(struct graph *graph, const struct trial *trial, int layer,
+                             struct tensor *x)
+{
+    const struct kv_geom *kv = &trial->layers[layer];
+    int n_head = trial->shape.cache.n_head;
+    const struct attention_params params = {.n_head = n_head, .scale = 1 / sqrtf((float)kv->k_dim)};
+    struct tensor *q = graph_reshape(graph, x, kv->k_dim, n_head, graph->n_tokens);
+    struct tensor *y = op_attention(graph, "y", q, graph_kv(graph, "kv", kv), NULL, &params);
+    return kv->k_dim == kv->v_dim ? y : x;
+}
 
 static enum hth_status build_chain(void *user, struct graph *graph, struct batch_size size)
 {
     const struct chain *chain = user;
     graph_init(graph, size.n_tokens, size.n_outputs, NULL);
-    struct tensor *matrix = graph_weight(graph, &chain->trial->matrix);
+    struct tensor *matrix =
+        chain->trial->shape.n_pages ? NULL : graph_weight(graph, &chain->trial->matrix);
     struct tensor *x =
         op_get_rows(graph, "x", graph_weight(graph, &chain->trial->table), INDEX_TOKENS);
     for (int i = 0; i < chain->n_products; i++)
-        x = op_matmul(graph, "y", matrix, x, NULL);
+        x = chain->trial->shape.n_pages ? attend(graph, chain->trial, i, x)
+                                        : op_matmul(graph, "y", matrix, x, NULL);
     graph->logits = op_get_rows(graph, "out", x, INDEX_OUTPUTS);
     return graph->status;
 }
@@ -71,6 +95,9 @@ static void close_trial(struct trial *trial)
     interleaved_destroy(trial->interleaved);
     place_free(&trial->place);
     mem_free(trial->bytes);
+    mem_free(trial->pages);
+    mem_free(trial->page_numbers);
+    mem_free(trial->page_places);
     *trial = (struct trial){.shape.device = -1};
 }
 
@@ -89,30 +116,66 @@ static void make_row(const struct dtype *dtype, size_t n, unsigned char *row)
 }
 
 /* No byte may be one of a page that is only promised: all are written. */
-static bool make_matrix(struct trial *trial)
+static bool make_matrix(struct trial *trial, size_t n_rows)
 {
     size_t n = (size_t)trial->shape.n;
     const struct dtype *dtype = trial->shape.dtype;
-    size_t row = dtype_row_bytes(dtype, n), matrix = n * row, table = n * sizeof(float);
+    size_t row = dtype_row_bytes(dtype, n), matrix = n_rows * row, table = n * sizeof(float);
     trial->bytes = mem_alloc(matrix + table);
     if (!trial->bytes)
         return false;
-    make_row(dtype, n, trial->bytes);
-    for (size_t r = 1; r < n; r++)
+    if (n_rows > 0)
+        make_row(dtype, n, trial->bytes);
+    for (size_t r = 1; r < n_rows; r++)
         memcpy(trial->bytes + r * row, trial->bytes, row);
     memset(trial->bytes + matrix, 0x3c, table); /* 0.0115 */
     trial->matrix = (struct weight){.name = "matrix",
                                     .dtype = dtype,
                                     .ne = {trial->shape.n, trial->shape.n, 1, 1},
                                     .data = trial->bytes,
-                                    .size_bytes = matrix};
+                                    .size_bytes = matrix,
+                                    .index = 1};
     trial->table = (struct weight){.name = "table",
                                    .dtype = &dtype_f32,
                                    .ne = {trial->shape.n, 1, 1, 1},
                                    .data = trial->bytes + matrix,
-                                   .size_bytes = table,
-                                   .index = 1};
+                                   .size_bytes = table};
     return true;
+}
+
+/* Whatever the format, 0x11 everywhere are small numbers. */
+static bool make_cache(struct trial *trial)
+{
+    size_t n = (size_t)trial->shape.n_pages;
+    int n_layers = trial->shape.n_products[LONG];
+    for (int i = 0; i < n_layers; i++)
+        trial->layers[i] = trial->shape.cache.kv;
+    trial->page_bytes = kv_layout(trial->layers, n_layers, NULL);
+    trial->pages = trial->page_bytes ? mem_alloc(n * trial->page_bytes) : NULL;
+    trial->page_numbers = mem_calloc(n, sizeof *trial->page_numbers);
+    trial->page_places = mem_calloc(n, sizeof *trial->page_places);
+    if (!trial->pages || !trial->page_numbers || !trial->page_places || !make_matrix(trial, 0))
+        return false;
+    memset(trial->pages, 0x11, n * trial->page_bytes);
+    for (size_t i = 0; i < n; i++) {
+        trial->page_numbers[i] = (uint32_t)i;
+        trial->page_places[i] = trial->pages + i * trial->page_bytes;
+    }
+    return true;
+}
+
+/* Pages that batches have a table for: products look at none. */
+static int n_pages_of(const struct trial *trial)
+{
+    return trial->shape.n_pages ? trial->shape.n_pages : MANY_TOKENS / KV_PAGE;
+}
+
+static enum hth_status fill_pages(const struct trial *trial, struct gpu_exec *exec)
+{
+    enum hth_status status = HTH_OK;
+    for (int i = 0; i < trial->shape.n_pages && status == HTH_OK; i++)
+        status = gpu_exec_write_page(exec, i, trial->page_places[i]);
+    return status;
 }
 
 static enum hth_status open_cpu(struct machine_probe *probe, int c)
@@ -120,7 +183,7 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
     struct trial *trial = &probe->trial;
     const struct interleaved_options room = {.most_bytes = 2 * trial->matrix.size_bytes};
     enum hth_status status = HTH_OK;
-    if (c == 0)
+    if (c == 0 && !trial->shape.n_pages)
         status = interleaved_create(&trial->interleaved, 2, &room, NULL);
     struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
     const struct batch_size size = {.n_tokens = trial->shape.n_tokens, .n_outputs = 1};
@@ -138,21 +201,30 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
                                        .build = build_chain,
                                        .user = &probe->chains[c],
                                        .n_seqs = 1,
-                                       .table_stride = MANY_TOKENS / KV_PAGE,
+                                       .table_stride = n_pages_of(trial),
                                        .max_tokens = trial->shape.n_tokens,
-                                       .n_kv_pages = MANY_TOKENS / KV_PAGE};
-    const struct weight *const weights[] = {&trial->matrix, &trial->table};
+                                       .kv_page_bytes = trial->page_bytes,
+                                       .n_kv_pages = n_pages_of(trial)};
+    const struct weight *const weights[] = {&trial->table, &trial->matrix};
     const struct place_options all = {0};
     enum hth_status status = HTH_OK;
     if (c == 0)
-        status = place_weights(&trial->place, vk, weights, 2, &all, NULL);
-    return status ? status : gpu_exec_create(&trial->gpu[c], &options, NULL);
+        status =
+            place_weights(&trial->place, vk, weights, trial->shape.n_pages ? 1 : 2, &all, NULL);
+    if (status == HTH_OK)
+        status = gpu_exec_create(&trial->gpu[c], &options, NULL);
+    return status ? status : fill_pages(trial, trial->gpu[c]);
 }
 
 static bool same_shape(const struct shape *a, const struct shape *b)
 {
-    return a->device == b->device && a->n == b->n && a->n_tokens == b->n_tokens &&
-           a->dtype == b->dtype && a->n_products[LONG] == b->n_products[LONG];
+    char name[2][64];
+    if (a->device != b->device || a->n != b->n || a->n_tokens != b->n_tokens ||
+        a->dtype != b->dtype || a->n_pages != b->n_pages ||
+        a->n_products[LONG] != b->n_products[LONG])
+        return false;
+    return !a->n_pages || strcmp(machine_cache_name(&a->cache, name[0]),
+                                 machine_cache_name(&b->cache, name[1])) == 0;
 }
 
 /* Makes the trial be the one that is asked for, unless it is. */
@@ -163,7 +235,7 @@ static bool want_trial(struct machine_probe *probe, const struct shape *shape)
         return trial->ready;
     close_trial(trial);
     trial->shape = *shape;
-    bool good = make_matrix(trial);
+    bool good = shape->n_pages ? make_cache(trial) : make_matrix(trial, (size_t)shape->n);
     for (int c = 0; c < CHAINS && good; c++) {
         probe->chains[c] = (struct chain){trial, shape->n_products[c]};
         good = (shape->device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
@@ -178,21 +250,25 @@ static bool want_trial(struct machine_probe *probe, const struct shape *shape)
 static double chain_s(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    const int32_t last = trial->shape.n_tokens - 1;
-    const uint32_t pages[MANY_TOKENS / KV_PAGE] = {0};
-    struct batch batch = {.n_tokens = trial->shape.n_tokens,
+    const int n_tokens = trial->shape.n_tokens, n_pages = trial->shape.n_pages;
+    const int32_t last = n_tokens - 1, first = n_pages ? n_pages * KV_PAGE - n_tokens : 0;
+    static const uint32_t none[MANY_TOKENS / KV_PAGE];
+    for (int i = 0; i < n_tokens; i++)
+        probe->positions[i] = n_pages ? first + i : 0;
+    struct batch batch = {.n_tokens = n_tokens,
                           .ids = probe->zeros,
-                          .pos = probe->zeros,
+                          .pos = probe->positions,
                           .seq = probe->zeros,
                           .n_outputs = 1,
                           .outputs = &last,
-                          .page_table = pages,
-                          .table_stride = MANY_TOKENS / KV_PAGE,
+                          .page_table = n_pages ? trial->page_numbers : none,
+                          .table_stride = n_pages_of(trial),
                           .n_seqs = 1};
     const void *result;
     uint64_t began = os_time_ns();
-    enum hth_status status = trial->shape.device ? gpu_exec_run(trial->gpu[c], &batch, &result)
-                                                 : cpu_exec_run(trial->cpu[c], &batch, NULL, NULL);
+    enum hth_status status = trial->shape.device
+                                 ? gpu_exec_run(trial->gpu[c], &batch, &result)
+                                 : cpu_exec_run(trial->cpu[c], &batch, trial->page_places, NULL);
     return status == HTH_OK ? (double)(os_time_ns() - began) / 1e9 : 0;
 }
 
@@ -280,6 +356,33 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
     return kind == PROBE_READ
                ? square_s(probe, device, dtype, elems_of(dtype, amount), 1)
                : square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS);
+}
+
+/* As models have it: of each page a layer's part alone. All tokens see nearly all of the positions:
+ * many tokens are a small part of those. */
+double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
+                             const struct cache_shape *cache, uint64_t amount)
+{
+    enum { SOME_TOKENS = 128, LEAST_PAGES = 4, MOST_PAGES = 4096 };
+    struct machine_probe *probe = user;
+    struct kv_geom kv = cache->kv;
+    const bool one = kind == PROBE_READ;
+    const double page_bytes = (double)kv_layout(&kv, 1, NULL);
+    const double flop = 2.0 * KV_PAGE * cache->n_head * (kv.k_dim + kv.v_dim);
+    const double page_amount = one ? page_bytes : SOME_TOKENS * flop;
+    const int n_long = one ? MOST_LAYERS : 3;
+    if (device >= probe->n_devices || page_bytes <= 0)
+        return 0;
+    double pages = floor((double)amount / page_amount / (n_long - 1));
+    pages = pages < LEAST_PAGES ? LEAST_PAGES : pages < MOST_PAGES ? pages : MOST_PAGES;
+    const struct shape shape = {.device = device,
+                                .n = cache->n_head * kv.k_dim,
+                                .n_tokens = one ? 1 : SOME_TOKENS,
+                                .dtype = &dtype_f32,
+                                .cache = {kv, cache->n_head},
+                                .n_pages = (int)pages,
+                                .n_products = {1, n_long}};
+    return product_s(probe, &shape) * (double)amount / (pages * page_amount);
 }
 
 double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64_t amount)

@@ -1,10 +1,10 @@
 /*
- * probe.h — this machine as plan/machine.h measures it: matrix products, copies and hand-overs
- * timed on its real devices.
+ * probe.h — this machine as plan/machine.h measures it: matrix products, attention, copies and
+ * hand-overs timed on its real devices.
  *
- * Owns the matrix that is being multiplied, until another one is asked for or it is closed. Pool
- * and devices are borrowed. What cannot be had (memory, a kernel) is not timed, and nothing is
- * said. One thread.
+ * Owns the matrix that is being multiplied, or the cache that is looked at, until another one is
+ * asked for or it is closed. Pool and devices are borrowed. What cannot be had (memory, a kernel)
+ * is not timed, and nothing is said. One thread.
  */
 #ifndef ENGINE_PROBE_H
 #define ENGINE_PROBE_H
@@ -24,5 +24,7 @@ void machine_probe_close(struct machine_probe *probe);
 double machine_probe_time_s(void *probe, enum probe_kind kind, int device, uint64_t amount);
 double machine_probe_format_s(void *probe, enum probe_kind kind, int device,
                               const struct dtype *dtype, uint64_t amount);
+double machine_probe_cache_s(void *probe, enum probe_kind kind, int device,
+                             const struct cache_shape *shape, uint64_t amount);
 
 #endif

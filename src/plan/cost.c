@@ -67,9 +67,11 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
     uint64_t staging = turn->as_run ? cost_ring_bytes(units) : cost_staging_bytes(units);
     if (cost->stream_device)
         cost->ahead_s = (double)staging / rate(cost, cost->stream_device, RATE_COPY);
-    for (int d = 0; d < machine->n_devices; d++)
+    for (int d = 0; d < machine->n_devices; d++) {
+        cost->cache[d] = machine_cache_of(&machine->devices[d], units->cache_name);
         for (int phase = 0; phase < PHASES; phase++)
             cost->pace[d][phase] = learn_factor(&machine->devices[d].past[phase]);
+    }
     cost->kv_decode = turn->depth + turn->n_in + turn->n_out / 2.0;
     cost->kv_prefill = turn->depth + turn->n_in / 2.0;
     for (int i = 0; i < units->n_units; i++)
@@ -169,11 +171,14 @@ static double product_s(const struct cost *cost, struct worker worker, const str
     return pace(cost, worker) * seconds;
 }
 
-/* The same over keys and values, which are never in a file. */
+/* Attention over keys and values, which are never in a file. */
 static double cache_s(const struct cost *cost, struct worker worker, double bytes, double flop)
 {
-    return pace(cost, worker) * larger(bytes / rate(cost, worker.device, RATE_READ),
-                                       flop / rate(cost, worker.device, RATE_MATRIX));
+    const struct machine_device *device = &cost->machine->devices[worker.device];
+    const struct machine_format usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    const struct machine_format *own = cost->cache[worker.device];
+    own = own ? own : &usual;
+    return pace(cost, worker) * larger(bytes / own->read, flop / own->matrix);
 }
 
 static double dispatch_s(const struct cost *cost, struct worker worker, const struct unit *unit)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "plan/learn.h"
@@ -22,6 +23,36 @@ const char *machine_device_name(const struct machine *machine, int device, char 
     else
         snprintf(out, 24, "vulkan:%d", machine->devices[device].number);
     return out;
+}
+
+const char *machine_cache_name(const struct cache_shape *shape, char out[64])
+{
+    const struct kv_geom *kv = &shape->kv;
+    int n = snprintf(out, 64, "%s %dx%d", kv->k_type->name, kv->n_head_kv, kv->k_dim);
+    if (kv->v_type != kv->k_type || kv->v_dim != kv->k_dim)
+        n += snprintf(out + n, 64 - (size_t)n, "/%s %d", kv->v_type->name, kv->v_dim);
+    snprintf(out + n, 64 - (size_t)n, " %d", shape->n_head);
+    return out;
+}
+
+const struct machine_format *machine_cache_of(const struct machine_device *device,
+                                              const char *shape)
+{
+    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+        if (strcmp(device->caches[i].shape, shape) == 0)
+            return &device->caches[i].rates;
+    return NULL;
+}
+
+void machine_add_cache(struct machine_device *device, const struct machine_cache *cache)
+{
+    int at = 0;
+    while (at < MACHINE_MAX_CACHES && device->caches[at].shape[0] &&
+           strcmp(device->caches[at].shape, cache->shape) != 0)
+        at++;
+    if (at == MACHINE_MAX_CACHES)
+        memmove(device->caches, device->caches + 1, (size_t)--at * sizeof *cache);
+    device->caches[at] = *cache;
 }
 
 const char *machine_kind_name(enum machine_kind kind)
@@ -129,6 +160,10 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
             cpu->formats[f].matrix *= part;
             cpu->formats[f].read *= read_part;
         }
+        for (int c = 0; c < MACHINE_MAX_CACHES; c++) { /* whose speed is the cores', not memory's */
+            cpu->caches[c].rates.matrix *= part;
+            cpu->caches[c].rates.read *= part;
+        }
     }
     if (machine->disk_bytes_per_s == 0) {
         machine->disk_bytes_per_s = FILE_READ;
@@ -147,15 +182,27 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* `dtype` NULL: of no format in particular. */
+/* What is timed: nothing in particular, products with a format, or attention with a cache. */
+struct subject {
+    const struct dtype *dtype;
+    const struct cache_shape *cache;
+};
+
+static double one_s(const struct probe *probe, enum probe_kind kind, int device, struct subject of,
+                    uint64_t amount)
+{
+    return of.cache   ? probe->cache_s(probe->user, kind, device, of.cache, amount)
+           : of.dtype ? probe->format_s(probe->user, kind, device, of.dtype, amount)
+                      : probe->time_s(probe->user, kind, device, amount);
+}
+
 static double median_s(const struct probe *probe, enum probe_kind kind, int device,
-                       const struct dtype *dtype, uint64_t amount)
+                       struct subject of, uint64_t amount)
 {
     double times[RUNS];
     int n_runs = probe->n_runs > 0 && probe->n_runs < RUNS ? probe->n_runs : RUNS;
     for (int i = 0; i < n_runs; i++)
-        times[i] = dtype ? probe->format_s(probe->user, kind, device, dtype, amount)
-                         : probe->time_s(probe->user, kind, device, amount);
+        times[i] = one_s(probe, kind, device, of, amount);
     qsort(times, (size_t)n_runs, sizeof *times, ascending);
     return times[n_runs / 2];
 }
@@ -172,8 +219,8 @@ static void set_rate(struct machine_device *device, enum machine_rate rate, doub
 static bool fit_line(const struct probe *probe, enum probe_kind kind, int device,
                      const uint64_t amounts[2], double *fixed_s, double *rate)
 {
-    double small = median_s(probe, kind, device, NULL, amounts[0]);
-    double large = median_s(probe, kind, device, NULL, amounts[1]);
+    double small = median_s(probe, kind, device, (struct subject){0}, amounts[0]);
+    double large = median_s(probe, kind, device, (struct subject){0}, amounts[1]);
     if (small <= 0 || large <= small)
         return false;
     *rate = (double)(amounts[1] - amounts[0]) / (large - small);
@@ -195,7 +242,7 @@ static void measure_products(struct machine *machine, const struct probe *probe,
     if (fit_line(probe, PROBE_READ, d, weights, &fixed, &rate)) {
         /* of the line it is a small difference of large times, and less than nothing where the
          * smaller product comes from a cache */
-        double op = median_s(probe, PROBE_OP, d, NULL, 0);
+        double op = median_s(probe, PROBE_OP, d, (struct subject){0}, 0);
         set_rate(device, RATE_READ, rate);
         set_rate(device, RATE_DISPATCH, op > 0 ? op : fixed);
     }
@@ -218,7 +265,7 @@ void machine_measure_device(struct machine *machine, const struct probe *probe, 
     }
     if (fit_line(probe, PROBE_DIRECT, d, copies, &fixed, &rate))
         set_rate(device, RATE_DIRECT, rate);
-    double both_ways = median_s(probe, PROBE_HOP, d, NULL, TOKEN_BYTES);
+    double both_ways = median_s(probe, PROBE_HOP, d, (struct subject){0}, TOKEN_BYTES);
     if (both_ways > 0)
         set_rate(device, RATE_HOP, both_ways / 2 - TOKEN_BYTES / device->rate[RATE_COPY]);
 }
@@ -236,25 +283,54 @@ static double without_op_s(double seconds, double op_s)
     return seconds > 2 * op_s ? seconds - op_s : seconds / 2;
 }
 
-bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
-                            const struct dtype *dtype)
+/* As much work as takes some milliseconds, by the rate for all. */
+static double some_flop(const struct machine_device *device)
 {
-    /* more than caches hold; as much work as takes some milliseconds, by the rate for all */
-    const double BYTES = 64 << 20, LEAST = 64e6, MOST = 64e9, WORK_S = 4e-3;
-    struct machine_device *device = &machine->devices[d];
-    double flop = WORK_S * device->rate[RATE_MATRIX], op_s = device->rate[RATE_DISPATCH];
-    if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
-        return false;
-    flop = flop < LEAST ? LEAST : flop > MOST ? MOST : flop;
-    double read_s = without_op_s(median_s(probe, PROBE_READ, d, dtype, (uint64_t)BYTES), op_s);
-    double matrix_s = without_op_s(median_s(probe, PROBE_MATRIX, d, dtype, (uint64_t)flop), op_s);
-    struct machine_format found = {BYTES / read_s, flop / matrix_s};
+    const double LEAST = 64e6, MOST = 64e9, WORK_S = 4e-3;
+    double flop = WORK_S * device->rate[RATE_MATRIX];
+    return flop < LEAST ? LEAST : flop > MOST ? MOST : flop;
+}
+
+/* Both rates of one subject; false if no machine has what was found. */
+static bool measure_rates(const struct machine_device *device, const struct probe *probe, int d,
+                          struct subject of, double bytes, struct machine_format *out)
+{
+    double flop = some_flop(device), op_s = device->rate[RATE_DISPATCH];
+    double read_s = without_op_s(median_s(probe, PROBE_READ, d, of, (uint64_t)bytes), op_s);
+    double matrix_s = without_op_s(median_s(probe, PROBE_MATRIX, d, of, (uint64_t)flop), op_s);
+    struct machine_format found = {bytes / read_s, flop / matrix_s};
     if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
         !machine_rate_sensible(RATE_MATRIX, found.matrix))
         return false;
     /* this is what it takes now, and what past runs took comes on top */
     found.read *= learn_factor(&device->past[PHASE_ANSWER]);
     found.matrix *= learn_factor(&device->past[PHASE_PROMPT]);
-    device->formats[dtype->gguf_id] = found;
+    *out = found;
+    return true;
+}
+
+static const double MORE_THAN_CACHES = 64 << 20; /* bytes */
+
+bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
+                            const struct dtype *dtype)
+{
+    struct machine_device *device = &machine->devices[d];
+    if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
+        return false;
+    return measure_rates(device, probe, d, (struct subject){.dtype = dtype}, MORE_THAN_CACHES,
+                         &device->formats[dtype->gguf_id]);
+}
+
+bool machine_measure_cache(struct machine *machine, const struct probe *probe, int d,
+                           const struct cache_shape *shape)
+{
+    struct machine_device *device = &machine->devices[d];
+    double bytes = device->stands_in ? MORE_THAN_CACHES / 8 : MORE_THAN_CACHES;
+    struct machine_cache found = {0};
+    machine_cache_name(shape, found.shape);
+    if (!probe->cache_s ||
+        !measure_rates(device, probe, d, (struct subject){.cache = shape}, bytes, &found.rates))
+        return false;
+    machine_add_cache(device, &found);
     return true;
 }

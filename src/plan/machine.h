@@ -17,6 +17,7 @@
 enum {
     MACHINE_MAX_DEVICES = 4,  /* the CPU among them */
     MACHINE_MAX_FORMATS = 64, /* above all numbers that formats have in GGUF files */
+    MACHINE_MAX_CACHES = 8,   /* whose rates are kept */
 };
 
 enum machine_kind {
@@ -43,6 +44,19 @@ struct machine_format {
     double matrix; /* flop/s of many tokens */
 };
 
+/* Keys and values of a layer, whose offsets do not matter here, and the heads that look at them. */
+struct cache_shape {
+    struct kv_geom kv;
+    int n_head;
+};
+
+/* Rates of attention with caches of a shape: bytes/s of keys and values that one token looks at,
+ * flop/s of many tokens. */
+struct machine_cache {
+    char shape[64]; /* machine_cache_name; empty behind the last one */
+    struct machine_format rates;
+};
+
 enum phase { PHASE_PROMPT, PHASE_ANSWER, PHASES };
 
 /* What the last runs took, as multiples of what the rates say; the newest last (learn.h). */
@@ -61,6 +75,7 @@ struct machine_device {
     double rate[RATE_COUNT]; /* 0: not known; machine_complete estimates it */
     unsigned estimated;      /* bit r: rate[r] is an estimate */
     struct machine_format formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
+    struct machine_cache caches[MACHINE_MAX_CACHES];    /* the newest last */
     struct past_runs past[PHASES];
     bool measured;  /* its rates were: formats that have none of their own are estimates */
     bool outdated;  /* they were, but what was kept of that cannot be used any more */
@@ -93,6 +108,17 @@ static inline const struct machine_format *machine_format_of(const struct machin
     return format && format->read > 0 && format->matrix > 0 ? format : NULL;
 }
 
+/* "F16 8x128 32": the cache's type, its heads by their width, the heads of queries; keys and values
+ * that differ are both named. Writes into `out`, which it returns. */
+const char *machine_cache_name(const struct cache_shape *shape, char out[64]);
+
+/* Rates of attention with such a cache; NULL where they were not measured. */
+const struct machine_format *machine_cache_of(const struct machine_device *device,
+                                              const char *shape);
+
+/* Keeps them, instead of the oldest if there are too many. */
+void machine_add_cache(struct machine_device *device, const struct machine_cache *cache);
+
 /* Could a machine have it? In bytes, flop and seconds. */
 bool machine_rate_sensible(enum machine_rate rate, double value);
 
@@ -111,6 +137,11 @@ enum probe_kind {
     PROBE_HOP,    /* activations of one token, `amount` bytes, to the device and back */
 };
 
+/* PROBE_READ: attention of one token over `amount` bytes of keys and values. PROBE_MATRIX: of many
+ * tokens, `amount` flop in all. */
+typedef double probe_cache_fn(void *user, enum probe_kind kind, int device,
+                              const struct cache_shape *shape, uint64_t amount);
+
 /* What can time single actions. `time_s` returns seconds, or 0 where the device cannot do that. */
 struct probe {
     void *user;
@@ -120,6 +151,7 @@ struct probe {
     /* The same for products with a format, PROBE_READ and PROBE_MATRIX; may be NULL. */
     double (*format_s)(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
                        uint64_t amount);
+    probe_cache_fn *cache_s; /* may be NULL */
 };
 
 /* Measures every figure of a device, or of all, median of several runs, at two sizes where a figure
@@ -131,5 +163,9 @@ void machine_measure_device(struct machine *machine, const struct probe *probe, 
  * there are any now. */
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int device,
                             const struct dtype *dtype);
+
+/* The same of attention. */
+bool machine_measure_cache(struct machine *machine, const struct probe *probe, int device,
+                           const struct cache_shape *shape);
 
 #endif

@@ -212,11 +212,13 @@ static int stream_from(const struct cost *cost, const struct choice *choices,
     return from;
 }
 
-/* Is a format of a unit's matrices one whose rates on a device were not measured, though the
- * device's were? */
-static bool guesses_format(const struct plan *plan, const struct unit *unit, int device)
+/* Is a format of a unit's matrices, or its cache, one whose rates on a device were not measured,
+ * though the device's were? */
+static bool guesses(const struct plan *plan, const struct unit *unit, int device)
 {
     const struct machine_device *d = &plan->machine->devices[device];
+    if (unit->kind == UNIT_KV && d->measured && !machine_cache_of(d, plan->units->cache_name))
+        return true;
     for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next)
         if (!machine_format_of(d, plan->units->shares[i].dtype))
             return true;
@@ -232,7 +234,7 @@ static bool is_estimated(const struct plan *plan)
         const struct unit *unit = &plan->units->items[i];
         struct choice choice = plan->items[i].choice;
         bool part = unit->kind == UNIT_EXPERTS && choice.resident < unit->n;
-        is |= guesses_format(plan, unit, choice.device) || (part && guesses_format(plan, unit, 0));
+        is |= guesses(plan, unit, choice.device) || (part && guesses(plan, unit, 0));
     }
     return is;
 }

@@ -101,6 +101,12 @@ static void print_measured(const struct plan *plan, int d, struct strbuf *out)
         else
             strbuf_append(out, STR(": as all (estimated)"));
     }
+    const struct machine_format *cache = machine_cache_of(device, plan->units->cache_name);
+    if (cache)
+        strbuf_printf(out, "; attention: reads %.1f GB/s, %.2g Tflop/s", cache->read / 1e9,
+                      cache->matrix / 1e12);
+    else
+        strbuf_append(out, STR("; attention: as all (estimated)"));
     double prompt = learn_factor(&device->past[PHASE_PROMPT]);
     double answer = learn_factor(&device->past[PHASE_ANSWER]);
     if (prompt != 1 || answer != 1)

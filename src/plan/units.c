@@ -130,7 +130,7 @@ static void cut_head(struct units *units, const struct model *model)
 }
 
 enum hth_status units_create(struct units *out, const struct model *model, int n_ctx, int n_seqs,
-                             uint64_t kv_page_bytes)
+                             const struct kv_geom *kv, uint64_t kv_page_bytes)
 {
     const struct hparams *hp = &model->hp;
     size_t n_layers = (size_t)hp->n_layer;
@@ -155,6 +155,8 @@ enum hth_status units_create(struct units *out, const struct model *model, int n
     int ff = hp->n_expert ? hp->n_ff_expert * hp->n_expert_used : hp->n_ff;
     out->attn_flop = 2.0 * (q + v);
     out->kv_bytes_per_position = kv_page_bytes / KV_PAGE / n_layers;
+    out->cache = (struct cache_shape){*kv, hp->n_head};
+    machine_cache_name(&out->cache, out->cache_name);
     out->token_bytes = sizeof(float) * (4ull * (unsigned)hp->n_embd + 2ull * (unsigned)(q + v) +
                                         3ull * (unsigned)ff);
     size_t at = 0;

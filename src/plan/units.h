@@ -54,6 +54,8 @@ struct units {
     int n_embd, n_ctx, n_seqs, n_ctx_train, n_vocab;
     double attn_flop;               /* of a token and a position of the cache, in one layer */
     uint64_t kv_bytes_per_position; /* of one layer */
+    struct cache_shape cache;       /* of the first layer, for all */
+    char cache_name[64];            /* machine_cache_name */
     uint64_t host_bytes;            /* tables that only the host reads */
     uint64_t token_bytes;           /* activations that one token of a batch needs at once */
     uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
@@ -64,10 +66,10 @@ struct units {
 
 enum { UNITS_PER_LAYER = 4, ALLOW_ALL = -1 };
 
-/* Cuts a model for `n_seqs` contexts of n_ctx positions whose cache has pages of `kv_page_bytes`
- * for all layers (kv_layout). Errors: HTH_ERROR_MEMORY. */
+/* Cuts a model for `n_seqs` contexts of n_ctx positions. Its layers' caches are like `kv`, their
+ * pages `kv_page_bytes` for all of them (kv_layout). Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK units_create(struct units *out, const struct model *model, int n_ctx, int n_seqs,
-                            uint64_t kv_page_bytes);
+                            const struct kv_geom *kv, uint64_t kv_page_bytes);
 void units_free(struct units *units);
 
 /* A matrix leaves the unit of this index. */

@@ -45,15 +45,31 @@ static double compute_s(struct virtual_machine *vm, int device, double bytes, do
     return seconds;
 }
 
-/* What a token's products with a unit (or one expert) come to at the rates for all formats. */
+/* What a token's products with a unit (or one expert), or its attention, come to at the rates for
+ * all formats. */
 struct amount {
     double bytes, flop;
 };
 
+static struct amount weigh_cache(const struct machine_device *d, const struct units *units,
+                                 double position)
+{
+    const struct machine_format *own = machine_cache_of(d, units->cache_name);
+    struct amount all = {(double)units->kv_bytes_per_position * position,
+                         units->attn_flop * position};
+    if (own) {
+        all.bytes *= d->rate[RATE_READ] / own->read;
+        all.flop *= d->rate[RATE_MATRIX] / own->matrix;
+    }
+    return all;
+}
+
 static struct amount weigh(const struct virtual_machine *vm, const struct units *units,
-                           const struct unit *unit, int device)
+                           const struct unit *unit, int device, double position)
 {
     const struct machine_device *d = &vm->truth.devices[device];
+    if (unit->kind == UNIT_KV)
+        return weigh_cache(d, units, position);
     struct amount all = {(double)unit->bytes, 2 * unit->elems};
     for (int i = unit->shares; i; i = units->shares[i].next) {
         const struct unit_share *share = &units->shares[i];
@@ -116,23 +132,37 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     return seconds * noise;
 }
 
-/* Of a format that is like all others where nothing else is said. */
+/* At rates that are like those of all where nothing else (NULL) is said. */
+static double own_s(struct virtual_machine *vm, enum probe_kind kind, int device,
+                    const struct machine_format *own, uint64_t amount)
+{
+    const struct machine_device *d = &vm->truth.devices[device];
+    double times = !own                 ? 1
+                   : kind == PROBE_READ ? d->rate[RATE_READ] / own->read
+                                        : d->rate[RATE_MATRIX] / own->matrix;
+    return times * (time_s(vm, kind, device, amount) - rate(vm, device, RATE_DISPATCH)) +
+           rate(vm, device, RATE_DISPATCH);
+}
+
 static double format_s(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
                        uint64_t amount)
 {
     struct virtual_machine *vm = user;
-    const struct machine_device *d = &vm->truth.devices[device];
-    const struct machine_format *format = machine_format_of(d, dtype);
-    double times = !format              ? 1
-                   : kind == PROBE_READ ? d->rate[RATE_READ] / format->read
-                                        : d->rate[RATE_MATRIX] / format->matrix;
-    return times * (time_s(user, kind, device, amount) - rate(vm, device, RATE_DISPATCH)) +
-           rate(vm, device, RATE_DISPATCH);
+    return own_s(vm, kind, device, machine_format_of(&vm->truth.devices[device], dtype), amount);
+}
+
+static double cache_s(void *user, enum probe_kind kind, int device, const struct cache_shape *shape,
+                      uint64_t amount)
+{
+    struct virtual_machine *vm = user;
+    char name[64];
+    machine_cache_name(shape, name);
+    return own_s(vm, kind, device, machine_cache_of(&vm->truth.devices[device], name), amount);
 }
 
 struct probe virtual_probe(struct virtual_machine *vm)
 {
-    return (struct probe){.user = vm, .time_s = time_s, .format_s = format_s};
+    return (struct probe){.user = vm, .time_s = time_s, .format_s = format_s, .cache_s = cache_s};
 }
 
 void virtual_learn(struct virtual_machine *vm, struct machine *learned)
@@ -142,6 +172,7 @@ void virtual_learn(struct virtual_machine *vm, struct machine *learned)
     for (int d = 0; d < learned->n_devices; d++) {
         memset(learned->devices[d].rate, 0, sizeof learned->devices[d].rate);
         memset(learned->devices[d].formats, 0, sizeof learned->devices[d].formats);
+        memset(learned->devices[d].caches, 0, sizeof learned->devices[d].caches);
         learned->devices[d].estimated = 0;
     }
     machine_measure(learned, &probe);
@@ -273,8 +304,8 @@ static double decode_experts(struct runner *run, const struct unit *unit, struct
     struct routing *r = &run->routings[unit->layer];
     int g = choice.device, hits = 0;
     double gpu = 0, cpu = 0, file = run->file_part;
-    struct amount on_gpu = weigh(vm, run->job->units, unit, g);
-    struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
+    struct amount on_gpu = weigh(vm, run->job->units, unit, g, 0);
+    struct amount on_cpu = weigh(vm, run->job->units, unit, 0, 0);
     routing_next(r, &vm->routes);
     for (int k = 0; k < r->n_used; k++)
         hits += is_here(run, unit->layer, r->chosen[k]);
@@ -309,14 +340,12 @@ static double decode_token(struct runner *run, double position)
         const struct unit *unit = &units->items[i];
         int device = job->choices[i].device;
         bool kv = unit->kind == UNIT_KV;
-        struct amount work = weigh(run->vm, units, unit, device);
-        double bytes = kv ? (double)units->kv_bytes_per_position * position : work.bytes;
-        double flop = kv ? units->attn_flop * position : work.flop;
+        struct amount work = weigh(run->vm, units, unit, device, position);
         seconds += hop_s(run->vm, at, device, run->token_bytes);
         if (unit->kind == UNIT_EXPERTS)
             seconds += decode_experts(run, unit, job->choices[i]);
         else
-            seconds += compute_s(run->vm, device, bytes, flop, kv ? 0 : run->file_part) +
+            seconds += compute_s(run->vm, device, work.bytes, work.flop, kv ? 0 : run->file_part) +
                        unit->n_ops * rate(run->vm, device, RATE_DISPATCH);
         if (kv)
             seconds += hop_s(run->vm, device, at, run->token_bytes);
@@ -435,8 +464,8 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
     static int tokens_of[COST_MAX_EXPERTS];
     int g = choice.device, n_here = 0, n_away = 0, tokens = run->job->turn.n_batch;
     double here = 0, away = 0, one = (double)unit->bytes;
-    struct amount on_cpu = weigh(vm, run->job->units, unit, 0);
-    struct amount on_gpu = weigh(vm, run->job->units, unit, g);
+    struct amount on_cpu = weigh(vm, run->job->units, unit, 0, 0);
+    struct amount on_gpu = weigh(vm, run->job->units, unit, g, 0);
     memset(tokens_of, 0, sizeof tokens_of);
     for (int t = 0; t < tokens; t++) {
         routing_next(r, &vm->routes);
@@ -479,8 +508,8 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
     double tokens = job->turn.n_batch, seconds;
     int at = choice.device || choice.mode == PREFILL_CPU ? choice.device : job->stream_device;
     double bytes = kv ? (double)job->units->kv_bytes_per_position * position : (double)unit->bytes;
-    struct amount work = weigh(run->vm, job->units, unit, at);
-    double flop = tokens * (kv ? job->units->attn_flop * position : work.flop);
+    struct amount work = weigh(run->vm, job->units, unit, at, position);
+    double flop = tokens * work.flop;
     if (unit->kind == UNIT_EXPERTS) {
         prefill_experts(run, p, unit, choice);
         return;
@@ -492,7 +521,7 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
         run_remote(run, p, choice, &share);
         return;
     }
-    seconds = compute_s(run->vm, at, kv ? bytes : work.bytes, flop, kv ? 0 : run->file_part);
+    seconds = compute_s(run->vm, at, work.bytes, flop, kv ? 0 : run->file_part);
     if (at)
         compute(p, seconds);
     else

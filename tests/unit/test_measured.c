@@ -29,6 +29,8 @@ static struct machine measured_machine(void)
     machine.devices[1].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
     machine.devices[1].formats[dtype_q4_k.gguf_id] = (struct machine_format){22.25e9, 0.7e12};
     machine.devices[1].formats[dtype_q6_k.gguf_id] = (struct machine_format){0, 0.7e12}; /* no */
+    machine_add_cache(&machine.devices[1], &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12}});
+    machine_add_cache(&machine.devices[1], &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12}});
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.125);
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.0 / 3);
     machine.devices[1].rate[RATE_HOP] = 33e-6;
@@ -67,6 +69,7 @@ TEST(what_is_kept_comes_back)
     assert_memory_equal(&is->formats[dtype_q4_k.gguf_id], &was->formats[dtype_q4_k.gguf_id],
                         sizeof is->formats[0]);
     assert_null(machine_format_of(is, &dtype_q6_k));
+    assert_memory_equal(is->caches, was->caches, sizeof is->caches);
     assert_int_equal(is->past[PHASE_ANSWER].n, 2);
     assert_true(is->past[PHASE_ANSWER].times[0] == 1.125);
     assert_true(is->past[PHASE_ANSWER].times[1] == 1.0 / 3);
@@ -180,15 +183,51 @@ TEST(absurd_entries)
     struct machine machine;
     for (size_t i = 0; i < ARRAY_LEN(absurd); i++) {
         assert_true(load_with(&machine, "22250000000", absurd[i]));
-        assert_logged("1 entry of formats or runs in it is none that hearth wrote");
+        assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
         assert_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
         assert_int_equal(machine.devices[1].past[PHASE_ANSWER].n, 2);
         assert_true(load_with(&machine, "1.125", absurd[i]));
-        assert_logged("1 entry of formats or runs in it is none that hearth wrote");
+        assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
         assert_int_equal(machine.devices[1].past[PHASE_ANSWER].n, 1);
         assert_non_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
         assert_true(machine.devices[1].rate[RATE_READ] == 41.5e9);
+        assert_true(load_with(&machine, "17500000000", absurd[i]));
+        assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
+        assert_null(machine_cache_of(&machine.devices[1], "F16 8x128 32"));
+        assert_non_null(machine_cache_of(&machine.devices[1], "Q8_0 2x64 8"));
     }
+    static const char beginning[] = "\"longer-than-any-name-that-hearth-has-written-of-any-cache";
+    assert_true(load_with(&machine, "\"Q8_0", beginning));
+    assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
+    assert_int_equal(machine.devices[1].caches[1].shape[0], '\0');
+}
+
+TEST(the_newest_caches_are_kept)
+{
+    struct machine_device device = {0};
+    struct machine_cache cache = {.rates = {1e9, 1e9}};
+    for (int i = 0; i <= MACHINE_MAX_CACHES; i++) {
+        snprintf(cache.shape, sizeof cache.shape, "F16 %dx64 8", i);
+        machine_add_cache(&device, &cache);
+    }
+    assert_null(machine_cache_of(&device, "F16 0x64 8"));
+    assert_non_null(machine_cache_of(&device, "F16 1x64 8"));
+    assert_string_equal(device.caches[MACHINE_MAX_CACHES - 1].shape, cache.shape);
+    snprintf(cache.shape, sizeof cache.shape, "F16 3x64 8");
+    cache.rates.read = 2e9; /* in its place */
+    machine_add_cache(&device, &cache);
+    assert_true(machine_cache_of(&device, "F16 3x64 8")->read == 2e9);
+    assert_non_null(machine_cache_of(&device, "F16 1x64 8"));
+}
+
+TEST(caches_have_names)
+{
+    const struct kv_geom same = {8, 128, 128, &dtype_f16, &dtype_f16, 0, 0};
+    const struct kv_geom mixed = {1, 576, 512, &dtype_f16, &dtype_q8_0, 0, 0};
+    char name[64];
+    assert_string_equal(machine_cache_name(&(struct cache_shape){same, 32}, name), "F16 8x128 32");
+    assert_string_equal(machine_cache_name(&(struct cache_shape){mixed, 16}, name),
+                        "F16 1x576/Q8_0 512 16");
 }
 
 /* A run is added to what is there by now; where that is of another build, or gone, nothing is. */
@@ -259,6 +298,26 @@ TEST(failing_allocations)
 
 /* --- probes ----------------------------------------------------------------------------------- */
 
+/* Noise may hide one, and not each of many; the same shape again, then another. */
+static void check_attention(struct machine_probe *probe, int device)
+{
+    static const struct cache_shape shapes[] = {
+        {{2, 64, 64, &dtype_f16, &dtype_f16, 0, 0}, 8},
+        {{1, 96, 32, &dtype_q8_0, &dtype_q8_0, 0, 0}, 2},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+        double read = 0, matrix = 0;
+        for (int n = 0; n < 9; n++) {
+            read += machine_probe_cache_s(probe, PROBE_READ, device, &shapes[i], 4 << 20);
+            matrix += machine_probe_cache_s(probe, PROBE_MATRIX, device, &shapes[i], 64 << 20);
+        }
+        print_message("device %d: attention over 4 MiB in %.2g s, 64 Mflop in %.2g s\n", device,
+                      read / 9, matrix / 9);
+        assert_true(read > 0 && matrix > 0 && read < 90 && matrix < 90);
+    }
+    assert_true(machine_probe_cache_s(probe, PROBE_READ, 2, shapes, 1 << 20) == 0);
+}
+
 static void check_probe(struct vk *vk, int device)
 {
     struct pool *pool;
@@ -284,6 +343,7 @@ static void check_probe(struct vk *vk, int device)
         assert_true(machine_probe_time_s(probe, PROBE_HOP, device, 16 << 10) > 0);
         assert_true(machine_probe_time_s(probe, PROBE_READ, 2, 1 << 20) == 0);
     }
+    check_attention(probe, device);
     machine_probe_close(probe);
     pool_destroy(pool);
 }

@@ -99,11 +99,13 @@ struct trial {
     struct machine learned;
     struct plan plan;
     struct choice *choices;
+    int n_in; /* tokens of the prompt; 0: as usual */
 };
 
 static void make_plan(struct trial *t)
 {
-    struct plan_options options = {.skew = 0.7, .as_run = t->learned.n_devices == 1};
+    struct plan_options options = {
+        .n_in = t->n_in, .skew = 0.7, .as_run = t->learned.n_devices == 1};
     plan_free(&t->plan);
     assert_int_equal(plan_create(&t->plan, &t->learned, &t->report->units, &options, test_log()),
                      HTH_OK);
@@ -170,6 +172,13 @@ static double error_of(struct trial *t)
                 off(t->plan.answer_tokens_per_s, result.answer_tokens_per_s));
 }
 
+static void learn_cache(struct trial *t)
+{
+    struct probe probe = virtual_probe(&t->vm);
+    for (int d = 0; d < t->learned.n_devices; d++)
+        assert_true(machine_measure_cache(&t->learned, &probe, d, &t->report->units.cache));
+}
+
 /* Measured by format a prediction holds; with one rate for all it does not, and says that it is
  * estimated. */
 TEST(formats_have_rates_of_their_own)
@@ -195,10 +204,42 @@ TEST(formats_have_rates_of_their_own)
             for (size_t f = 0; dtype_at(f); f++)
                 assert_true(machine_measure_format(&t.learned, &probe, d, dtype_at(f)));
         make_plan(&t);
+        assert_true(t.plan.estimated); /* attention */
+        learn_cache(&t);
+        make_plan(&t);
         double own = error_of(&t);
         print_message("%s, %s: off by %.1f %%; with rates by format %.1f %%\n", cases[i].machine,
                       cases[i].model, 100 * alike, 100 * own);
         assert_true(t.plan.estimated == !cpu);
+        assert_true(alike > 0.10);
+        assert_true(own <= 0.10);
+        close_trial(&t);
+    }
+}
+
+/* With much to look back at, attention has most of the time. */
+TEST(attention_has_rates_of_its_own)
+{
+    static const struct {
+        const char *machine, *model;
+    } cases[] = {{"no-gpu", "llama-8b"}, {"card-24", "llama-8b"}, {"card-8", "llama-8b"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct trial t;
+        open_trial(&t, cases[i].machine, cases[i].model, false);
+        t.n_in = 12000;
+        for (int d = 0; d < t.learned.n_devices; d++) {
+            const double *rate = t.vm.truth.devices[d].rate;
+            struct machine_cache slow = {.rates = {0.2 * rate[RATE_READ], 0.3 * rate[RATE_MATRIX]}};
+            snprintf(slow.shape, sizeof slow.shape, "%s", t.report->units.cache_name);
+            machine_add_cache(&t.vm.truth.devices[d], &slow);
+        }
+        make_plan(&t);
+        double alike = error_of(&t);
+        learn_cache(&t);
+        make_plan(&t);
+        double own = error_of(&t);
+        print_message("%s, %s: off by %.1f %%; with rates of attention %.1f %%\n", cases[i].machine,
+                      cases[i].model, 100 * alike, 100 * own);
         assert_true(alike > 0.10);
         assert_true(own <= 0.10);
         close_trial(&t);
