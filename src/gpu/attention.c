@@ -106,46 +106,41 @@ static bool coop_tile_of(const struct row_env *env, const struct op *op, coop_fn
                 (uint32_t)kv->v_dim, tile);
 }
 
-static bool coop_fits(const struct row_env *env, const struct op *op, const struct dtype *type)
+static bool coop_fits(const struct row_env *env, const struct op *op, const struct dtype *type,
+                      coop_fn *coop)
 {
     struct coop_attention tile;
-    return kv_fits(op, type) && coop_tile_of(env, op, coop_attention, &tile);
+    return kv_fits(op, type) && coop_tile_of(env, op, coop, &tile);
 }
 
 static bool coop_fits_f16(const struct row_env *env, const struct op *op)
 {
-    return coop_fits(env, op, &dtype_f16);
+    return coop_fits(env, op, &dtype_f16, coop_attention);
 }
 
 static bool coop_fits_q8_0(const struct row_env *env, const struct op *op)
 {
-    return coop_fits(env, op, &dtype_q8_0);
+    return coop_fits(env, op, &dtype_q8_0, coop_attention);
 }
 
 static bool coop_fits_q4_0(const struct row_env *env, const struct op *op)
 {
-    return coop_fits(env, op, &dtype_q4_0);
-}
-
-static bool coop2_fits(const struct row_env *env, const struct op *op, const struct dtype *type)
-{
-    struct coop_attention tile;
-    return kv_fits(op, type) && coop_tile_of(env, op, coop_attention2, &tile);
+    return coop_fits(env, op, &dtype_q4_0, coop_attention);
 }
 
 static bool coop2_fits_f16(const struct row_env *env, const struct op *op)
 {
-    return coop2_fits(env, op, &dtype_f16);
+    return coop_fits(env, op, &dtype_f16, coop_attention2);
 }
 
 static bool coop2_fits_q8_0(const struct row_env *env, const struct op *op)
 {
-    return coop2_fits(env, op, &dtype_q8_0);
+    return coop_fits(env, op, &dtype_q8_0, coop_attention2);
 }
 
 static bool coop2_fits_q4_0(const struct row_env *env, const struct op *op)
 {
-    return coop2_fits(env, op, &dtype_q4_0);
+    return coop_fits(env, op, &dtype_q4_0, coop_attention2);
 }
 
 /* As for tiles of matmul: designs that have units for matrices have fast integer dot products. Few
