@@ -45,7 +45,7 @@ struct rows_options {
     const char *model; /* a path or synth:SHAPE:QUANT; NULL: made ones of every architecture, format
                         * and cache, too small to be of use but of the usual proportions */
     struct hth_model_options device; /* where; the log too */
-    enum hth_kv_type kv; /* of the cache; made ones add the others */
+    enum hth_kv_type kv;             /* of the cache; made ones add the others */
     bool float_only;
     bool fallbacks; /* and the rows that take the place of chosen ones that turn out wrong */
     bool stats;     /* what the driver's compiler says; nothing then comes from the cache on disk;
