@@ -99,9 +99,9 @@ static void more_help(void)
 {
     out_printf(
         "Compiles for 1 to 16, 32 and 512 tokens what the device's rows are chosen to be; nothing\n"
-        "is loaded, nothing runs. Without MODEL: of every architecture, format and cache. Each "
-        "line is\n"
-        "a pipeline: row, shader, specialization; a driver may make several programs of one.\n"
+        "is loaded, nothing runs. Without MODEL: of every architecture, format and cache.\n"
+        "Each line is a pipeline: row, shader, specialization; a driver may make several\n"
+        "programs of one.\n"
         "With --steps each line is a dispatch: | if it waits for those before it, op, row.\n");
 }
 
