@@ -358,8 +358,7 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
                : square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS);
 }
 
-/* As models have it: of each page a layer's part alone. All tokens see nearly all of the positions:
- * many tokens are a small part of those. */
+/* As models have it: of each page a layer's part alone. Tokens are the last of the positions. */
 double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
                              const struct cache_shape *cache, uint64_t amount)
 {
@@ -367,22 +366,23 @@ double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
     struct machine_probe *probe = user;
     struct kv_geom kv = cache->kv;
     const bool one = kind == PROBE_READ;
+    const int n_tokens = one ? 1 : SOME_TOKENS, n_long = one ? MOST_LAYERS : 3;
     const double page_bytes = (double)kv_layout(&kv, 1, NULL);
-    const double flop = 2.0 * KV_PAGE * cache->n_head * (kv.k_dim + kv.v_dim);
-    const double page_amount = one ? page_bytes : SOME_TOKENS * flop;
-    const int n_long = one ? MOST_LAYERS : 3;
+    const double flop = 2.0 * n_tokens * cache->n_head * (kv.k_dim + kv.v_dim);
+    const double position = one ? page_bytes / KV_PAGE : flop; /* how much it is of the amount */
     if (device >= probe->n_devices || page_bytes <= 0)
         return 0;
-    double pages = floor((double)amount / page_amount / (n_long - 1));
+    double pages = floor((double)amount / position / KV_PAGE / (n_long - 1));
     pages = pages < LEAST_PAGES ? LEAST_PAGES : pages < MOST_PAGES ? pages : MOST_PAGES;
     const struct shape shape = {.device = device,
                                 .n = cache->n_head * kv.k_dim,
-                                .n_tokens = one ? 1 : SOME_TOKENS,
+                                .n_tokens = n_tokens,
                                 .dtype = &dtype_f32,
                                 .cache = {kv, cache->n_head},
                                 .n_pages = (int)pages,
                                 .n_products = {1, n_long}};
-    return product_s(probe, &shape) * (double)amount / (pages * page_amount);
+    double seen = pages * KV_PAGE - (n_tokens - 1) / 2.0; /* by a token, in the mean */
+    return product_s(probe, &shape) * (double)amount / (seen * position);
 }
 
 double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64_t amount)
