@@ -36,7 +36,8 @@ shared uint row_query[QR];
 #define RESULTS MATRIX(float, M, N, gl_MatrixUseAccumulator)
 #define EACH(i, n) [[unroll]] for (uint i = 0u; i < (n); i++)
 
-// Functions of an element, with its row and column of the matrix; m_first is the matrix's first row of the workgroup.
+// Functions of an element, with its row and column of the matrix; m_first is the matrix's first row of the workgroup. They may be
+// called more than once for an element, and write the same each time.
 
 float score_of(const in uint i, const in uint j, const in float value, const in uint m_first, const in uint first)
 {

@@ -46,7 +46,7 @@ static json_t *rates_of(const struct machine_device *device)
     return whole(rates, failed);
 }
 
-static json_t *pair_of(const struct machine_format *rates)
+static json_t *pair_of(const struct machine_rates *rates)
 {
     return json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read,
                      machine_rate_name(RATE_MATRIX), rates->matrix);
@@ -58,7 +58,7 @@ static json_t *formats_of(const struct machine_device *device)
     int failed = 0;
     for (uint32_t id = 0; id < MACHINE_MAX_FORMATS; id++) {
         const struct dtype *dtype = dtype_by_id(id);
-        const struct machine_format *format = dtype ? machine_format_of(device, dtype) : NULL;
+        const struct machine_rates *format = dtype ? machine_format_of(device, dtype) : NULL;
         if (format)
             failed |= json_object_set_new(formats, dtype->name, pair_of(format));
     }
@@ -130,7 +130,7 @@ static const char *read_rates(const json_t *rates, struct machine_device *device
     return json_is_object(rates) ? NULL : "it is cut short";
 }
 
-static bool read_pair(const json_t *rates, struct machine_format *out)
+static bool read_pair(const json_t *rates, struct machine_rates *out)
 {
     return read_rate(rates, RATE_READ, &out->read) && read_rate(rates, RATE_MATRIX, &out->matrix) &&
            out->read > 0 && out->matrix > 0;
@@ -145,7 +145,7 @@ static int read_formats(const json_t *formats, struct machine_device *device)
     json_object_foreach((json_t *)(uintptr_t)formats, name, rates)
     {
         const struct dtype *dtype = dtype_by_name(str_of(name));
-        struct machine_format format = {0};
+        struct machine_rates format = {0};
         bool sound = dtype && dtype->gguf_id < MACHINE_MAX_FORMATS && read_pair(rates, &format);
         if (sound)
             device->formats[dtype->gguf_id] = format;
@@ -159,11 +159,12 @@ static int read_caches(const json_t *caches, struct machine_device *device)
 {
     const char *name;
     json_t *rates;
-    int n_bad = caches && !json_is_object(caches);
+    int n_bad = caches && !json_is_object(caches), n = 0;
     json_object_foreach((json_t *)(uintptr_t)caches, name, rates)
     {
         struct machine_cache cache = {0};
-        bool sound = name[0] && strlen(name) < sizeof cache.shape && read_pair(rates, &cache.rates);
+        bool sound = n++ < MACHINE_MAX_CACHES && strlen(name) < sizeof cache.shape &&
+                     machine_is_cache_name(name) && read_pair(rates, &cache.rates);
         if (sound) {
             memcpy(cache.shape, name, strlen(name));
             machine_add_cache(device, &cache);

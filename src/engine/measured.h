@@ -2,9 +2,9 @@
  * measured.h — what was measured of this machine, kept in the user's cache folder.
  *
  * One file for the CPU and one per device, under what they depend on: the device and its driver,
- * the processor and the threads, hearth's build. In it are the rates, those by format as far as
- * models needed them, and what the last runs took (plan/learn.h). What is not as it was written, or
- * of another machine, is ignored with a line. Owns nothing. One thread.
+ * the processor and the threads, hearth's build. In it are the rates, those by format and cache as
+ * far as models needed them, and what the last runs took (plan/learn.h). What is not as it was
+ * written, or of another machine, is ignored with a line. Owns nothing. One thread.
  */
 #ifndef ENGINE_MEASURED_H
 #define ENGINE_MEASURED_H

@@ -367,8 +367,8 @@ bool placing_as_measured(const struct placing *p)
 }
 
 /* Rates that a plan over `devices` (bits) rests on. All are measured where it decides by them,
- * where that is asked for, and where they were once and do not hold any more; formats that are new
- * to a device, wherever it is measured. */
+ * where that is asked for, and where they were once and do not hold any more; formats and
+ * caches that are new to a device, wherever it is measured. */
 static enum hth_status know_rates(struct placing *p, const struct placing_devices *devices,
                                   unsigned mask, const struct log *log)
 {
@@ -383,7 +383,7 @@ static enum hth_status know_rates(struct placing *p, const struct placing_device
         return HTH_OK;
     if (decides || p->opt.measure)
         status = plan_measure(&measuring, false, log);
-    return status ? status : plan_measure_formats(&measuring, &p->units, mask, log);
+    return status ? status : plan_measure_units(&measuring, &p->units, mask, log);
 }
 
 /* Everything on one GPU; what that is worth. */

@@ -27,7 +27,7 @@ static json_t *text(const char *bytes)
     return value ? value : json_string("?");
 }
 
-static json_t *pair(const struct machine_format *rates)
+static json_t *pair(const struct machine_rates *rates)
 {
     return json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read / 1e9,
                      machine_rate_name(RATE_MATRIX), rates->matrix / 1e12);
@@ -39,7 +39,7 @@ static void set_measured(json_t *value, const struct machine_device *device)
     json_t *formats = json_object(), *caches = json_object(), *runs = json_object();
     for (uint32_t id = 0; id < MACHINE_MAX_FORMATS; id++) {
         const struct dtype *dtype = dtype_by_id(id);
-        const struct machine_format *format = dtype ? machine_format_of(device, dtype) : NULL;
+        const struct machine_rates *format = dtype ? machine_format_of(device, dtype) : NULL;
         if (format)
             json_object_set_new(formats, dtype->name, pair(format));
     }

@@ -242,43 +242,47 @@ enum hth_status plan_measure(const struct plan_measuring *what, bool anew, const
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
-/* Are there matrices in a format? */
-static bool needs_format(const struct units *units, const struct dtype *dtype)
+/* Are there matrices in a format, whose rates are not known? */
+static bool lacks_format(const struct machine_device *device, const struct units *units,
+                         const struct dtype *dtype)
 {
+    bool needs = false;
     for (int i = 1; i <= units->n_shares; i++)
-        if (units->shares[i].dtype == dtype && units->shares[i].elems > 0)
-            return true;
-    return false;
+        needs |= units->shares[i].dtype == dtype && units->shares[i].elems > 0;
+    return needs && !machine_format_of(device, dtype);
 }
 
-/* What a device lacks: rates of a format, or with `dtype` NULL of attention. */
-static bool lacks(const struct machine_device *device, const struct units *units,
-                  const struct dtype *dtype)
+/* What units need of one device; *found: something new was. */
+static enum hth_status measure_units(struct measuring *m, const struct units *units, int d,
+                                     bool *found)
 {
-    if (!dtype)
-        return !machine_cache_of(device, units->cache_name);
-    return !machine_format_of(device, dtype) && needs_format(units, dtype);
+    const struct machine_device *device = &m->what->machine->devices[d];
+    enum hth_status status = HTH_OK;
+    const struct dtype *dtype;
+    for (size_t i = 0; (dtype = dtype_at(i)) && status == HTH_OK; i++) {
+        if (!lacks_format(device, units, dtype))
+            continue;
+        status = m->probe ? HTH_OK : begin_measuring(m);
+        if (status == HTH_OK)
+            *found |= machine_measure_format(m->what->machine, &m->times, d, dtype);
+    }
+    if (status || machine_cache_of(device, units->cache_name))
+        return status;
+    status = m->probe ? HTH_OK : begin_measuring(m);
+    if (status == HTH_OK)
+        *found |= machine_measure_cache(m->what->machine, &m->times, d, &units->cache);
+    return status;
 }
 
-enum hth_status plan_measure_formats(const struct plan_measuring *what, const struct units *units,
-                                     unsigned devices, const struct log *log)
+enum hth_status plan_measure_units(const struct plan_measuring *what, const struct units *units,
+                                   unsigned devices, const struct log *log)
 {
-    struct machine *machine = what->machine;
     struct measuring m = {.what = what, .log = log};
     enum hth_status status = HTH_OK;
-    for (int d = 0; d < machine->n_devices && status == HTH_OK; d++) {
-        bool found = false, more = devices >> d & 1u && machine->devices[d].measured;
-        for (size_t i = 0; more && status == HTH_OK; i++) {
-            const struct dtype *dtype = dtype_at(i); /* the last one is NULL */
-            more = dtype != NULL;
-            if (!lacks(&machine->devices[d], units, dtype))
-                continue;
-            if (!m.probe)
-                status = begin_measuring(&m);
-            if (status == HTH_OK)
-                found |= dtype ? machine_measure_format(machine, &m.times, d, dtype)
-                               : machine_measure_cache(machine, &m.times, d, &units->cache);
-        }
+    for (int d = 0; d < what->machine->n_devices && status == HTH_OK; d++) {
+        bool found = false;
+        if (devices >> d & 1u && what->machine->devices[d].measured)
+            status = measure_units(&m, units, d, &found);
         if (status == HTH_OK && found)
             status = keep(&m, d);
     }
@@ -342,7 +346,7 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
                           words[r].name);
         }
     for (size_t i = 0; dtype_at(i) && device->measured; i++) {
-        const struct machine_format *format = machine_format_of(device, dtype_at(i));
+        const struct machine_rates *format = machine_format_of(device, dtype_at(i));
         if (format)
             strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
                           format->read / 1e9, format->matrix / 1e12);

@@ -56,10 +56,11 @@ struct plan_measuring {
  * other times. Takes at most some two seconds. Errors: HTH_ERROR_MEMORY. */
 HTH_MUST_CHECK plan_measure(const struct plan_measuring *what, bool anew, const struct log *log);
 
-/* Measures what formats of these units take on those of `devices` (bits) that are measured
- * otherwise, and keeps it: some tens of milliseconds each. Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK plan_measure_formats(const struct plan_measuring *what, const struct units *units,
-                                    unsigned devices, const struct log *log);
+/* Measures what formats of these units, and attention with their cache, take on those of `devices`
+ * (bits) that are measured otherwise, and keeps it: some tens of milliseconds each. Errors:
+ * HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK plan_measure_units(const struct plan_measuring *what, const struct units *units,
+                                  unsigned devices, const struct log *log);
 
 /* A machine from a JSON file. Errors: HTH_ERROR_IO, HTH_ERROR_FORMAT naming place and fault. */
 HTH_MUST_CHECK profile_read(struct machine *machine, const char *path, const struct log *log);

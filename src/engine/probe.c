@@ -362,7 +362,7 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
 double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
                              const struct cache_shape *cache, uint64_t amount)
 {
-    enum { SOME_TOKENS = 128, LEAST_PAGES = 4, MOST_PAGES = 4096 };
+    enum { SOME_TOKENS = 128, LEAST_PAGES = 4, MOST_BYTES = 80 << 20 };
     struct machine_probe *probe = user;
     struct kv_geom kv = cache->kv;
     const bool one = kind == PROBE_READ;
@@ -373,7 +373,9 @@ double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
     if (device >= probe->n_devices || page_bytes <= 0)
         return 0;
     double pages = floor((double)amount / position / KV_PAGE / (n_long - 1));
-    pages = pages < LEAST_PAGES ? LEAST_PAGES : pages < MOST_PAGES ? pages : MOST_PAGES;
+    double most = floor(MOST_BYTES / page_bytes / n_long);
+    pages = pages < most ? pages : most;
+    pages = pages > LEAST_PAGES ? pages : LEAST_PAGES;
     const struct shape shape = {.device = device,
                                 .n = cache->n_head * kv.k_dim,
                                 .n_tokens = n_tokens,

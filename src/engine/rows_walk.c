@@ -118,11 +118,13 @@ static enum hth_status walk_all(struct rows_walk *w)
 {
     static const int head_dims[] = {64, 128};
     bool formats_done[2] = {false, false};
+    const struct arch *dense = NULL; /* the first one that can do without experts */
     for (size_t a = 0; arch_list[a]; a++)
         for (int moe = 0; moe < 2; moe++)
             for (size_t h = 0; h < ARRAY_LEN(head_dims) && rows_arch_has(arch_list[a], moe); h++) {
                 bool formats = !formats_done[moe] && !w->one_format;
-                bool caches = a == 0 && !moe && !w->one_format;
+                dense = dense || moe ? dense : arch_list[a];
+                bool caches = arch_list[a] == dense && !moe && !w->one_format;
                 enum hth_status status = walk_made(w, arch_list[a], moe, head_dims[h],
                                                    formats ? MADE_FORMATS : MADE_ONE);
                 if (status == HTH_OK && caches)

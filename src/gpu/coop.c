@@ -198,15 +198,18 @@ bool coop_attention(const struct vk_caps *caps, uint32_t rows, uint32_t k_dim, u
 
 enum { MOST_SUBGROUPS = 4, LEAST_WIDTH = 16 };
 
-/* A subgroup's lanes have at least one to a row each; the widths divide what is in shared memory.
- */
+/* That with most rows of those that leave a lane to each; the widths divide what is in shared
+ * memory. */
 static const struct vk_matrix *flexible_matrix(const struct vk_caps *caps, uint32_t lanes)
 {
-    for (uint32_t i = 0; caps->fp16 && i < caps->n_flexible; i++)
-        if (is_usable(&caps->flexible[i], COOP_F16, 0) && caps->flexible[i].m <= lanes &&
-            lanes / caps->flexible[i].m <= MOST_PARTS)
-            return &caps->flexible[i];
-    return NULL;
+    const struct vk_matrix *best = NULL;
+    for (uint32_t i = 0; caps->fp16 && i < caps->n_flexible; i++) {
+        const struct vk_matrix *matrix = &caps->flexible[i];
+        if (is_usable(matrix, COOP_F16, 0) && matrix->m <= lanes &&
+            lanes / matrix->m <= MOST_PARTS && (!best || matrix->m > best->m))
+            best = matrix;
+    }
+    return best;
 }
 
 /* Results and scores of 64 positions stay in registers: three times the sums of a tile. */

@@ -41,7 +41,8 @@ bool coop_tile_turn(const struct vk_caps *caps, enum coop_type type, struct coop
 /* How many products one instruction makes of such matrices at most; 0: there is none. */
 uint32_t coop_products(const struct vk_caps *caps, enum coop_type type, uint32_t run);
 
-/* What attention_coop.glsl is specialised with, besides the widths of heads. */
+/* What attention_coop.glsl, or attention_coop2.glsl, is specialised with, besides the widths of
+ * heads. */
 struct coop_attention {
     uint32_t lanes, group; /* as above */
     uint32_t rows;         /* (token, head) pairs of a workgroup */

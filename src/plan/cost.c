@@ -140,7 +140,7 @@ static double pace(const struct cost *cost, struct worker worker)
 }
 
 /* Bound by reading weights or by arithmetic. */
-static double bound_s(const struct cost *cost, int device, const struct machine_format *rates,
+static double bound_s(const struct cost *cost, int device, const struct machine_rates *rates,
                       double bytes, double flop)
 {
     double read = device == 0 ? with_file(cost, rates->read) : rates->read;
@@ -154,11 +154,11 @@ static double product_s(const struct cost *cost, struct worker worker, const str
                         double n_read, double n_columns)
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
-    const struct machine_format usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    const struct machine_rates usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
     double seconds = 0, bytes = (double)unit->bytes, elems = unit->elems;
     for (int i = unit->shares; i; i = cost->units->shares[i].next) {
         const struct unit_share *share = &cost->units->shares[i];
-        const struct machine_format *own = machine_format_of(device, share->dtype);
+        const struct machine_rates *own = machine_format_of(device, share->dtype);
         if (!own)
             continue;
         seconds +=
@@ -175,8 +175,8 @@ static double product_s(const struct cost *cost, struct worker worker, const str
 static double cache_s(const struct cost *cost, struct worker worker, double bytes, double flop)
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
-    const struct machine_format usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
-    const struct machine_format *own = cost->cache[worker.device];
+    const struct machine_rates usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    const struct machine_rates *own = cost->cache[worker.device];
     own = own ? own : &usual;
     return pace(cost, worker) * larger(bytes / own->read, flop / own->matrix);
 }

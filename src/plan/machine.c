@@ -35,8 +35,7 @@ const char *machine_cache_name(const struct cache_shape *shape, char out[64])
     return out;
 }
 
-const struct machine_format *machine_cache_of(const struct machine_device *device,
-                                              const char *shape)
+const struct machine_rates *machine_cache_of(const struct machine_device *device, const char *shape)
 {
     for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
         if (strcmp(device->caches[i].shape, shape) == 0)
@@ -44,15 +43,39 @@ const struct machine_format *machine_cache_of(const struct machine_device *devic
     return NULL;
 }
 
+bool machine_is_cache_name(const char *name)
+{
+    char k_type[16], v_type[16], again[64];
+    struct cache_shape shape = {0};
+    struct kv_geom *kv = &shape.kv;
+    int n = sscanf(name, "%15s %9dx%9d/%15s %9d %9d", k_type, &kv->n_head_kv, &kv->k_dim, v_type,
+                   &kv->v_dim, &shape.n_head);
+    if (n == 3 && sscanf(name, "%*s %*dx%*d %9d", &shape.n_head) == 1) {
+        memcpy(v_type, k_type, sizeof v_type);
+        kv->v_dim = kv->k_dim;
+        n = 6;
+    }
+    if (n != 6 || kv->n_head_kv < 1 || kv->k_dim < 1 || kv->v_dim < 1 || shape.n_head < 1)
+        return false;
+    kv->k_type = dtype_by_name(str_of(k_type));
+    kv->v_type = dtype_by_name(str_of(v_type));
+    return kv->k_type && kv->v_type && strcmp(machine_cache_name(&shape, again), name) == 0;
+}
+
 void machine_add_cache(struct machine_device *device, const struct machine_cache *cache)
 {
-    int at = 0;
-    while (at < MACHINE_MAX_CACHES && device->caches[at].shape[0] &&
-           strcmp(device->caches[at].shape, cache->shape) != 0)
+    int at = 0, n = 0;
+    while (n < MACHINE_MAX_CACHES && device->caches[n].shape[0])
+        n++;
+    while (at < n && strcmp(device->caches[at].shape, cache->shape) != 0)
         at++;
-    if (at == MACHINE_MAX_CACHES)
-        memmove(device->caches, device->caches + 1, (size_t)--at * sizeof *cache);
-    device->caches[at] = *cache;
+    if (at == n && n < MACHINE_MAX_CACHES) {
+        device->caches[n] = *cache;
+        return;
+    }
+    at = at == n ? 0 : at;
+    memmove(device->caches + at, device->caches + at + 1, (size_t)(n - 1 - at) * sizeof *cache);
+    device->caches[n - 1] = *cache;
 }
 
 const char *machine_kind_name(enum machine_kind kind)
@@ -293,12 +316,12 @@ static double some_flop(const struct machine_device *device)
 
 /* Both rates of one subject; false if no machine has what was found. */
 static bool measure_rates(const struct machine_device *device, const struct probe *probe, int d,
-                          struct subject of, double bytes, struct machine_format *out)
+                          struct subject of, double bytes, struct machine_rates *out)
 {
     double flop = some_flop(device), op_s = device->rate[RATE_DISPATCH];
     double read_s = without_op_s(median_s(probe, PROBE_READ, d, of, (uint64_t)bytes), op_s);
     double matrix_s = without_op_s(median_s(probe, PROBE_MATRIX, d, of, (uint64_t)flop), op_s);
-    struct machine_format found = {bytes / read_s, flop / matrix_s};
+    struct machine_rates found = {bytes / read_s, flop / matrix_s};
     if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
         !machine_rate_sensible(RATE_MATRIX, found.matrix))
         return false;

@@ -38,9 +38,10 @@ enum machine_rate {
     RATE_COUNT,
 };
 
-/* Rates of products with one format; 0: not measured, those of all formats stand for it. */
-struct machine_format {
-    double read;   /* bytes/s, by matrix-vector products */
+/* Rates of products with one format, or of attention with one cache; 0: not measured, those for all
+ * stand for them. */
+struct machine_rates {
+    double read;   /* bytes/s that are read for one token */
     double matrix; /* flop/s of many tokens */
 };
 
@@ -50,11 +51,10 @@ struct cache_shape {
     int n_head;
 };
 
-/* Rates of attention with caches of a shape: bytes/s of keys and values that one token looks at,
- * flop/s of many tokens. */
+/* Rates of attention with caches of a shape. */
 struct machine_cache {
     char shape[64]; /* machine_cache_name; empty behind the last one */
-    struct machine_format rates;
+    struct machine_rates rates;
 };
 
 enum phase { PHASE_PROMPT, PHASE_ANSWER, PHASES };
@@ -74,8 +74,8 @@ struct machine_device {
     uint64_t budget_bytes;   /* what may be used of it; 0: machine_complete takes what is usual */
     double rate[RATE_COUNT]; /* 0: not known; machine_complete estimates it */
     unsigned estimated;      /* bit r: rate[r] is an estimate */
-    struct machine_format formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
-    struct machine_cache caches[MACHINE_MAX_CACHES];    /* the newest last */
+    struct machine_rates formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
+    struct machine_cache caches[MACHINE_MAX_CACHES];   /* the newest last */
     struct past_runs past[PHASES];
     bool measured;  /* its rates were: formats that have none of their own are estimates */
     bool outdated;  /* they were, but what was kept of that cannot be used any more */
@@ -100,10 +100,10 @@ const char *machine_kind_name(enum machine_kind kind);
 const char *machine_rate_name(enum machine_rate rate);
 
 /* Rates of a format on a device; NULL where they were not measured. */
-static inline const struct machine_format *machine_format_of(const struct machine_device *device,
-                                                             const struct dtype *dtype)
+static inline const struct machine_rates *machine_format_of(const struct machine_device *device,
+                                                            const struct dtype *dtype)
 {
-    const struct machine_format *format =
+    const struct machine_rates *format =
         dtype->gguf_id < MACHINE_MAX_FORMATS ? &device->formats[dtype->gguf_id] : NULL;
     return format && format->read > 0 && format->matrix > 0 ? format : NULL;
 }
@@ -112,11 +112,14 @@ static inline const struct machine_format *machine_format_of(const struct machin
  * that differ are both named. Writes into `out`, which it returns. */
 const char *machine_cache_name(const struct cache_shape *shape, char out[64]);
 
-/* Rates of attention with such a cache; NULL where they were not measured. */
-const struct machine_format *machine_cache_of(const struct machine_device *device,
-                                              const char *shape);
+/* Is it the name of a cache that there could be? */
+bool machine_is_cache_name(const char *name);
 
-/* Keeps them, instead of the oldest if there are too many. */
+/* Rates of attention with such a cache; NULL where they were not measured. */
+const struct machine_rates *machine_cache_of(const struct machine_device *device,
+                                             const char *shape);
+
+/* Keeps them as the newest, instead of the oldest if there are too many. */
 void machine_add_cache(struct machine_device *device, const struct machine_cache *cache);
 
 /* Could a machine have it? In bytes, flop and seconds. */

@@ -234,7 +234,9 @@ static bool is_estimated(const struct plan *plan)
         const struct unit *unit = &plan->units->items[i];
         struct choice choice = plan->items[i].choice;
         bool part = unit->kind == UNIT_EXPERTS && choice.resident < unit->n;
-        is |= guesses(plan, unit, choice.device) || (part && guesses(plan, unit, 0));
+        bool passes = choice.device == 0 && choice.mode != PREFILL_CPU;
+        is |= guesses(plan, unit, choice.device) || (part && guesses(plan, unit, 0)) ||
+              (passes && guesses(plan, unit, plan->stream_to));
     }
     return is;
 }

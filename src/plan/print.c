@@ -91,7 +91,7 @@ static void print_measured(const struct plan *plan, int d, struct strbuf *out)
     const struct machine_device *device = &plan->machine->devices[d];
     for (int i = 1, n = 0; i <= plan->units->n_shares; i++) {
         const struct dtype *dtype = plan->units->shares[i].dtype;
-        const struct machine_format *format = machine_format_of(device, dtype);
+        const struct machine_rates *format = machine_format_of(device, dtype);
         if (!is_new(plan->units, i))
             continue;
         strbuf_printf(out, "%s%s", n++ ? "; " : "          ", dtype->name);
@@ -101,7 +101,7 @@ static void print_measured(const struct plan *plan, int d, struct strbuf *out)
         else
             strbuf_append(out, STR(": as all (estimated)"));
     }
-    const struct machine_format *cache = machine_cache_of(device, plan->units->cache_name);
+    const struct machine_rates *cache = machine_cache_of(device, plan->units->cache_name);
     if (cache)
         strbuf_printf(out, "; attention: reads %.1f GB/s, %.2g Tflop/s", cache->read / 1e9,
                       cache->matrix / 1e12);

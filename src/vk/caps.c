@@ -28,6 +28,7 @@ enum {
     MIN_CHUNKS = 16, /* what hearth can live with; Vulkan itself only promises 4 */
     MARGIN_MIN_BYTES = 32 << 20,
     MARGIN_MAX_BYTES = 256 << 20,
+    MAX_FLEXIBLE = 512,        /* matrices of all scopes and sizes of workgroups */
     SPIRV_OF_1_2 = 0x00010500, /* the newest that Vulkan 1.2 takes: version 1.5 */
 };
 
@@ -286,7 +287,7 @@ static const char *component_name(VkComponentTypeKHR type)
     }
 }
 
-/* A driver that cannot tell its shapes has none. */
+/* A driver that cannot tell its shapes has none. It lists those of whole workgroups, too. */
 static void read_flexible(struct vk_gpu *gpu)
 {
 #ifdef VK_NV_cooperative_matrix2
@@ -295,8 +296,8 @@ static void read_flexible(struct vk_gpu *gpu)
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV};
     VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                        .pNext = &most};
-    VkCooperativeMatrixFlexibleDimensionsPropertiesNV list[VK_MAX_MATRICES];
-    uint32_t n = VK_MAX_MATRICES;
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV list[MAX_FLEXIBLE];
+    uint32_t n = MAX_FLEXIBLE;
     for (uint32_t i = 0; i < n; i++)
         list[i] = (VkCooperativeMatrixFlexibleDimensionsPropertiesNV){
             .sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV};
@@ -306,7 +307,7 @@ static void read_flexible(struct vk_gpu *gpu)
         return;
     vkGetPhysicalDeviceProperties2(gpu->handle, &all);
     caps->flexible_most = most.cooperativeMatrixFlexibleDimensionsMaxDimension;
-    for (uint32_t i = 0; i < n && i < VK_MAX_MATRICES; i++)
+    for (uint32_t i = 0; i < n && i < MAX_FLEXIBLE && caps->n_flexible < VK_MAX_MATRICES; i++)
         if (list[i].scope == VK_SCOPE_SUBGROUP_KHR)
             caps->flexible[caps->n_flexible++] = (struct vk_matrix){
                 .m = list[i].MGranularity,

@@ -54,7 +54,7 @@ struct amount {
 static struct amount weigh_cache(const struct machine_device *d, const struct units *units,
                                  double position)
 {
-    const struct machine_format *own = machine_cache_of(d, units->cache_name);
+    const struct machine_rates *own = machine_cache_of(d, units->cache_name);
     struct amount all = {(double)units->kv_bytes_per_position * position,
                          units->attn_flop * position};
     if (own) {
@@ -73,7 +73,7 @@ static struct amount weigh(const struct virtual_machine *vm, const struct units 
     struct amount all = {(double)unit->bytes, 2 * unit->elems};
     for (int i = unit->shares; i; i = units->shares[i].next) {
         const struct unit_share *share = &units->shares[i];
-        const struct machine_format *format = machine_format_of(d, share->dtype);
+        const struct machine_rates *format = machine_format_of(d, share->dtype);
         if (!format)
             continue;
         all.bytes += share->bytes * (d->rate[RATE_READ] / format->read - 1);
@@ -134,7 +134,7 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
 
 /* At rates that are like those of all where nothing else (NULL) is said. */
 static double own_s(struct virtual_machine *vm, enum probe_kind kind, int device,
-                    const struct machine_format *own, uint64_t amount)
+                    const struct machine_rates *own, uint64_t amount)
 {
     const struct machine_device *d = &vm->truth.devices[device];
     double times = !own                 ? 1

@@ -325,6 +325,16 @@ static struct vk_caps with_flexible(struct vk_caps caps, struct vk_matrix matrix
 static void check_whole_attention2(const struct vk_caps *caps, const struct coop_attention *tile,
                                    uint32_t k_dim)
 {
+    bool multiples = false; /* of what the device has */
+    for (uint32_t i = 0; i < caps->n_flexible; i++) {
+        const struct vk_matrix *matrix = &caps->flexible[i];
+        multiples |= strcmp(matrix->a, "f16") == 0 && tile->m % matrix->m == 0 &&
+                     tile->n % matrix->n == 0 && tile->k % matrix->k == 0;
+    }
+    assert_true(multiples);
+    /* queries, a page of K or V, and of each row six numbers and where its result is */
+    uint32_t halves = tile->rows * (k_dim + 8) + 64 * (64 + 8);
+    assert_true(2 * halves + 4 * (tile->group + 7 * tile->rows) <= caps->shared_bytes);
     assert_int_equal(tile->group / tile->lanes * tile->m, tile->rows);
     assert_int_equal(tile->group % tile->rows, 0);
     assert_in_range(tile->group / tile->rows, 1, 16);

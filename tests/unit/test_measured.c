@@ -27,10 +27,10 @@ static struct machine measured_machine(void)
     struct machine machine = {.n_devices = 2, .n_threads = 8};
     machine.devices[1].rate[RATE_READ] = 41.5e9;
     machine.devices[1].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
-    machine.devices[1].formats[dtype_q4_k.gguf_id] = (struct machine_format){22.25e9, 0.7e12};
-    machine.devices[1].formats[dtype_q6_k.gguf_id] = (struct machine_format){0, 0.7e12}; /* no */
-    machine_add_cache(&machine.devices[1], &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12}});
+    machine.devices[1].formats[dtype_q4_k.gguf_id] = (struct machine_rates){22.25e9, 0.7e12};
+    machine.devices[1].formats[dtype_q6_k.gguf_id] = (struct machine_rates){0, 0.7e12}; /* no */
     machine_add_cache(&machine.devices[1], &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12}});
+    machine_add_cache(&machine.devices[1], &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12}});
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.125);
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.0 / 3);
     machine.devices[1].rate[RATE_HOP] = 33e-6;
@@ -196,10 +196,50 @@ TEST(absurd_entries)
         assert_null(machine_cache_of(&machine.devices[1], "F16 8x128 32"));
         assert_non_null(machine_cache_of(&machine.devices[1], "Q8_0 2x64 8"));
     }
-    static const char beginning[] = "\"longer-than-any-name-that-hearth-has-written-of-any-cache";
-    assert_true(load_with(&machine, "\"Q8_0", beginning));
+    assert_true(load_with(&machine, "\"Q8_0", "\"\\u001b[31m")); /* before " 2x64 8" */
     assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
+    assert_string_equal(machine.devices[1].caches[0].shape, "F16 8x128 32");
     assert_int_equal(machine.devices[1].caches[1].shape[0], '\0');
+}
+
+/* More than hearth keeps, which nobody but it should have written. */
+TEST(too_many_caches)
+{
+    struct machine machine;
+    char many[2048] = "", one[64];
+    for (int i = 0; i < MACHINE_MAX_CACHES; i++) {
+        snprintf(one, sizeof one, "\"F16 %dx64 8\": {\"read_gb_per_s\":1e9,\"matrix_tflops\":1e9},",
+                 i + 1);
+        strcat(many, one);
+    }
+    strcat(many, "\"Q8_0");
+    assert_true(load_with(&machine, "\"Q8_0", many));
+    assert_logged("2 entries of formats, caches or runs in it are none that hearth wrote");
+    assert_non_null(machine_cache_of(&machine.devices[1], "F16 1x64 8"));
+    assert_null(machine_cache_of(&machine.devices[1], "F16 8x128 32"));
+}
+
+TEST(names_of_caches)
+{
+    static const char *const names[] = {"F16 8x128 32", "Q8_0 2x64 8", "F16 1x576/Q8_0 512 16"};
+    static const char *const others[] = {"",
+                                         "F16",
+                                         "F16 8x128",
+                                         "F16 8x128 32 ",
+                                         "F16  8x128 32",
+                                         "F16 8x128 032",
+                                         "F17 8x128 32",
+                                         "F16 0x128 32",
+                                         "F16 -8x128 32",
+                                         "F16 8x128 9999999999",
+                                         "F16 8x128/F16 128 32",
+                                         "F16 8x128 32\n",
+                                         "a name longer than any 8x128 32"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_true(machine_is_cache_name(names[i]));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (machine_is_cache_name(others[i]))
+            fail_msg("\"%s\" is taken for the name of a cache", others[i]);
 }
 
 TEST(the_newest_caches_are_kept)
@@ -214,10 +254,14 @@ TEST(the_newest_caches_are_kept)
     assert_non_null(machine_cache_of(&device, "F16 1x64 8"));
     assert_string_equal(device.caches[MACHINE_MAX_CACHES - 1].shape, cache.shape);
     snprintf(cache.shape, sizeof cache.shape, "F16 3x64 8");
-    cache.rates.read = 2e9; /* in its place */
+    cache.rates.read = 2e9; /* new again */
     machine_add_cache(&device, &cache);
     assert_true(machine_cache_of(&device, "F16 3x64 8")->read == 2e9);
-    assert_non_null(machine_cache_of(&device, "F16 1x64 8"));
+    assert_string_equal(device.caches[MACHINE_MAX_CACHES - 1].shape, cache.shape);
+    for (int i = 1; i <= MACHINE_MAX_CACHES; i++) {
+        snprintf(cache.shape, sizeof cache.shape, "F16 %dx64 8", i);
+        assert_non_null(machine_cache_of(&device, cache.shape));
+    }
 }
 
 TEST(caches_have_names)
@@ -318,6 +362,29 @@ static void check_attention(struct machine_probe *probe, int device)
     assert_true(machine_probe_cache_s(probe, PROBE_READ, 2, shapes, 1 << 20) == 0);
 }
 
+/* The least of many, of four times as much: both are more than a page of each layer. */
+static double attention_s(struct machine_probe *probe, enum probe_kind kind, uint64_t amount)
+{
+    static const struct cache_shape shape = {{2, 64, 64, &dtype_f16, &dtype_f16, 0, 0}, 8};
+    double least = 0;
+    for (int n = 0; n < 15; n++) {
+        double s = machine_probe_cache_s(probe, kind, 0, &shape, amount);
+        least = least > 0 && (s <= 0 || least < s) ? least : s;
+    }
+    return least;
+}
+
+static void check_growth(struct machine_probe *probe)
+{
+    static const enum probe_kind kinds[] = {PROBE_READ, PROBE_MATRIX};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        double one = attention_s(probe, kinds[i], UINT64_C(8) << 20 << 6 * i);
+        double four = attention_s(probe, kinds[i], UINT64_C(32) << 20 << 6 * i);
+        print_message("attention: %.3g s, four times as much %.3g s\n", one, four);
+        assert_true(four > 2 * one && four < 8 * one);
+    }
+}
+
 static void check_probe(struct vk *vk, int device)
 {
     struct pool *pool;
@@ -338,6 +405,8 @@ static void check_probe(struct vk *vk, int device)
     assert_true(read > 0 && matrix > 0);
     assert_true(machine_probe_time_s(probe, PROBE_OP, device, 0) < 1);
     assert_true(machine_probe_time_s(probe, PROBE_DIRECT, device, 1 << 20) == 0);
+    if (device == 0)
+        check_growth(probe);
     if (device) {
         assert_true(machine_probe_time_s(probe, PROBE_COPY, device, 1 << 20) > 0);
         assert_true(machine_probe_time_s(probe, PROBE_HOP, device, 16 << 10) > 0);
