@@ -206,7 +206,7 @@ TEST(absurd_entries)
 TEST(too_many_caches)
 {
     struct machine machine;
-    char many[2048] = "", one[64];
+    char many[2048] = "", one[128];
     for (int i = 0; i < MACHINE_MAX_CACHES; i++) {
         snprintf(one, sizeof one, "\"F16 %dx64 8\": {\"read_gb_per_s\":1e9,\"matrix_tflops\":1e9},",
                  i + 1);
