@@ -46,6 +46,12 @@ static double rate(const struct cost *cost, int device, enum machine_rate which)
     return cost->machine->devices[device].rate[which];
 }
 
+/* Of what has none of its own. */
+static struct machine_rates usual_rates(const struct machine_device *device)
+{
+    return (struct machine_rates){device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+}
+
 /* Bytes/s of the host's weights that are read at `read` where they are in memory. */
 static double with_file(const struct cost *cost, double read)
 {
@@ -68,7 +74,8 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
     if (cost->stream_device)
         cost->ahead_s = (double)staging / rate(cost, cost->stream_device, RATE_COPY);
     for (int d = 0; d < machine->n_devices; d++) {
-        cost->cache[d] = machine_cache_of(&machine->devices[d], units->cache_name);
+        const struct machine_rates *own = machine_cache_of(&machine->devices[d], units->cache_name);
+        cost->cache[d] = own ? *own : usual_rates(&machine->devices[d]);
         for (int phase = 0; phase < PHASES; phase++)
             cost->pace[d][phase] = learn_factor(&machine->devices[d].past[phase]);
     }
@@ -154,7 +161,7 @@ static double product_s(const struct cost *cost, struct worker worker, const str
                         double n_read, double n_columns)
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
-    const struct machine_rates usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    const struct machine_rates usual = usual_rates(device);
     double seconds = 0, bytes = (double)unit->bytes, elems = unit->elems;
     for (int i = unit->shares; i; i = cost->units->shares[i].next) {
         const struct unit_share *share = &cost->units->shares[i];
@@ -174,11 +181,8 @@ static double product_s(const struct cost *cost, struct worker worker, const str
 /* Attention over keys and values, which are never in a file. */
 static double cache_s(const struct cost *cost, struct worker worker, double bytes, double flop)
 {
-    const struct machine_device *device = &cost->machine->devices[worker.device];
-    const struct machine_rates usual = {device->rate[RATE_READ], device->rate[RATE_MATRIX]};
-    const struct machine_rates *own = cost->cache[worker.device];
-    own = own ? own : &usual;
-    return pace(cost, worker) * larger(bytes / own->read, flop / own->matrix);
+    const struct machine_rates *rates = &cost->cache[worker.device];
+    return pace(cost, worker) * larger(bytes / rates->read, flop / rates->matrix);
 }
 
 static double dispatch_s(const struct cost *cost, struct worker worker, const struct unit *unit)

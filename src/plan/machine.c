@@ -69,13 +69,13 @@ void machine_add_cache(struct machine_device *device, const struct machine_cache
         n++;
     while (at < n && strcmp(device->caches[at].shape, cache->shape) != 0)
         at++;
-    if (at == n && n < MACHINE_MAX_CACHES) {
-        device->caches[n] = *cache;
-        return;
+    if (at == MACHINE_MAX_CACHES)
+        at = 0;
+    if (at < n) {
+        n--;
+        memmove(device->caches + at, device->caches + at + 1, (size_t)(n - at) * sizeof *cache);
     }
-    at = at == n ? 0 : at;
-    memmove(device->caches + at, device->caches + at + 1, (size_t)(n - 1 - at) * sizeof *cache);
-    device->caches[n - 1] = *cache;
+    device->caches[n] = *cache;
 }
 
 const char *machine_kind_name(enum machine_kind kind)
