@@ -256,7 +256,7 @@ static void begin_kernels(void *user, const char *device, int left, int all)
     if (t->found || left == 0)
         return;
     out_text(str_of(device));
-    out_printf(": measuring kernels for %d of %d kinds of products\n", left, all);
+    out_printf(": measuring kernels for %d of %d kinds of operations\n", left, all);
     out_flush();
 }
 
@@ -295,7 +295,7 @@ static void say_kernels(struct tuning *t, const struct kernels_report *r)
     }
     if (r->n_classes == 0)
         return;
-    out_printf("kernels: %d of %d kinds of products measured in %.1f s; ", r->n_measured,
+    out_printf("kernels: %d of %d kinds of operations measured in %.1f s; ", r->n_measured,
                r->n_classes, r->seconds);
     if (r->n_faster)
         out_printf("for %d something faster is known, up to %.2f times", r->n_faster, r->most_gain);

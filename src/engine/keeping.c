@@ -638,7 +638,8 @@ static enum hth_status load_kernels(struct hth_model *model)
         status = kernels_load(kernels, caps, &model->log);
         int n = kernels_count(kernels);
         if (n)
-            log_info(&model->log, "%s: for %d kinds of products the kernels that hearth tune found",
+            log_info(&model->log,
+                     "%s: for %d kinds of operations the kernels that hearth tune found",
                      caps->name, n);
     }
     return status;

@@ -36,7 +36,7 @@ struct work {
     struct kernels kernels;
     struct tuner tuner;
     struct graph graphs[MOST_BUCKETS];
-    int n_graphs;
+    int n_graphs, n_ctx;
     struct job *jobs;
     size_t n_jobs, cap_jobs;
     const struct job *job; /* at hand */
@@ -97,9 +97,11 @@ static struct job *find_job(const struct work *w, const char *class)
 static enum hth_status add_op(struct work *w, const struct op *op, int n_tokens, int bucket)
 {
     struct job job = {.op = op, .n_tokens = n_tokens, .bucket = bucket};
-    const struct op_cost cost = op_def_of(op->kind)->cost(op, 0);
+    int n_seen = w->n_ctx < STOPWATCH_POSITIONS ? w->n_ctx : STOPWATCH_POSITIONS;
+    const struct op_cost cost = op_def_of(op->kind)->cost(op, n_seen);
     const double flops_per_byte = 50; /* somewhere between today's devices */
-    double worth = (double)cost.weight_bytes + (double)cost.flops / flops_per_byte;
+    double worth =
+        (double)(cost.weight_bytes + cost.kv_bytes) + (double)cost.flops / flops_per_byte;
     if (!table_class(&w->tuner.env, op, job.class, sizeof job.class))
         return HTH_OK;
     struct job *known = find_job(w, job.class);
@@ -140,6 +142,7 @@ static enum hth_status list_jobs(struct work *w, const struct model *model)
 {
     struct hth_session_options session = w->options->device.session;
     session_fill(&session, &model->hp);
+    w->n_ctx = session.n_ctx;
     const int buckets[] = {1, gpu_bucket(session.n_batch), 4, 8, 2, 16, 32};
     struct kv_geom *kv = mem_calloc((size_t)model->hp.n_layer, sizeof *kv);
     if (!kv)
@@ -186,9 +189,9 @@ static enum hth_status measure_job(struct work *w, struct table_entry *entry)
     struct row_pick pick;
     pick.row = row_select(&w->tuner.env, w->job->op, &pick.choice);
     w->watch = (struct stopwatch){.vk = w->vk, .log = &silent};
-    enum hth_status status = pick.row
-                                 ? stopwatch_open(&w->watch, w->job->op, &pick, w->job->n_tokens)
-                                 : HTH_ERROR_UNSUPPORTED;
+    enum hth_status status =
+        pick.row ? stopwatch_open(&w->watch, w->job->op, &pick, w->job->n_tokens, w->n_ctx)
+                 : HTH_ERROR_UNSUPPORTED;
     if (status == HTH_OK)
         status = tuner_run(&w->tuner, w->job->op, entry);
     else if (!ends_all(status))

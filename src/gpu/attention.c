@@ -2,9 +2,11 @@
 #include "gpu/compile.h"
 
 #include "attention/attention_args.h"
+#include "base/mem.h"
 #include "gpu/coop.h"
+#include "gpu/table.h"
 
-enum { MAX_HEAD = 512, MAX_QR = 16, MAX_SPLITS = 32 };
+enum { GROUP = KV_PAGE, MAX_HEAD = 512, MAX_QR = 16, MAX_SPLITS = 32 };
 
 /* Workgroups of 64 that keep a GPU's memory busy, whatever its size; a software device wants a few
  * for each processor, and pays for each that has nothing to do. */
@@ -68,16 +70,22 @@ static uint32_t row_blocks(const struct op *op, uint32_t tile_tokens, uint32_t q
     return (tile_tokens * heads_of(op) + qr - 1) / qr;
 }
 
-/* Workgroups that share a tile's pages. */
-static uint32_t splits(const struct row_env *env, const struct op *op, uint32_t qr)
+/* Workgroups where none share pages. */
+static uint32_t unsplit_groups(const struct op *op, uint32_t qr)
 {
     uint32_t n_tokens = (uint32_t)op->in[0]->ne[2];
     uint32_t tile = attention_tile_tokens(op, (int)n_tokens);
-    uint32_t groups =
-        (n_tokens + tile - 1) / tile * (uint32_t)op->in[1]->kv.n_head_kv * row_blocks(op, tile, qr);
+    return (n_tokens + tile - 1) / tile * (uint32_t)op->in[1]->kv.n_head_kv *
+           row_blocks(op, tile, qr);
+}
+
+/* Workgroups that share a tile's pages. */
+static uint32_t splits(const struct row_env *env, const struct op *op, uint32_t qr)
+{
+    uint32_t groups = unsplit_groups(op, qr);
     uint32_t enough = env->caps->kind == VK_KIND_SOFTWARE ? ENOUGH_SOFTWARE_GROUPS : ENOUGH_GROUPS;
     uint32_t n = (enough + groups - 1) / groups;
-    return n_tokens > SPLIT_TOKENS ? 1 : n < MAX_SPLITS ? n : MAX_SPLITS;
+    return op->in[0]->ne[2] > SPLIT_TOKENS ? 1 : n < MAX_SPLITS ? n : MAX_SPLITS;
 }
 
 static void shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
@@ -89,6 +97,61 @@ static void shape(const struct row_env *env, const struct op *op, struct row_cho
     choice_set(choice, "SPLITS", splits(env, op, qr));
     choice_set(choice, "HEAD_K", (uint32_t)kv->k_dim);
     choice_set(choice, "HEAD_V", (uint32_t)kv->v_dim);
+}
+
+/* --- tuning ----------------------------------------------------------------------------------- */
+
+enum { KNOB_SPLITS, KNOB_QR, KNOB_SUBGROUP, KNOBS };
+
+static const struct row_knob knobs[KNOBS] = {
+    [KNOB_SPLITS] = {"SPLITS", {1, 2, 4, 8, 16, MAX_SPLITS}},
+    [KNOB_QR] = {"QR", {1, 2, 4, 8, MAX_QR}},
+    [KNOB_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, GROUP}},
+};
+
+/* What a workgroup shares: queries, scores, and a few numbers of each row and lane. */
+static uint64_t shared_bytes(const struct kv_geom *kv, uint32_t qr)
+{
+    return 4ull * (qr * ((uint32_t)kv->k_dim + GROUP) + GROUP + 3 * MAX_QR + 1);
+}
+
+/* More workgroups only leave more parts to put together. */
+static bool may_split(const struct op *op, uint32_t qr, uint32_t n_splits)
+{
+    enum { MOST_GROUPS = 4 * ENOUGH_GROUPS };
+    return n_splits == 1 ||
+           (op->in[0]->ne[2] <= SPLIT_TOKENS && unsplit_groups(op, qr) * n_splits <= MOST_GROUPS);
+}
+
+/* More sums than a lane has by default, of the widest heads, spill. */
+static bool turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                 struct row_choice *choice)
+{
+    enum { MOST_SUMS = 32 };
+    const struct kv_geom *kv = &op->in[1]->kv;
+    uint32_t qr = row_turned(values[KNOB_QR], choice_get(choice, "QR", 1));
+    uint32_t n_splits = row_turned(values[KNOB_SPLITS], splits(env, op, qr));
+    uint32_t rows = attention_tile_tokens(op, (int)op->in[0]->ne[2]) * heads_of(op);
+    choice->subgroup_size = row_turned(values[KNOB_SUBGROUP], choice->subgroup_size);
+    if (qr > rows || qr * div_up((uint64_t)kv->v_dim, GROUP) > MOST_SUMS ||
+        shared_bytes(kv, qr) > env->caps->shared_bytes || !may_split(op, qr, n_splits) ||
+        GROUP % row_subgroup_actual(env->caps, choice->subgroup_size))
+        return false;
+    choice_set(choice, "QR", qr);
+    choice_set(choice, "SPLITS", n_splits);
+    return true;
+}
+
+/* "attention F16 128+128 8x4 1": the cache's type, lengths of its rows, its heads by the queries
+ * that share each, and tokens at most. */
+static void describe(const struct op *op, struct strbuf *out)
+{
+    const struct kv_geom *kv = &op->in[1]->kv;
+    strbuf_printf(out, "%s %s %d+%d %dx%u %lld", op_def_of(op->kind)->name, kv->k_type->name,
+                  kv->k_dim, kv->v_dim, kv->n_head_kv, heads_of(op),
+                  (long long)table_columns(op->in[0]->ne[2]));
+    if (op->p.attention.window > 0)
+        strbuf_printf(out, " window %lld", (long long)table_size(op->p.attention.window));
 }
 
 /* --- on cooperative matrices ------------------------------------------------------------------ */
@@ -282,21 +345,33 @@ static const struct row rows[] = {
      .blob = "attention_f16",
      .fits = fits_f16,
      .shape = shape,
+     .knobs = knobs,
+     .n_knobs = KNOBS,
+     .turn = turn,
      .emit = emit},
     {.name = "attention_f32",
      .blob = "attention_f32",
      .fits = fits_f32,
      .shape = shape,
+     .knobs = knobs,
+     .n_knobs = KNOBS,
+     .turn = turn,
      .emit = emit},
     {.name = "attention_q8_0",
      .blob = "attention_q8_0",
      .fits = fits_q8_0,
      .shape = shape,
+     .knobs = knobs,
+     .n_knobs = KNOBS,
+     .turn = turn,
      .emit = emit},
     {.name = "attention_q4_0",
      .blob = "attention_q4_0",
      .fits = fits_q4_0,
      .shape = shape,
+     .knobs = knobs,
+     .n_knobs = KNOBS,
+     .turn = turn,
      .emit = emit},
 };
 
@@ -305,4 +380,5 @@ const struct row_family row_family_attention = {
     .n_kinds = 1,
     .rows = rows,
     .n_rows = ARRAY_LEN(rows),
+    .describe = describe,
 };

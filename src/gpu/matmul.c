@@ -2,6 +2,7 @@
 #include "gpu/matmul_part.h"
 
 #include "base/mem.h"
+#include "gpu/table.h"
 
 struct matmul_parts matmul_parts(const struct op *op)
 {
@@ -71,24 +72,6 @@ bool matmul_x_per_slot(const struct matmul_parts *p)
 
 /* --- classes of ops --------------------------------------------------------------------------- */
 
-/* Sizes of a class begin with a power of two, or one and a half. */
-static int64_t class_begin(int64_t size)
-{
-    int64_t power = 1;
-    while (2 * power <= size)
-        power *= 2;
-    return size >= power + power / 2 && power > 1 ? power + power / 2 : power;
-}
-
-/* Of few columns each number is its own up to four, which is as many as a workgroup usually has. */
-static int64_t class_columns(int64_t columns)
-{
-    int64_t least = 4;
-    while (columns > least)
-        least *= 2;
-    return columns <= 4 ? columns : least < 256 ? least : 256;
-}
-
 /* "norm_matmul matmul_qkv q4_k 4096x4096 1": rows of all its matrices by their length, columns at
  * most; and of how many experts. */
 static void describe(const struct op *op, struct strbuf *out)
@@ -103,11 +86,11 @@ static void describe(const struct op *op, struct strbuf *out)
     for (int i = 0; i < p.n; i++)
         if (i == 0 || p.w[i]->dtype != p.w[i - 1]->dtype)
             strbuf_printf(out, " %s", p.w[i]->dtype->name);
-    strbuf_printf(out, "%s %lldx%lld %lld", p.residual ? " add" : "", (long long)class_begin(n),
-                  (long long)class_begin(p.w[0]->ne[0]), (long long)class_columns(tokens));
+    strbuf_printf(out, "%s %lldx%lld %lld", p.residual ? " add" : "", (long long)table_size(n),
+                  (long long)table_size(p.w[0]->ne[0]), (long long)table_columns(tokens));
     if (p.ids)
         strbuf_printf(out, " %lld of %lld", (long long)p.ids->ne[0],
-                      (long long)class_begin(p.w[0]->ne[2]));
+                      (long long)table_size(p.w[0]->ne[2]));
 }
 
 static const struct row rows[] = {

@@ -37,12 +37,6 @@ bool matmul_x_per_slot(const struct matmul_parts *p);
 struct dispatch matmul_begin(const struct compile *c, const struct row_choice *choice,
                              const struct matmul_parts *p);
 
-/* A knob's value; 0 leaves what is. */
-static inline uint32_t turned(uint32_t value, uint32_t otherwise)
-{
-    return value ? value : otherwise;
-}
-
 /* --- matvec.c --- */
 
 bool matvec_fits(const struct row_env *env, const struct op *op);

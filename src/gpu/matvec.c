@@ -111,13 +111,14 @@ bool matvec_turn(const struct row_env *env, const struct op *op, const uint32_t 
 {
     struct matmul_parts p = matmul_parts(op);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
-    uint32_t subgroups = turned(values[KNOB_SUBGROUPS], choice_get(choice, "GROUP", lanes) / lanes);
-    uint32_t rows = turned(values[KNOB_ROWS], choice_get(choice, "ROWS", 1));
-    uint32_t cols = turned(values[KNOB_COLS], choice_get(choice, "COLS", 1));
+    uint32_t subgroups =
+        row_turned(values[KNOB_SUBGROUPS], choice_get(choice, "GROUP", lanes) / lanes);
+    uint32_t rows = row_turned(values[KNOB_ROWS], choice_get(choice, "ROWS", 1));
+    uint32_t cols = row_turned(values[KNOB_COLS], choice_get(choice, "COLS", 1));
     uint32_t columns = p.ids ? 1 : (uint32_t)matmul_columns(&p);
     uint32_t units = (uint32_t)div_up((uint64_t)p.w[0]->ne[0], 32);
     uint32_t most = row_has_many_registers(env->caps) ? 8 : 4;
-    choice->subgroup_size = turned(values[KNOB_SUBGROUP], choice->subgroup_size);
+    choice->subgroup_size = row_turned(values[KNOB_SUBGROUP], choice->subgroup_size);
     lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
     bool idle =
         choice_get(choice, "LANE_ROWS", 0) == 0 && subgroups > 1 && lanes * subgroups > units;

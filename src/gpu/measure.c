@@ -50,16 +50,17 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Buffers are as large as the largest bucket wants. Few tokens run by other rows than many, and
- * many by another split where weights pass: the most of each are asked. */
+/* Buffers are as large as the largest bucket wants. Few tokens run by other rows than many, some
+ * more share pages of the cache among workgroups, and many run by another split where weights pass:
+ * the most of each are asked. */
 static enum hth_status measure_buckets(const struct gpu_exec_options *options,
                                        const struct place *ring, uint64_t *bytes,
                                        const struct log *log)
 {
     uint64_t activations = 0, batch = 0;
     int most = gpu_bucket(options->max_tokens), from = ring ? gpu_bucket(options->stream.from) : 0;
-    const int sizes[] = {most < ROW_FEW_TOKENS ? most : ROW_FEW_TOKENS, from <= most ? from / 2 : 0,
-                         most};
+    const int sizes[] = {most < ROW_FEW_TOKENS ? most : ROW_FEW_TOKENS,
+                         most < SPLIT_TOKENS ? 0 : SPLIT_TOKENS, from <= most ? from / 2 : 0, most};
     enum hth_status status = HTH_OK;
     for (size_t i = 0; i < ARRAY_LEN(sizes) && status == HTH_OK; i++) {
         struct program program = {0};

@@ -58,6 +58,12 @@ struct row_knob {
     uint32_t values[ROW_KNOB_VALUES]; /* that make sense on some device; 0 behind the last */
 };
 
+/* A knob's value; 0 leaves what is. */
+static inline uint32_t row_turned(uint32_t value, uint32_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
 struct row {
     const char *name; /* "matvec_f32" */
     const char

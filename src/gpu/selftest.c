@@ -34,7 +34,7 @@ static enum hth_status compile_case(struct check *b)
                                             .place = &b->place,
                                             .activations = b->activations,
                                             .batch_chunk = b->batch,
-                                            .table_stride = CASE_PAGES};
+                                            .table_stride = b->c.n_pages};
     program_free(&b->program);
     return compile_placed(&b->program, &b->c.graph, &b->c.map, &options, b->test->log);
 }
@@ -43,7 +43,7 @@ static enum hth_status compile_case(struct check *b)
 static enum hth_status make_chunks(struct check *b)
 {
     struct vk *vk = b->test->vk;
-    uint64_t pages = CASE_PAGES * b->c.page_bytes;
+    uint64_t pages = (uint64_t)b->c.n_pages * b->c.page_bytes;
     enum hth_status status = compile_case(b);
     if (status == HTH_OK)
         status = vk_chunk_create(vk, b->program.activation_bytes, VK_MEMORY_DEVICE, "self-test",
@@ -62,14 +62,13 @@ static enum hth_status make_chunks(struct check *b)
 static enum hth_status upload_case(struct check *b)
 {
     struct vk *vk = b->test->vk;
-    uint32_t refs[CASE_PAGES];
-    for (uint32_t i = 0; i < CASE_PAGES; i++)
+    uint32_t refs[CASE_MOST_PAGES], n_pages = (uint32_t)b->c.n_pages;
+    for (uint32_t i = 0; i < n_pages; i++)
         refs[i] = vk_ref(b->pages, i * b->c.page_bytes);
-    batch_fill(&b->program.batch, &b->c.batch, refs, b->pages ? CASE_PAGES : 0,
-               vk_chunk_data(vk, b->batch));
+    batch_fill(&b->program.batch, &b->c.batch, refs, n_pages, vk_chunk_data(vk, b->batch));
     enum hth_status status = vk_upload(vk, b->activations, 0, b->c.given, b->c.map.size_bytes);
     if (status == HTH_OK && b->pages)
-        status = vk_upload(vk, b->pages, 0, b->c.pages, CASE_PAGES * b->c.page_bytes);
+        status = vk_upload(vk, b->pages, 0, b->c.pages, n_pages * b->c.page_bytes);
     return status ? status : vk_transfer_wait(vk);
 }
 
@@ -94,7 +93,7 @@ static enum hth_status record_case(struct check *b)
     vk_cmd_copy(b->cmd, b->activations, 0, b->back, 0, b->c.map.size_bytes);
     if (b->pages)
         vk_cmd_copy(b->cmd, b->pages, 0, b->back, b->c.map.size_bytes,
-                    CASE_PAGES * b->c.page_bytes);
+                    (uint64_t)b->c.n_pages * b->c.page_bytes);
     return vk_cmd_end(b->cmd);
 }
 
@@ -124,7 +123,7 @@ static enum hth_status run_case(struct check *b, struct selftest_result *out)
     const unsigned char *back = vk_chunk_data(vk, b->back);
     size_t bytes = (size_t)b->c.map.size_bytes;
     memcpy(b->c.got, back, bytes);
-    memcpy(b->c.got_pages, back + bytes, CASE_PAGES * (size_t)b->c.page_bytes);
+    memcpy(b->c.got_pages, back + bytes, (size_t)b->c.n_pages * (size_t)b->c.page_bytes);
     selftest_case_judge(&b->c, b->pick->row, out);
     return HTH_OK;
 }
@@ -154,9 +153,12 @@ struct selftest_size selftest_size_for(const struct row_choice *choice)
     uint32_t in_tile = choice_get(choice, "BM", each * choice_get(choice, "ROWS", 1));
     int64_t rows = (int64_t)in_tile + 16;
     int tokens = (int)choice_get(choice, "BN", 1) + 4;
-    return (struct selftest_size){.rows = rows > CASE_ROWS ? rows : CASE_ROWS,
-                                  .tokens = tokens > CASE_TOKENS ? tokens : CASE_TOKENS,
-                                  .experts = CASE_EXPERTS};
+    uint32_t splits = choice_get(choice, "SPLITS", 1);
+    return (struct selftest_size){
+        .rows = rows > CASE_ROWS ? rows : CASE_ROWS,
+        .tokens = tokens > CASE_TOKENS ? tokens : CASE_TOKENS,
+        .experts = CASE_EXPERTS,
+        .pos = CASE_POS + KV_PAGE * (int)(splits < CASE_SPLITS ? splits : CASE_SPLITS)};
 }
 
 enum hth_status selftest_run(const struct selftest *test, const struct op *op,

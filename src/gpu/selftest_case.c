@@ -180,9 +180,9 @@ static bool make_batch(struct selftest_case *c)
     c->seq = c->pos + most;
     int n = c->graph.n_tokens > 16 ? c->graph.n_tokens - 2 : c->graph.n_tokens;
     for (int i = 0; i < n; i++)
-        c->pos[i] = CASE_POS + i;
-    for (uint32_t i = 0; i < CASE_PAGES; i++)
-        c->page_table[i] = CASE_PAGES - 1 - i;
+        c->pos[i] = c->size.pos + i;
+    for (int i = 0; i < c->n_pages; i++)
+        c->page_table[i] = (uint32_t)(c->n_pages - 1 - i);
     c->batch = (struct batch){.n_tokens = n,
                               .ids = c->ids,
                               .pos = c->pos,
@@ -190,7 +190,7 @@ static bool make_batch(struct selftest_case *c)
                               .n_outputs = 1,
                               .outputs = &c->output,
                               .page_table = c->page_table,
-                              .table_stride = CASE_PAGES,
+                              .table_stride = c->n_pages,
                               .n_seqs = 1};
     c->output = n - 1;
     return true;
@@ -206,6 +206,20 @@ static enum hth_status cut_op(struct selftest_case *c, const struct op *op, cons
     return c->graph.status;
 }
 
+static size_t all_pages_bytes(const struct selftest_case *c)
+{
+    return (size_t)c->n_pages * (size_t)c->page_bytes;
+}
+
+static enum hth_status count_pages(struct selftest_case *c, const struct log *log)
+{
+    int n = c->page_bytes ? (c->size.pos + c->graph.n_tokens - 1) / KV_PAGE + 1 : 0;
+    if (n > CASE_MOST_PAGES)
+        return log_fail(log, HTH_ERROR_UNSUPPORTED, "a self-test of %d pages of a cache", n);
+    c->n_pages = n;
+    return HTH_OK;
+}
+
 enum hth_status selftest_case_create(struct selftest_case *c, const struct op *op, int n_tokens,
                                      const struct selftest_size *size, const struct log *log)
 {
@@ -213,10 +227,12 @@ enum hth_status selftest_case_create(struct selftest_case *c, const struct op *o
     graph_init(&c->graph, n_tokens < size->tokens ? n_tokens : size->tokens, 1, log);
     enum hth_status status = cut_op(c, op, log);
     if (status == HTH_OK)
+        status = count_pages(c, log);
+    if (status == HTH_OK)
         status = memmap_create(&c->map, &c->graph, VK_REF_ALIGN, true, log);
     if (status)
         return status;
-    size_t bytes = (size_t)c->map.size_bytes, pages = CASE_PAGES * (size_t)c->page_bytes;
+    size_t bytes = (size_t)c->map.size_bytes, pages = all_pages_bytes(c);
     size_t times = size->given_only ? 1 : 3;
     c->given = mem_alloc(times * (bytes + pages));
     if (!c->given || !make_batch(c))
@@ -297,10 +313,10 @@ static void fill_activation(struct selftest_case *c, const struct tensor *tensor
     }
 }
 
-static void pages_of(const struct selftest_case *c, unsigned char *memory, void *pages[CASE_PAGES])
+static void pages_of(const struct selftest_case *c, unsigned char *memory, void **pages)
 {
-    for (size_t i = 0; i < CASE_PAGES; i++)
-        pages[i] = memory + i * (size_t)c->page_bytes;
+    for (int i = 0; i < c->n_pages; i++)
+        pages[i] = memory + (size_t)i * (size_t)c->page_bytes;
 }
 
 /* A head's key or value in bytes of the cache; the rows of a cache are never longer than this. */
@@ -316,10 +332,10 @@ static void fill_head(const struct dtype *type, int n, void *to, struct rng *rng
 
 static void fill_cache(struct selftest_case *c, const struct kv_geom *kv, struct rng *rng)
 {
-    void *pages[CASE_PAGES];
+    void *pages[CASE_MOST_PAGES];
     const struct op_call call = {.batch = &c->batch, .kv_pages = pages};
     pages_of(c, c->pages, pages);
-    for (int pos = 0; pos < CASE_POS + c->batch.n_tokens; pos++)
+    for (int pos = 0; pos < c->size.pos + c->batch.n_tokens; pos++)
         for (int h = 0; h < kv->n_head_kv; h++) {
             fill_head(kv->k_type, kv->k_dim, call_k_row(&call, kv, pos, 0, h), rng);
             fill_head(kv->v_type, kv->v_dim, call_v_row(&call, kv, pos, 0, h), rng);
@@ -339,7 +355,7 @@ static const struct kv_geom *cache_of(const struct op *op)
 
 static enum hth_status run_reference(struct selftest_case *c)
 {
-    void *pages[CASE_PAGES];
+    void *pages[CASE_MOST_PAGES];
     struct op_call call = {.op = c->op, .batch = &c->batch, .kv_pages = pages};
     pages_of(c, c->expected_pages, pages);
     for (int i = 0; i < OP_MAX_IN; i++)
@@ -355,7 +371,7 @@ static enum hth_status run_reference(struct selftest_case *c)
 enum hth_status selftest_case_fill(struct selftest_case *c, const struct log *log)
 {
     struct rng rng = rng_seed(1);
-    size_t bytes = (size_t)c->map.size_bytes, pages = CASE_PAGES * (size_t)c->page_bytes;
+    size_t bytes = (size_t)c->map.size_bytes, pages = all_pages_bytes(c);
     const struct kv_geom *kv = cache_of(c->op);
     if (kv && (kv->k_dim > MAX_DIM || kv->v_dim > MAX_DIM))
         return log_fail(log, HTH_ERROR_UNSUPPORTED, "%s: a head has more than %d numbers",
@@ -406,13 +422,13 @@ static void add_numbers(struct sums *sums, const int32_t *expected, const int32_
 static void add_cache(const struct selftest_case *c, const struct kv_geom *kv, struct sums *sums)
 {
     float a[MAX_DIM], b[MAX_DIM];
-    void *pages[CASE_PAGES], *got_pages[CASE_PAGES];
+    void *pages[CASE_MOST_PAGES], *got_pages[CASE_MOST_PAGES];
     const struct op_call call = {.batch = &c->batch, .kv_pages = pages};
     const struct op_call got = {.batch = &c->batch, .kv_pages = got_pages};
     size_t k_dim = (size_t)kv->k_dim, v_dim = (size_t)kv->v_dim;
     pages_of(c, c->expected_pages, pages);
     pages_of(c, c->got_pages, got_pages);
-    for (int pos = 0; pos < CASE_POS + c->batch.n_tokens; pos++)
+    for (int pos = 0; pos < c->size.pos + c->batch.n_tokens; pos++)
         for (int h = 0; h < kv->n_head_kv; h++) {
             kv->k_type->decode(call_k_row(&call, kv, pos, 0, h), a, k_dim);
             kv->k_type->decode(call_k_row(&got, kv, pos, 0, h), b, k_dim);

@@ -10,7 +10,7 @@ static const uint64_t COPY_BYTES = 32ull << 20;    /* of weights, at most */
 static const uint64_t SPREAD_BYTES = 128ull << 20; /* more than caches hold */
 
 enum {
-    FIRST_ROWS = 256, /* that are timed to know how many to take */
+    FIRST_LENGTH = 256, /* rows or positions that are timed to know how many to take */
     EXPERTS = 128,
     LEAST_RUNS = 3,
     MOST_RUNS = 12,
@@ -32,6 +32,12 @@ static void free_laps(struct stopwatch *watch)
         free_lap(watch, &watch->laps[i]);
 }
 
+/* Pages are named in a batch. */
+static int n_batches(const struct stopwatch *watch)
+{
+    return watch->c.n_pages ? watch->n_copies : 1;
+}
+
 static enum hth_status compile_copy(const struct stopwatch *watch, const struct row_pick *pick,
                                     int copy, struct program *out)
 {
@@ -42,23 +48,32 @@ static enum hth_status compile_copy(const struct stopwatch *watch, const struct 
                                             .pick = pick,
                                             .place = &place,
                                             .activations = watch->activations,
-                                            .batch_chunk = watch->batch,
-                                            .table_stride = CASE_PAGES};
+                                            .batch_chunk =
+                                                watch->batches[copy < n_batches(watch) ? copy : 0],
+                                            .table_stride = watch->c.n_pages};
     return compile_placed(out, &watch->c.graph, &watch->c.map, &options, watch->log);
 }
 
-static enum hth_status upload_inputs(struct stopwatch *watch, const struct program *program)
+static enum hth_status upload_batch(struct stopwatch *watch, const struct batch_layout *layout,
+                                    int copy, uint32_t *words)
 {
-    uint32_t *words = mem_calloc(program->batch.n_words, sizeof *words);
+    uint32_t refs[CASE_MOST_PAGES], n_pages = (uint32_t)watch->c.n_pages;
+    for (uint32_t i = 0; i < n_pages; i++)
+        refs[i] = vk_ref(watch->caches[copy], i * watch->c.page_bytes);
+    batch_fill(layout, &watch->c.batch, refs, n_pages, words);
+    return vk_upload(watch->vk, watch->batches[copy], 0, words, 4ull * layout->n_words);
+}
+
+static enum hth_status upload_inputs(struct stopwatch *watch, const struct batch_layout *layout)
+{
+    uint32_t *words = mem_calloc(layout->n_words, sizeof *words);
     if (!words)
-        return log_fail_memory(watch->log, "a batch", 4ull * program->batch.n_words);
-    batch_fill(&program->batch, &watch->c.batch, NULL, 0, words);
+        return log_fail_memory(watch->log, "a batch", 4ull * layout->n_words);
     enum hth_status status =
-        vk_upload(watch->vk, watch->batch, 0, words, 4ull * program->batch.n_words);
+        vk_upload(watch->vk, watch->activations, 0, watch->c.given, watch->c.map.size_bytes);
+    for (int i = 0; i < n_batches(watch) && status == HTH_OK; i++)
+        status = upload_batch(watch, layout, i, words);
     mem_free(words);
-    if (status == HTH_OK)
-        status =
-            vk_upload(watch->vk, watch->activations, 0, watch->c.given, watch->c.map.size_bytes);
     return status ? status : vk_transfer_wait(watch->vk);
 }
 
@@ -67,11 +82,16 @@ static bool has_room(const struct stopwatch *watch, uint32_t chunk, uint64_t byt
     return chunk && vk_chunk_bytes(watch->vk, chunk) >= bytes;
 }
 
-static enum hth_status grow(struct stopwatch *watch, uint32_t *chunk, uint64_t bytes)
+static void destroy_chunk(struct stopwatch *watch, uint32_t *chunk)
 {
     if (*chunk)
         vk_chunk_destroy(watch->vk, *chunk);
     *chunk = 0;
+}
+
+static enum hth_status grow(struct stopwatch *watch, uint32_t *chunk, uint64_t bytes)
+{
+    destroy_chunk(watch, chunk);
     return vk_chunk_create(watch->vk, bytes, VK_MEMORY_DEVICE, "what is timed", chunk);
 }
 
@@ -80,13 +100,14 @@ static enum hth_status grow(struct stopwatch *watch, uint32_t *chunk, uint64_t b
 static enum hth_status make_room(struct stopwatch *watch, const struct program *program)
 {
     uint64_t activations = program->activation_bytes, batch = 4ull * program->batch.n_words;
-    if (has_room(watch, watch->activations, activations) && has_room(watch, watch->batch, batch))
+    if (has_room(watch, watch->activations, activations) &&
+        has_room(watch, watch->batches[0], batch))
         return HTH_OK;
     free_laps(watch);
     enum hth_status status = grow(watch, &watch->activations, activations);
-    if (status == HTH_OK)
-        status = grow(watch, &watch->batch, batch);
-    return status ? status : upload_inputs(watch, program);
+    for (int i = 0; i < n_batches(watch) && status == HTH_OK; i++)
+        status = grow(watch, &watch->batches[i], batch);
+    return status ? status : upload_inputs(watch, &program->batch);
 }
 
 /* The one that is there, or else a place for it: the one that was not used for longest. */
@@ -231,11 +252,11 @@ enum hth_status stopwatch_time(struct stopwatch *watch, const struct row_pick *p
 static void close_case(struct stopwatch *watch)
 {
     free_laps(watch);
-    if (watch->activations)
-        vk_chunk_destroy(watch->vk, watch->activations);
-    if (watch->batch)
-        vk_chunk_destroy(watch->vk, watch->batch);
-    watch->activations = watch->batch = 0;
+    destroy_chunk(watch, &watch->activations);
+    for (int i = 0; i < STOPWATCH_COPIES; i++) {
+        destroy_chunk(watch, &watch->batches[i]);
+        destroy_chunk(watch, &watch->caches[i]);
+    }
     place_free(&watch->place);
     selftest_case_free(&watch->c);
 }
@@ -286,19 +307,41 @@ static int tokens_of(const struct op *op, int n_tokens)
     return fewer > ROW_FEW_TOKENS ? fewer : ROW_FEW_TOKENS + 1;
 }
 
+static uint64_t pages_bytes(const struct selftest_case *c)
+{
+    return (uint64_t)c->n_pages * c->page_bytes;
+}
+
+/* What a copy has of its own. */
 static uint64_t case_bytes(const struct selftest_case *c)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = pages_bytes(c);
     for (size_t i = 0; i < c->n_weights; i++)
         bytes += c->weights[i]->size_bytes;
     return bytes;
 }
 
-/* The op with so many rows at most, as often as it takes to spread so many bytes. */
-static enum hth_status open_case(struct stopwatch *watch, const struct op *op, int n_tokens,
-                                 int64_t rows, uint64_t spread_bytes)
+static enum hth_status place_caches(struct stopwatch *watch)
 {
-    const struct selftest_size size = {rows, tokens_of(op, n_tokens), EXPERTS, true};
+    uint64_t bytes = pages_bytes(&watch->c);
+    enum hth_status status = HTH_OK;
+    for (int i = 0; i < watch->n_copies && bytes && status == HTH_OK; i++) {
+        status = grow(watch, &watch->caches[i], bytes);
+        if (status == HTH_OK)
+            status = vk_upload(watch->vk, watch->caches[i], 0, watch->c.pages, bytes);
+    }
+    return status;
+}
+
+/* The op with so many rows, or positions, as often as it takes to spread so many bytes. */
+static enum hth_status open_case(struct stopwatch *watch, const struct op *op, int n_tokens,
+                                 int64_t length, uint64_t spread_bytes)
+{
+    const struct selftest_size size = {.rows = length,
+                                       .tokens = tokens_of(op, n_tokens),
+                                       .experts = EXPERTS,
+                                       .pos = length > n_tokens ? (int)length - n_tokens : 0,
+                                       .given_only = true};
     close_case(watch);
     enum hth_status status = selftest_case_create(&watch->c, op, n_tokens, &size, watch->log);
     if (status == HTH_OK)
@@ -307,53 +350,60 @@ static enum hth_status open_case(struct stopwatch *watch, const struct op *op, i
         return status;
     uint64_t copies = div_up(spread_bytes, case_bytes(&watch->c) + 1);
     watch->n_copies = copies < 1 ? 1 : copies > STOPWATCH_COPIES ? STOPWATCH_COPIES : (int)copies;
-    return place_copies(watch);
+    status = place_copies(watch);
+    return status ? status : place_caches(watch);
 }
 
-/* Rows of the longest matrix. */
-static int64_t rows_of(const struct selftest_case *c)
+/* Positions, or rows of the longest matrix. */
+static int64_t length_of(const struct selftest_case *c)
 {
+    if (c->n_pages)
+        return c->size.pos + c->batch.n_tokens;
     int64_t rows = 1;
     for (size_t i = 0; i < c->n_weights; i++)
         rows = c->weights[i]->ne[1] > rows ? c->weights[i]->ne[1] : rows;
     return rows;
 }
 
-static int64_t most_rows_of(const struct op *op)
+static int64_t most_length_of(const struct op *op, int n_ctx)
 {
-    int64_t rows = 1;
-    for (int i = 0; i < OP_MAX_IN; i++)
-        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[1] > rows)
-            rows = op->in[i]->ne[1];
-    return rows;
+    int64_t length = 1;
+    for (int i = 0; i < OP_MAX_IN; i++) {
+        if (op->in[i] && op->in[i]->kind == TENSOR_KV)
+            return n_ctx < STOPWATCH_POSITIONS ? n_ctx : STOPWATCH_POSITIONS;
+        if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[1] > length)
+            length = op->in[i]->ne[1];
+    }
+    return length;
 }
 
-/* Of what a few rows take follows how many a run has time for, and how often. */
+/* Of what a part takes follows how much a run has time for, and how often. */
 static enum hth_status open_sized(struct stopwatch *watch, const struct op *op,
-                                  const struct row_pick *by_default, int n_tokens)
+                                  const struct row_pick *by_default, int n_tokens, int n_ctx)
 {
     struct stopwatch_time first;
-    enum hth_status status = open_case(watch, op, n_tokens, FIRST_ROWS, 0);
+    int64_t most = most_length_of(op, n_ctx), least = most < FIRST_LENGTH ? most : FIRST_LENGTH;
+    enum hth_status status = open_case(watch, op, n_tokens, least, 0);
     if (status == HTH_OK)
         status = stopwatch_time(watch, by_default, &first);
     if (status)
         return status;
-    double each = first.own / (double)rows_of(&watch->c);
-    double bytes = (double)case_bytes(&watch->c) / (double)rows_of(&watch->c);
+    double each = first.own / (double)length_of(&watch->c);
+    double bytes = (double)case_bytes(&watch->c) / (double)length_of(&watch->c);
     double by_time = RUN_NS / (each + 1e-3), by_bytes = (double)COPY_BYTES / (bytes + 1);
-    double all = (double)most_rows_of(op), rows = by_time < by_bytes ? by_time : by_bytes;
-    rows = rows < all ? rows : all;
-    rows = rows < FIRST_ROWS ? FIRST_ROWS : rows;
+    double length = by_time < by_bytes ? by_time : by_bytes;
+    length = length < (double)most ? length : (double)most;
+    length = length < (double)least ? (double)least : length;
     double spread = bytes * RUN_NS / (each + 1e-3);
     spread = spread < (double)SPREAD_BYTES ? spread : (double)SPREAD_BYTES;
-    return open_case(watch, op, n_tokens, (int64_t)rows, (uint64_t)spread);
+    return open_case(watch, op, n_tokens, (int64_t)length, (uint64_t)spread);
 }
 
 enum hth_status stopwatch_open(struct stopwatch *watch, const struct op *op,
-                               const struct row_pick *by_default, int n_tokens)
+                               const struct row_pick *by_default, int n_tokens, int n_ctx)
 {
     watch->laps = mem_calloc(STOPWATCH_LAPS, sizeof *watch->laps);
     if (!watch->laps)
         return log_fail_memory(watch->log, "what is timed", STOPWATCH_LAPS * sizeof *watch->laps);
-    return open_sized(watch, op, by_default, n_tokens);
+    return open_sized(watch, op, by_default, n_tokens, n_ctx);
 }

@@ -4,6 +4,22 @@
 
 #include "base/mem.h"
 
+int64_t table_size(int64_t size)
+{
+    int64_t power = 1;
+    while (2 * power <= size)
+        power *= 2;
+    return size >= power + power / 2 && power > 1 ? power + power / 2 : power;
+}
+
+int64_t table_columns(int64_t columns)
+{
+    int64_t least = 4;
+    while (columns > least)
+        least *= 2;
+    return columns <= 4 ? columns : least < 256 ? least : 256;
+}
+
 bool table_class(const struct row_env *env, const struct op *op, char *out, size_t size)
 {
     const struct row_family *family = row_family_of(op->kind);

@@ -35,6 +35,13 @@ struct table {
     size_t n, capacity;
 };
 
+/* Where the class of a size begins: a power of two, or one and a half. */
+int64_t table_size(int64_t size);
+
+/* What the class of so many columns has at most. Of few each number is its own, up to four, which
+ * is as many as a workgroup usually has; from 129 on it is one. */
+int64_t table_columns(int64_t columns);
+
 /* The class of an op; false: nothing of it can be turned. */
 bool table_class(const struct row_env *env, const struct op *op, char *out, size_t size);
 

@@ -83,25 +83,26 @@ static bool turn_tile(const struct row_env *env, const struct op *op, const uint
                       struct row_choice *choice, uint32_t unit_bytes)
 {
     struct matmul_parts p = matmul_parts(op);
-    uint32_t bm = turned(values[KNOB_BM], choice_get(choice, "BM", 128));
-    uint32_t bn = turned(values[KNOB_BN], choice_get(choice, "BN", 32));
-    uint32_t default_tn = choice_get(choice, "TN", 8), tn = turned(values[KNOB_TN], default_tn);
+    uint32_t bm = row_turned(values[KNOB_BM], choice_get(choice, "BM", 128));
+    uint32_t bn = row_turned(values[KNOB_BN], choice_get(choice, "BN", 32));
+    uint32_t default_tn = choice_get(choice, "TN", 8), tn = row_turned(values[KNOB_TN], default_tn);
     uint32_t group = bm / 4 * (bn / tn), own = choice_get(choice, "UNITS", 1);
-    uint32_t buffers = turned(values[KNOB_BUFFERS], 1);
-    uint32_t units = turned(values[KNOB_UNITS], in_buffers(own > 1 ? group / bm : own, buffers, 1));
+    uint32_t buffers = row_turned(values[KNOB_BUFFERS], 1);
+    uint32_t units =
+        row_turned(values[KNOB_UNITS], in_buffers(own > 1 ? group / bm : own, buffers, 1));
     uint32_t step_bytes = unit_bytes * units * (bm + bn);
     if (bn < tn || group < bm * units || buffers * step_bytes > env->caps->shared_bytes ||
         (tn > default_tn && !row_has_many_registers(env->caps)) ||
         (bn > 32 && bn / 2 >= (uint64_t)matmul_columns(&p)))
         return false;
-    choice->subgroup_size = turned(values[KNOB_SUBGROUP], choice->subgroup_size);
+    choice->subgroup_size = row_turned(values[KNOB_SUBGROUP], choice->subgroup_size);
     uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
     choice_set(choice, "BM", bm);
     choice_set(choice, "BN", bn);
     choice_set(choice, "TN", tn);
     choice_set(choice, "GROUP", group);
     choice_set(choice, "UNITS", units);
-    choice_set(choice, "K_STEP", turned(values[KNOB_STEP], choice_get(choice, "K_STEP", 1)));
+    choice_set(choice, "K_STEP", row_turned(values[KNOB_STEP], choice_get(choice, "K_STEP", 1)));
     choice_set(choice, "BUFFERS", buffers);
     choice_set(choice, "UNIFORM_COLUMNS", env->caps->subgroup_control && lanes <= bm / 4);
     return true;
@@ -382,12 +383,12 @@ static bool turn_coop(const struct row_env *env, const struct op *op, enum coop_
     struct coop_tile tile;
     if (!coop_tile_of(env, op, type, &tile))
         return false;
-    tile.bn = turned(values[KNOB_COOP_BN], tile.bn);
-    tile.bm = turned(values[KNOB_COOP_BM], tile.bm);
-    tile.buffers = turned(values[KNOB_COOP_BUFFERS], tile.buffers);
-    tile.units = turned(values[KNOB_COOP_UNITS],
-                        in_buffers(tile.units, tile.buffers, type == COOP_S8 ? 2 : 1));
-    tile.group = tile.lanes * turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
+    tile.bn = row_turned(values[KNOB_COOP_BN], tile.bn);
+    tile.bm = row_turned(values[KNOB_COOP_BM], tile.bm);
+    tile.buffers = row_turned(values[KNOB_COOP_BUFFERS], tile.buffers);
+    tile.units = row_turned(values[KNOB_COOP_UNITS],
+                            in_buffers(tile.units, tile.buffers, type == COOP_S8 ? 2 : 1));
+    tile.group = tile.lanes * row_turned(values[KNOB_COOP_SUBGROUPS], tile.group / tile.lanes);
     if (!coop_tile_turn(env->caps, type, &tile))
         return false;
     set_coop_tile(choice, tile);

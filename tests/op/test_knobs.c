@@ -259,3 +259,40 @@ TEST(norm_and_products)
     run_fused(&t, OP_NORM_MATMUL);
     ends_with(6);
 }
+
+static void attend(const char *type, int v_dim, int window, const struct op_batch *batch)
+{
+    struct op_test t;
+    op_test_begin(&t, batch);
+    t.scale = 4;
+    t.skip_kinds = 1u << INPUT_HUGE; /* as in test_cache.c */
+    const struct attention_params params = {.n_head = 12, .scale = 0.125f, .window = window};
+    struct tensor *q = op_test_input(&t, "q", 64, params.n_head, t.graph.n_tokens, ROWS_TOKENS);
+    struct tensor *kv = op_test_kv(&t, 2, 64, v_dim, type_of(type));
+    op_attention(&t.graph, "y", q, kv, NULL, &params);
+    op_test_run(&t);
+}
+
+/* More pages than workgroups share, and fewer. */
+TEST(attention_of_one_token)
+{
+    about = "attention";
+    attend("F16", 64, 0, &(struct op_batch){.bucket = 1, .n_seqs = 1, .seqs = {{300, 1}}});
+    ends_with(6);
+}
+
+TEST(attention_of_some_tokens)
+{
+    about = "attention";
+    attend("Q8_0", 96, 150,
+           &(struct op_batch){.bucket = 8, .n_seqs = 2, .seqs = {{400, 4}, {0, 2}}});
+    ends_with(6);
+}
+
+TEST(attention_of_many_tokens)
+{
+    about = "attention";
+    op_test_leave_out("attention_coop", NULL);
+    attend("Q4_0", 64, 0, &(struct op_batch){.n_seqs = 2, .seqs = {{60, 50}, {0, 22}}});
+    ends_with(6);
+}

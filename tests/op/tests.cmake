@@ -37,12 +37,14 @@ file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/op_ran.list CONTENT "${op_ran_l
 set_tests_properties(op.every_row.ran PROPERTIES DEPENDS "${op_entries}")
 
 # A kernel for each value that tuning can give: every day those of the commonest products, in one width of subgroups.
-foreach(name superblocks many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products)
+foreach(name superblocks many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products attention_of_some_tokens
+    attention_of_many_tokens)
   set_property(TEST op.knobs.${name} APPEND PROPERTY LABELS tier-all)
 endforeach()
 if(HEARTH_TEST_LAUNCHER AND NOT WIN32)
   foreach(width 128 512)
-    foreach(name one_column superblocks some_columns many_columns many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products)
+    foreach(name one_column superblocks some_columns many_columns many_columns_of_halves many_columns_by_expert gate_and_up norm_and_products
+        attention_of_one_token)
       add_test(NAME op.knobs.${name}.w${width} COMMAND ${HEARTH_TEST_LAUNCHER} $<TARGET_FILE:op_knobs> ${name})
       set_tests_properties(op.knobs.${name}.w${width} PROPERTIES LABELS "op;tier-all" SKIP_RETURN_CODE 77 TIMEOUT 600
         ENVIRONMENT "HEARTH_TEST_WHOLE=1;LP_NATIVE_VECTOR_WIDTH=${width}")

@@ -1,5 +1,5 @@
 /*
- * products.h — an op with matrices that are not there, for tests of how rows are chosen.
+ * products.h — an op with matrices or a cache that are not there, for tests of how rows are chosen.
  *
  * Owns the graph; the weights are the caller's as long as it. One thread.
  */
@@ -38,6 +38,32 @@ static inline void product_begin_experts(struct product *p, const struct dtype *
     struct tensor *x = graph_activation(&p->graph, "x", &dtype_f32, ne, ROWS_TOKENS);
     struct tensor *ids = graph_activation(&p->graph, "ids", &dtype_i32, ids_ne, ROWS_TOKENS);
     op_matmul_experts(&p->graph, "y", graph_weight(&p->graph, &p->weight), x, ids);
+    assert_int_equal(p->graph.status, HTH_OK);
+    p->op = p->graph.ops[0];
+}
+
+struct attends {
+    int n_head, n_head_kv, k_dim, v_dim, window;
+};
+
+/* Attention over a cache of a type. */
+static inline void product_begin_attention(struct product *p, const struct dtype *type,
+                                           const struct attends *shape, int n_tokens)
+{
+    const int64_t ne[OP_MAX_DIMS] = {shape->k_dim, shape->n_head, n_tokens, 1};
+    uint64_t k_bytes = dtype_row_bytes(type, (uint64_t)shape->k_dim) * KV_PAGE;
+    const struct kv_geom kv = {.k_type = type,
+                               .v_type = type,
+                               .n_head_kv = shape->n_head_kv,
+                               .k_dim = shape->k_dim,
+                               .v_dim = shape->v_dim,
+                               .v_offset = (uint32_t)(k_bytes * (uint64_t)shape->n_head_kv)};
+    const struct attention_params params = {
+        .n_head = shape->n_head, .scale = 0.1f, .window = shape->window};
+    *p = (struct product){0};
+    graph_init(&p->graph, n_tokens, 1, test_log());
+    struct tensor *q = graph_activation(&p->graph, "q", &dtype_f32, ne, ROWS_TOKENS);
+    op_attention(&p->graph, "y", q, graph_kv(&p->graph, "kv", &kv), NULL, &params);
     assert_int_equal(p->graph.status, HTH_OK);
     p->op = p->graph.ops[0];
 }

@@ -9,6 +9,8 @@
 #include "logits.h"
 #include "products.h"
 
+enum { N_CTX = 1024 };
+
 static struct vk *open_device(void)
 {
     struct vk *vk;
@@ -41,7 +43,7 @@ static void open_watch(struct stopwatch *watch, struct vk *vk, const struct op *
 {
     const struct row_pick pick = pick_of(vk, op, row);
     *watch = (struct stopwatch){.vk = vk, .log = test_log()};
-    if (stopwatch_open(watch, op, &pick, n_tokens) != HTH_OK)
+    if (stopwatch_open(watch, op, &pick, n_tokens, N_CTX) != HTH_OK)
         fail_msg("%s: %s", row, test_log_text());
 }
 
@@ -96,6 +98,49 @@ TEST(what_is_timed_is_computed_vulkan)
     product_end(&p);
     product_begin_experts(&p, &dtype_q4_0, 96, 256, 40, 8);
     check_timed(vk, p.op, "matmul_f32", 40);
+    product_end(&p);
+    vk_close(vk);
+}
+
+/* Copies have caches of their own; a context that is full, and one that is short. */
+TEST(attention_is_computed_vulkan)
+{
+    struct vk *vk = open_device();
+    const struct attends shape = {8, 2, 64, 64, 0};
+    struct product p;
+    struct stopwatch watch;
+    product_begin_attention(&p, &dtype_f16, &shape, 1);
+    open_watch(&watch, vk, p.op, "attention_f16", 1);
+    (void)time_of(&watch, p.op, "attention_f16");
+    assert_true(watch.n_copies > 1 && watch.caches[watch.n_copies - 1] != watch.caches[0]);
+    assert_true(watch.c.n_pages > 1 && watch.c.n_pages <= N_CTX / KV_PAGE);
+    check_results(&watch, p.op, 1, "attention_f16");
+    stopwatch_close(&watch);
+    product_end(&p);
+    product_begin_attention(&p, &dtype_q8_0, &shape, 40);
+    check_timed(vk, p.op, "attention_q8_0", 40);
+    product_end(&p);
+    vk_close(vk);
+}
+
+/* What a token sees decides how long it takes, to the length of the context. */
+TEST(longer_contexts_take_longer_vulkan)
+{
+    struct vk *vk = open_device();
+    struct product p;
+    product_begin_attention(&p, &dtype_f32, &(struct attends){32, 8, 128, 128, 0}, 1);
+    const struct row_pick pick = pick_of(vk, p.op, "attention_f32");
+    double own[2];
+    for (int i = 0; i < 2; i++) {
+        struct stopwatch watch = {.vk = vk, .log = test_log()};
+        int n_ctx = i ? 16 * KV_PAGE : KV_PAGE;
+        assert_int_equal(stopwatch_open(&watch, p.op, &pick, 1, n_ctx), HTH_OK);
+        own[i] = time_of(&watch, p.op, "attention_f32").own;
+        assert_true(watch.c.n_pages <= n_ctx / KV_PAGE);
+        stopwatch_close(&watch);
+    }
+    print_message("%.0f µs, %.0f µs\n", own[0] / 1e3, own[1] / 1e3);
+    assert_true(own[1] > 1.5 * own[0]);
     product_end(&p);
     vk_close(vk);
 }

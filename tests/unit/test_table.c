@@ -59,6 +59,17 @@ TEST(classes_of_experts_and_of_float_math)
     product_end(&p);
 }
 
+TEST(classes_of_attention)
+{
+    struct product p;
+    product_begin_attention(&p, &dtype_f16, &(struct attends){32, 8, 128, 64, 0}, 6);
+    assert_string_equal(class_of(p.op, false), "attention F16 128+64 8x4 8");
+    product_end(&p);
+    product_begin_attention(&p, &dtype_q8_0, &(struct attends){8, 8, 64, 64, 1000}, 200);
+    assert_string_equal(class_of(p.op, false), "attention Q8_0 64+64 8x1 256 window 768");
+    product_end(&p);
+}
+
 TEST(what_has_nothing_to_turn_has_no_class)
 {
     struct graph g;
@@ -238,6 +249,28 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
     assert_int_equal(32 * units % choice_get(c, "K_STEP", 1), 0);
 }
 
+/* attention.glsl: a workgroup of 64, whole subgroups, shared memory; side buffers are no larger
+ * than those of 2048 workgroups with all rows. A self-test of it has a page for each of some
+ * splits. */
+static void check_attention(const struct vk_caps *caps, const struct op *op,
+                            const struct row_choice *c)
+{
+    const struct kv_geom *kv = &op->in[1]->kv;
+    uint32_t qr = choice_get(c, "QR", 0), splits = choice_get(c, "SPLITS", 0);
+    uint32_t heads = (uint32_t)(op->p.attention.n_head / kv->n_head_kv);
+    int n_tokens = (int)op->in[0]->ne[2];
+    uint32_t tile = attention_tile_tokens(op, n_tokens);
+    uint32_t tiles = ((uint32_t)n_tokens + tile - 1) / tile;
+    uint32_t groups = tiles * (uint32_t)kv->n_head_kv * ((tile * heads + qr - 1) / qr);
+    assert_int_equal(64 % row_subgroup_actual(caps, c->subgroup_size), 0);
+    assert_true(qr >= 1 && qr <= 16 && splits >= 1 && splits <= 32);
+    assert_true(4 * (qr * ((uint32_t)kv->k_dim + 64) + 64 + 49) <= caps->shared_bytes);
+    assert_true(splits == 1 || (n_tokens <= SPLIT_TOKENS && groups * splits <= 2048));
+    const struct selftest_size size = selftest_size_for(c);
+    int n_pages = (size.pos + 1 + 63) / 64;
+    assert_true(n_pages >= 2 && n_pages > (int)(splits < 4 ? splits : 4));
+}
+
 /* Which values of which knobs went through, by the first of the rows that have them. */
 enum { MOST_ROWS = 64 };
 static bool went[MOST_ROWS][ROW_MAX_KNOBS][ROW_KNOB_VALUES];
@@ -270,22 +303,36 @@ static void every_value_went(const struct row *row)
                          row->knobs[k].values[v]);
 }
 
+/* An op of one of the families that can be turned. */
+static void begin_at_random(struct product *p, struct rng *rng)
+{
+    static const struct dtype *const types[] = {&dtype_q8_0, &dtype_f16, &dtype_q4_k, &dtype_bf16};
+    static const struct dtype *const of_caches[] = {&dtype_f16, &dtype_q8_0, &dtype_q4_0,
+                                                    &dtype_f32};
+    static const int tokens[] = {1, 2, 5, 16, 33, 512};
+    int n_tokens = tokens[rng_below(rng, 6)], n_head_kv = 1 << rng_below(rng, 4);
+    const struct attends shape = {n_head_kv * (1 + (int)rng_below(rng, 8)), n_head_kv,
+                                  32 << rng_below(rng, 5), 32 << rng_below(rng, 5), 0};
+    if (rng_below(rng, 2))
+        product_begin_attention(p, of_caches[rng_below(rng, 4)], &shape, n_tokens);
+    else
+        product_begin(p, types[rng_below(rng, 4)], 32 + rng_below(rng, 999),
+                      256 * (1 + rng_below(rng, 16)), n_tokens);
+}
+
 /* Every row with values at random, on devices at random: what is let through keeps to all of it. */
 static int turn_at_random(struct rng *rng, const struct vk_caps *caps)
 {
-    static const struct dtype *const types[] = {&dtype_q8_0, &dtype_f16, &dtype_q4_k, &dtype_bf16};
-    static const int tokens[] = {1, 2, 5, 16, 33, 512};
     const struct row_env env = {.caps = caps, .n_seqs = 1};
     const struct row_family *family;
     const struct row *row;
     struct product p;
     int n = 0;
-    product_begin(&p, types[rng_below(rng, 4)], 32 + rng_below(rng, 999),
-                  256 * (1 + rng_below(rng, 16)), tokens[rng_below(rng, 6)]);
+    begin_at_random(&p, rng);
     for (size_t i = 0; (row = row_at(i, &family)); i++) {
         uint32_t values[ROW_MAX_KNOBS] = {0};
         struct row_choice choice;
-        if (family != row_family_of(OP_MATMUL) || !row->n_knobs)
+        if (family != row_family_of(p.op->kind) || !row->n_knobs)
             continue;
         bool any = false;
         for (int k = 0; k < row->n_knobs; k++) {
@@ -295,7 +342,10 @@ static int turn_at_random(struct rng *rng, const struct vk_caps *caps)
         }
         if (!any || !row_turn(&env, row, p.op, values, &choice))
             continue;
-        check_shape(caps, row, &choice);
+        if (p.op->kind == OP_ATTENTION)
+            check_attention(caps, p.op, &choice);
+        else
+            check_shape(caps, row, &choice);
         note_values(row, values);
         n++;
     }
@@ -316,7 +366,7 @@ TEST(no_shape_exceeds_a_device)
 {
     struct rng rng = rng_seed(7);
     int n = 0;
-    for (int round = 0; round < 4000; round++) {
+    for (int round = 0; round < 8000; round++) {
         struct vk_caps caps = card();
         caps.kind = rng_below(&rng, 4) ? VK_KIND_DISCRETE : VK_KIND_SOFTWARE;
         caps.subgroup_min = 4u << rng_below(&rng, 5);
