@@ -69,7 +69,7 @@ static json_t *caches_of(const struct machine_device *device)
 {
     json_t *caches = json_object();
     int failed = 0;
-    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+    for (int i = 0; i < device->n_caches; i++)
         failed |=
             json_object_set_new(caches, device->caches[i].shape, pair_of(&device->caches[i].rates));
     return whole(caches, failed);

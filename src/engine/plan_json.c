@@ -43,7 +43,7 @@ static void set_measured(json_t *value, const struct machine_device *device)
         if (format)
             json_object_set_new(formats, dtype->name, pair(format));
     }
-    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+    for (int i = 0; i < device->n_caches; i++)
         json_object_set_new(caches, device->caches[i].shape, pair(&device->caches[i].rates));
     json_object_set_new(runs, "prompt", json_real(learn_factor(&device->past[PHASE_PROMPT])));
     json_object_set_new(runs, "answer", json_real(learn_factor(&device->past[PHASE_ANSWER])));

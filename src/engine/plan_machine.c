@@ -217,7 +217,7 @@ static enum hth_status measure_device(struct measuring *m, int d)
     struct machine_device *device = &m->what->machine->devices[d];
     const double *rate = device->rate;
     memset(device->formats, 0, sizeof device->formats);
-    memset(device->caches, 0, sizeof device->caches);
+    device->n_caches = 0;
     memset(device->past, 0, sizeof device->past);
     machine_measure_device(m->what->machine, &m->times, d);
     /* else the device had no room to try */
@@ -351,7 +351,7 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
             strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
                           format->read / 1e9, format->matrix / 1e12);
     }
-    for (int i = 0; i < MACHINE_MAX_CACHES && device->measured && device->caches[i].shape[0]; i++)
+    for (int i = 0; i < device->n_caches && device->measured; i++)
         strbuf_printf(out, "; attention %s reads %.3g GB/s, computes %.3g Tflop/s",
                       device->caches[i].shape, device->caches[i].rates.read / 1e9,
                       device->caches[i].rates.matrix / 1e12);

@@ -218,7 +218,7 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
 
 static bool same_shape(const struct shape *a, const struct shape *b)
 {
-    char name[2][64];
+    char name[2][MACHINE_CACHE_NAME];
     if (a->device != b->device || a->n != b->n || a->n_tokens != b->n_tokens ||
         a->dtype != b->dtype || a->n_pages != b->n_pages ||
         a->n_products[LONG] != b->n_products[LONG])

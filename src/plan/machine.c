@@ -25,19 +25,21 @@ const char *machine_device_name(const struct machine *machine, int device, char 
     return out;
 }
 
-const char *machine_cache_name(const struct cache_shape *shape, char out[64])
+const char *machine_cache_name(const struct cache_shape *shape, char out[MACHINE_CACHE_NAME])
 {
     const struct kv_geom *kv = &shape->kv;
-    int n = snprintf(out, 64, "%s %dx%d", kv->k_type->name, kv->n_head_kv, kv->k_dim);
+    int n =
+        snprintf(out, MACHINE_CACHE_NAME, "%s %dx%d", kv->k_type->name, kv->n_head_kv, kv->k_dim);
     if (kv->v_type != kv->k_type || kv->v_dim != kv->k_dim)
-        n += snprintf(out + n, 64 - (size_t)n, "/%s %d", kv->v_type->name, kv->v_dim);
-    snprintf(out + n, 64 - (size_t)n, " %d", shape->n_head);
+        n += snprintf(out + n, MACHINE_CACHE_NAME - (size_t)n, "/%s %d", kv->v_type->name,
+                      kv->v_dim);
+    snprintf(out + n, MACHINE_CACHE_NAME - (size_t)n, " %d", shape->n_head);
     return out;
 }
 
 const struct machine_rates *machine_cache_of(const struct machine_device *device, const char *shape)
 {
-    for (int i = 0; i < MACHINE_MAX_CACHES && device->caches[i].shape[0]; i++)
+    for (int i = 0; i < device->n_caches; i++)
         if (strcmp(device->caches[i].shape, shape) == 0)
             return &device->caches[i].rates;
     return NULL;
@@ -45,7 +47,7 @@ const struct machine_rates *machine_cache_of(const struct machine_device *device
 
 bool machine_is_cache_name(const char *name)
 {
-    char k_type[16], v_type[16], again[64];
+    char k_type[16], v_type[16], again[MACHINE_CACHE_NAME];
     struct cache_shape shape = {0};
     struct kv_geom *kv = &shape.kv;
     int n = sscanf(name, "%15s %9dx%9d/%15s %9d %9d", k_type, &kv->n_head_kv, &kv->k_dim, v_type,
@@ -64,9 +66,7 @@ bool machine_is_cache_name(const char *name)
 
 void machine_add_cache(struct machine_device *device, const struct machine_cache *cache)
 {
-    int at = 0, n = 0;
-    while (n < MACHINE_MAX_CACHES && device->caches[n].shape[0])
-        n++;
+    int at = 0, n = device->n_caches;
     while (at < n && strcmp(device->caches[at].shape, cache->shape) != 0)
         at++;
     if (at == MACHINE_MAX_CACHES)
@@ -76,6 +76,7 @@ void machine_add_cache(struct machine_device *device, const struct machine_cache
         memmove(device->caches + at, device->caches + at + 1, (size_t)(n - at) * sizeof *cache);
     }
     device->caches[n] = *cache;
+    device->n_caches = n + 1;
 }
 
 const char *machine_kind_name(enum machine_kind kind)
@@ -183,7 +184,7 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
             cpu->formats[f].matrix *= part;
             cpu->formats[f].read *= read_part;
         }
-        for (int c = 0; c < MACHINE_MAX_CACHES; c++) { /* whose speed is the cores', not memory's */
+        for (int c = 0; c < cpu->n_caches; c++) { /* whose speed is the cores', not memory's */
             cpu->caches[c].rates.matrix *= part;
             cpu->caches[c].rates.read *= part;
         }

@@ -18,6 +18,7 @@ enum {
     MACHINE_MAX_DEVICES = 4,  /* the CPU among them */
     MACHINE_MAX_FORMATS = 64, /* above all numbers that formats have in GGUF files */
     MACHINE_MAX_CACHES = 8,   /* whose rates are kept */
+    MACHINE_CACHE_NAME = 64,  /* room for machine_cache_name */
 };
 
 enum machine_kind {
@@ -53,7 +54,7 @@ struct cache_shape {
 
 /* Rates of attention with caches of a shape. */
 struct machine_cache {
-    char shape[64]; /* machine_cache_name; empty behind the last one */
+    char shape[MACHINE_CACHE_NAME];
     struct machine_rates rates;
 };
 
@@ -76,6 +77,7 @@ struct machine_device {
     unsigned estimated;      /* bit r: rate[r] is an estimate */
     struct machine_rates formats[MACHINE_MAX_FORMATS]; /* by dtype->gguf_id */
     struct machine_cache caches[MACHINE_MAX_CACHES];   /* the newest last */
+    int n_caches;
     struct past_runs past[PHASES];
     bool measured;  /* its rates were: formats that have none of their own are estimates */
     bool outdated;  /* they were, but what was kept of that cannot be used any more */
@@ -110,7 +112,7 @@ static inline const struct machine_rates *machine_format_of(const struct machine
 
 /* "F16 8x128 32": the cache's type, its heads by their width, the heads of queries; keys and values
  * that differ are both named. Writes into `out`, which it returns. */
-const char *machine_cache_name(const struct cache_shape *shape, char out[64]);
+const char *machine_cache_name(const struct cache_shape *shape, char out[MACHINE_CACHE_NAME]);
 
 /* Is it the name of a cache that there could be? */
 bool machine_is_cache_name(const char *name);

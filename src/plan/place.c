@@ -282,7 +282,7 @@ static void decide_by(struct machine *out, const struct machine *machine)
         if (!device->stands_in)
             continue;
         memset(device->formats, 0, sizeof device->formats);
-        memset(device->caches, 0, sizeof device->caches);
+        device->n_caches = 0;
         memset(device->past, 0, sizeof device->past);
         device->kind = MACHINE_DISCRETE;
         for (int r = 0; r < RATE_COUNT; r++)

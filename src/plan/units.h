@@ -55,11 +55,11 @@ struct units {
     double attn_flop;               /* of a token and a position of the cache, in one layer */
     uint64_t kv_bytes_per_position; /* of one layer */
     struct cache_shape cache;       /* of the first layer, for all */
-    char cache_name[64];            /* machine_cache_name */
-    uint64_t host_bytes;            /* tables that only the host reads */
-    uint64_t token_bytes;           /* activations that one token of a batch needs at once */
-    uint64_t largest_bytes;         /* of a layer's matrix, or expert: what staging must take */
-    uint64_t largest_stack_bytes;   /* the same with all experts of a matrix, as allocated */
+    char cache_name[MACHINE_CACHE_NAME];
+    uint64_t host_bytes;          /* tables that only the host reads */
+    uint64_t token_bytes;         /* activations that one token of a batch needs at once */
+    uint64_t largest_bytes;       /* of a layer's matrix, or expert: what staging must take */
+    uint64_t largest_stack_bytes; /* the same with all experts of a matrix, as allocated */
     uint64_t working_bytes; /* of a GPU that has a part, beside units; 0: not known, estimated */
     uint64_t taken_bytes[MACHINE_MAX_DEVICES]; /* and what is there that is of no unit */
 };
