@@ -293,11 +293,21 @@ static enum hth_status place_copies(struct stopwatch *watch)
     return status;
 }
 
+static bool has_cache(const struct op *op)
+{
+    for (int i = 0; i < OP_MAX_IN; i++)
+        if (op->in[i] && op->in[i]->kind == TENSOR_KV)
+            return true;
+    return false;
+}
+
 /* Of experts there are fewer than a model may have: so that each gets as many tokens as it would,
  * there are fewer of them, too, but not so few that other rows would take them. */
 static int tokens_of(const struct op *op, int n_tokens)
 {
     int64_t experts = 1;
+    if (has_cache(op) && n_tokens > STOPWATCH_POSITIONS)
+        return STOPWATCH_POSITIONS;
     for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[2] > experts)
             experts = op->in[i]->ne[2];
@@ -368,12 +378,11 @@ static int64_t length_of(const struct selftest_case *c)
 static int64_t most_length_of(const struct op *op, int n_ctx)
 {
     int64_t length = 1;
-    for (int i = 0; i < OP_MAX_IN; i++) {
-        if (op->in[i] && op->in[i]->kind == TENSOR_KV)
-            return n_ctx < STOPWATCH_POSITIONS ? n_ctx : STOPWATCH_POSITIONS;
+    if (has_cache(op))
+        return n_ctx < STOPWATCH_POSITIONS ? n_ctx : STOPWATCH_POSITIONS;
+    for (int i = 0; i < OP_MAX_IN; i++)
         if (op->in[i] && op->in[i]->kind == TENSOR_WEIGHT && op->in[i]->ne[1] > length)
             length = op->in[i]->ne[1];
-    }
     return length;
 }
 

@@ -120,6 +120,12 @@ TEST(attention_is_computed_vulkan)
     product_begin_attention(&p, &dtype_q8_0, &shape, 40);
     check_timed(vk, p.op, "attention_q8_0", 40);
     product_end(&p);
+    /* more tokens than it has room for */
+    product_begin_attention(&p, &dtype_f16, &(struct attends){1, 1, 8, 8, 0}, 9000);
+    open_watch(&watch, vk, p.op, "attention_f16", 9000);
+    assert_int_equal(watch.c.graph.n_tokens, STOPWATCH_POSITIONS);
+    stopwatch_close(&watch);
+    product_end(&p);
     vk_close(vk);
 }
 
