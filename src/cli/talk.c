@@ -218,11 +218,14 @@ void out_quoted(struct str text, size_t max)
     out_put("\"", 1);
     for (size_t i = 0; i < n; i++) {
         char c = text.ptr[i];
+        size_t length = control_length(text, i);
         if (c == '\n' || c == '\t' || c == '\r')
             out_printf("\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
         else if (c == '"' || c == '\\')
             out_printf("\\%c", c);
-        else if (control_length(text, i))
+        else if (length == 2)
+            out_printf("\\x%02x\\x%02x", (unsigned char)c, (unsigned char)text.ptr[++i]);
+        else if (length)
             out_printf("\\x%02x", (unsigned char)c);
         else
             out_put(&c, 1);

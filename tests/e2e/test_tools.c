@@ -48,7 +48,7 @@ static const char *odd_file(void)
     uint16_t many[20] = {0};
     struct gguf_writer *writer;
     assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
-    gguf_put_str(writer, "greeting", STR("Gr\xc3\xbc\xc3\x9f \"Gott\"\n\x1b[31m"));
+    gguf_put_str(writer, "greeting", STR("Gr\xc3\xbc\xc3\x9f \"Gott\"\n\x1b[31m\xc2\x9b"));
     gguf_put_u64(writer, "huge", UINT64_MAX);
     gguf_put_i32(writer, "negative", -5);
     gguf_put_bool(writer, "yes", true);
@@ -72,8 +72,8 @@ TEST(inspect_shows_keys_and_tensors)
     struct spawn s = {0};
     RUN(&s, "inspect", odd_file());
     assert_code(&s, 0);
-    assert_contains(s.out.ptr,
-                    "greeting = \"Gr\xc3\xbc\xc3\x9f \\\"Gott\\\"\\n\\x1b[31m\" (string)");
+    assert_contains(
+        s.out.ptr, "greeting = \"Gr\xc3\xbc\xc3\x9f \\\"Gott\\\"\\n\\x1b[31m\\xc2\\x9b\" (string)");
     assert_contains(s.out.ptr, "huge = 18446744073709551615 (u64)");
     assert_contains(s.out.ptr, "negative = -5");
     assert_contains(s.out.ptr, "yes = true");
@@ -93,7 +93,7 @@ TEST(inspect_as_json)
     json_t *json = parse(&s), *keys = json_object_get(json, "keys");
     assert_int_equal(integer(json, "version"), 3);
     assert_int_equal(integer(json, "parts"), 1);
-    assert_string_equal(text(keys, "greeting"), "Gr\xc3\xbc\xc3\x9f \"Gott\"\n\x1b[31m");
+    assert_string_equal(text(keys, "greeting"), "Gr\xc3\xbc\xc3\x9f \"Gott\"\n\x1b[31m\xc2\x9b");
     assert_string_equal(text(keys, "huge"), "18446744073709551615");
     assert_int_equal(integer(keys, "negative"), -5);
     assert_true(json_is_true(json_object_get(keys, "yes")));
