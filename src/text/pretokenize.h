@@ -16,7 +16,6 @@
 
 enum pre_flags {
     PRE_ADD_BOS = 1,      /* the vocabulary wants BOS unless the file says otherwise */
-    PRE_ADD_SEP = 2,      /* it wants a separator at the end */
     PRE_CLEAN_SPACES = 4, /* decoding drops spaces before punctuation */
     PRE_WHOLE_WORD = 8,   /* a piece that is a token is taken before any merging */
     PRE_RAW = 16,         /* tokens are UTF-8 with "<0xXX>" for bytes, not byte-level characters */
