@@ -15,6 +15,7 @@ struct merge { /* one row of the file's list of merges, open addressing by (left
 struct bpe {
     struct pretokenizer *pretokenizer;
     unsigned flags; /* enum pre_flags */
+    uint64_t seed;  /* the vocabulary's */
     struct merge *merges;
     size_t n_merges, n_slots;   /* n_slots is a power of two */
     uint32_t byte_symbols[256]; /* the symbol of each byte; VOCAB_NONE: none */
@@ -46,8 +47,7 @@ static int byte_of_char(uint32_t codepoint)
 
 static size_t merge_slot(const struct bpe *bpe, uint32_t left, uint32_t right)
 {
-    uint64_t key = (uint64_t)left << 32 | right;
-    return (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) & (bpe->n_slots - 1);
+    return (size_t)vocab_mix(((uint64_t)left << 32 | right) ^ bpe->seed) & (bpe->n_slots - 1);
 }
 
 static const struct merge *merge_find(const struct bpe *bpe, uint32_t left, uint32_t right)
@@ -63,12 +63,13 @@ static const struct merge *merge_find(const struct bpe *bpe, uint32_t left, uint
     }
 }
 
-/* Of equal pairs the first put in, which has the lower rank, is the one found. */
+/* Of equal pairs the first, which has the lower rank, stays. */
 static void merge_insert(struct bpe *bpe, struct merge merge)
 {
     size_t at = merge_slot(bpe, merge.left, merge.right);
-    while (bpe->merges[at].left != VOCAB_NONE)
-        at = (at + 1) & (bpe->n_slots - 1);
+    for (; bpe->merges[at].left != VOCAB_NONE; at = (at + 1) & (bpe->n_slots - 1))
+        if (bpe->merges[at].left == merge.left && bpe->merges[at].right == merge.right)
+            return;
     bpe->merges[at] = merge;
 }
 
@@ -82,6 +83,7 @@ static enum hth_status load_merges(struct bpe *bpe, struct vocab *vocab, const s
                         "%s: %s %s: a vocabulary of pairs cannot be used without it; convert or "
                         "download the model again",
                         gguf_path(gguf), name, key ? "must be an array of strings" : "is missing");
+    bpe->seed = vocab->seed;
     bpe->n_slots = 64;
     while (bpe->n_slots < key->count * 2)
         bpe->n_slots *= 2;
@@ -358,9 +360,14 @@ enum hth_status bpe_encode(const struct tokenizer *tokenizer, struct str text, b
     return status;
 }
 
+/* The token is shown with each such character, but not so often that a long one fills all memory.
+ */
+enum { MOST_SHOWN = 4096 };
+
 void bpe_piece(const struct tokenizer *tokenizer, struct str token, struct strbuf *out)
 {
     const struct bpe *bpe = tokenizer->state;
+    size_t begin = out->len;
     if (bpe->flags & PRE_SPACE_MARK) {
         tokenizer_unmark_spaces(token, out);
         return;
@@ -378,7 +385,8 @@ void bpe_piece(const struct tokenizer *tokenizer, struct str token, struct strbu
         strbuf_append(out, STR("[UNK_BYTE_0x"));
         for (size_t i = 0; i < len; i++)
             strbuf_printf(out, "%02x", (unsigned)(uint8_t)token.ptr[at + i]);
-        strbuf_append(out, token);
+        if (out->len - begin + token.len <= MOST_SHOWN)
+            strbuf_append(out, token);
         strbuf_append_char(out, ']');
     }
 }

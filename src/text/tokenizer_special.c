@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "text/tokenizer_trie.h"
 
 /* What a token's text alone says, whatever type the file gives it. Conversions get these types
  * wrong; the texts are those of the models' own tokenizer_config.json, collected by the field
@@ -179,6 +180,20 @@ static void apply_strip_rules(struct specials *specials, const struct gguf *gguf
     }
 }
 
+/* Of equal texts the first is found where special tokens are asked for, and the first that always
+ * is one elsewhere: no others stay, so that none has to be passed over. Sorted. */
+static void drop_equal(struct specials *specials)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < specials->n_items; i++) {
+        const struct special item = specials->items[i], *last = n ? &specials->items[n - 1] : NULL;
+        if (last && str_equal(last->text, item.text) && (last->always || !item.always))
+            continue;
+        specials->items[n++] = item;
+    }
+    specials->n_items = n;
+}
+
 static bool is_special(const struct vocab *vocab, size_t id)
 {
     uint8_t type = vocab->types[id];
@@ -207,9 +222,14 @@ enum hth_status specials_load(struct specials *specials, struct vocab *vocab,
     specials->items = mem_calloc(n, sizeof *specials->items);
     if (!specials->items)
         return log_fail_memory(log, "the special tokens", n * sizeof *specials->items);
+    size_t n_too_long = 0;
     for (size_t id = 0; id < vocab->n_tokens; id++) {
         if (!is_special(vocab, id))
             continue;
+        if (vocab->texts[id].len > TRIE_MAX_TEXT) {
+            n_too_long++;
+            continue;
+        }
         struct special *item = &specials->items[specials->n_items++];
         *item = (struct special){.text = vocab->texts[id], .id = (int32_t)id};
         item->always = vocab->types[id] == TOKEN_USER_DEFINED;
@@ -217,7 +237,9 @@ enum hth_status specials_load(struct specials *specials, struct vocab *vocab,
         if (item->always)
             specials->starts[0][(uint8_t)item->text.ptr[0]] = true;
     }
-    qsort(specials->items, n, sizeof *specials->items, by_text);
+    trie_tell_left_out(n_too_long, gguf_path(gguf), log);
+    qsort(specials->items, specials->n_items, sizeof *specials->items, by_text);
+    drop_equal(specials);
     apply_strip_rules(specials, gguf);
     return HTH_OK;
 }

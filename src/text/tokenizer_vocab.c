@@ -1,16 +1,17 @@
 #include "text/tokenizer_vocab.h"
 
 #include "base/mem.h"
+#include "base/os.h"
 
-/* FNV-1a (Fowler, Noll, Vo), 64 bits, folded: texts are short and come in two pieces. */
-static uint32_t hash_text(struct str a, struct str b)
+/* FNV-1a (Fowler, Noll, Vo), 64 bits, from a seed: texts are short and come in two pieces. */
+static uint32_t hash_text(const struct vocab *vocab, struct str a, struct str b)
 {
-    uint64_t hash = 14695981039346656037u;
+    uint64_t hash = vocab->seed;
     for (size_t i = 0; i < a.len; i++)
         hash = (hash ^ (uint8_t)a.ptr[i]) * 1099511628211u;
     for (size_t i = 0; i < b.len; i++)
         hash = (hash ^ (uint8_t)b.ptr[i]) * 1099511628211u;
-    return (uint32_t)(hash ^ hash >> 32);
+    return (uint32_t)vocab_mix(hash);
 }
 
 static bool is_joined(struct str text, struct str a, struct str b)
@@ -57,7 +58,7 @@ uint32_t vocab_find2(const struct vocab *vocab, struct str a, struct str b)
 {
     if (a.len + b.len == 0)
         return VOCAB_NONE;
-    return slot_of(vocab, hash_text(a, b), a, b)->index;
+    return slot_of(vocab, hash_text(vocab, a, b), a, b)->index;
 }
 
 uint32_t vocab_find_token(const struct vocab *vocab, struct str text)
@@ -72,7 +73,7 @@ uint32_t vocab_intern(struct vocab *vocab, struct str a, struct str b)
 {
     if (a.len + b.len == 0)
         return VOCAB_NONE;
-    uint32_t hash = hash_text(a, b);
+    uint32_t hash = hash_text(vocab, a, b);
     struct vocab_slot *slot = slot_of(vocab, hash, a, b);
     if (slot->index != VOCAB_NONE)
         return slot->index;
@@ -155,7 +156,7 @@ static enum hth_status load_texts(struct vocab *vocab, const struct gguf *gguf,
         vocab->texts[i] = text;
         if (text.len == 0)
             continue; /* a hole in the vocabulary: nothing becomes it */
-        uint32_t hash = hash_text(text, (struct str){0});
+        uint32_t hash = hash_text(vocab, text, (struct str){0});
         struct vocab_slot *slot = slot_of(vocab, hash, text, (struct str){0});
         vocab->n_used += slot->index == VOCAB_NONE;
         *slot = (struct vocab_slot){hash, (uint32_t)i};
@@ -230,6 +231,8 @@ static enum hth_status load_scores(struct vocab *vocab, const struct gguf *gguf,
 
 enum hth_status vocab_load(struct vocab *vocab, const struct gguf *gguf, const struct log *log)
 {
+    /* of the clock and, as systems place programs at random, of an address */
+    vocab->seed = vocab_mix(os_time_ns() ^ (uint64_t)(uintptr_t)vocab << 32);
     enum hth_status status = load_texts(vocab, gguf, log);
     if (status == HTH_OK)
         status = load_types(vocab, gguf, log);

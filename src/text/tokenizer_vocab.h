@@ -45,8 +45,17 @@ struct vocab {
     size_t max_len; /* bytes of the longest token */
     struct vocab_slot *slots;
     size_t n_slots, n_used; /* n_slots is a power of two */
+    uint64_t seed;          /* of hashes: nobody can write texts that all collide */
     struct arena arena;     /* texts that the file does not hold in one piece */
 };
+
+/* Every bit of the result depends on all of x (SplitMix64; Steele, Lea and Flood 2014). */
+static inline uint64_t vocab_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
 
 /* Reads `tokenizer.ggml.tokens`, `.token_type` and `.scores`. Errors: HTH_ERROR_FORMAT (a key
  * missing or of the wrong type, lengths that differ), HTH_ERROR_MEMORY. */

@@ -256,6 +256,28 @@ TEST(merges_may_outnumber_tokens)
     tiny_close(&tiny);
 }
 
+/* Each of its characters stands for no byte, and is shown beside all of the token. */
+TEST(pieces_do_not_grow_with_the_square_of_a_token)
+{
+    enum { N = 3000 };
+    static char euros[3 * N];
+    for (size_t i = 0; i < sizeof euros; i++)
+        euros[i] = "\xe2\x82\xac"[i % 3];
+    const struct str texts[] = {{euros, 6}, {euros, sizeof euros}};
+    static const struct str merges[] = {{"a b", 3}};
+    struct tiny tiny = open_lists(texts, ARRAY_LEN(texts), merges, ARRAY_LEN(merges));
+    struct strbuf piece = {0};
+    tokenizer_piece(tiny.tokenizer, 0, true, false, &piece);
+    assert_string_equal(piece.ptr, "[UNK_BYTE_0xe282ac\xe2\x82\xac\xe2\x82\xac]"
+                                   "[UNK_BYTE_0xe282ac\xe2\x82\xac\xe2\x82\xac]");
+    piece.len = 0;
+    tokenizer_piece(tiny.tokenizer, 1, true, false, &piece);
+    assert_in_range(piece.len, N * strlen("[UNK_BYTE_0xe282ac]"),
+                    N * strlen("[UNK_BYTE_0xe282ac]") + 4096);
+    strbuf_free(&piece);
+    tiny_close(&tiny);
+}
+
 TEST(what_has_no_token_becomes_the_unknown_one)
 {
     static const struct str texts[] = {{"<unk>", 5}, {"\xe2\x96\x81", 3}, {"a", 1}};
@@ -374,6 +396,94 @@ TEST(a_megabyte_in_one_word)
     check_long_word(NULL, "a", 2);
     check_long_word(NULL, " a", 2);
     check_long_word(NULL, "\xff", 2);
+}
+
+static double encode_seconds(const struct tiny *tiny, struct str text, unsigned flags,
+                             struct token_list *ids)
+{
+    double start = cpu_seconds();
+    ids->count = 0;
+    assert_int_equal(tokenizer_encode(tiny->tokenizer, text, flags, ids), HTH_OK);
+    return cpu_seconds() - start;
+}
+
+/* One special token that is too long to be looked for, thousands that are the same, and among those
+ * one that is found in any text. */
+TEST(special_tokens_are_bounded)
+{
+    enum { N = 20000, LONG = 60000, SHOWN = 9000 };
+    static char letters[LONG], text[3 * N + 1];
+    static struct str texts[N];
+    static int32_t types[N];
+    struct gguf_writer *writer;
+    struct token_list ids = {0};
+    struct tiny tiny;
+    static const struct str merges[] = {{"a b", 3}};
+    memset(letters, 'a', LONG - 1);
+    letters[LONG - 1] = 'b';
+    for (size_t i = 0; i < N; i++) {
+        texts[i] = STR("<s>");
+        types[i] = i == SHOWN ? TOKEN_USER_DEFINED : TOKEN_CONTROL;
+        memcpy(text + 3 * i, "<s>", 3);
+    }
+    texts[0] = (struct str){letters, LONG};
+    texts[1] = STR("a");
+    types[1] = TOKEN_NORMAL;
+    test_log_clear();
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    gguf_put_str(writer, "tokenizer.ggml.model", STR("gpt2"));
+    gguf_put_str(writer, "tokenizer.ggml.pre", STR("qwen2"));
+    gguf_put_strs(writer, "tokenizer.ggml.tokens", texts, N);
+    gguf_put_array(writer, "tokenizer.ggml.token_type", GGUF_I32, types, N);
+    gguf_put_strs(writer, "tokenizer.ggml.merges", merges, 1);
+    assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
+    assert_logged("1 tokens of its vocabulary are longer than 1024 bytes");
+
+    double took = encode_seconds(&tiny, (struct str){text, 3 * N}, 0, &ids);
+    assert_int_equal(ids.count, N);
+    assert_int_equal(ids.ids[N - 1], SHOWN);
+    took += encode_seconds(&tiny, (struct str){text, 3 * N}, TOKEN_PARSE_SPECIAL, &ids);
+    assert_int_equal(ids.count, N);
+    assert_int_equal(ids.ids[N - 1], 2);
+    took += encode_seconds(&tiny, (struct str){letters, LONG}, TOKEN_PARSE_SPECIAL, &ids);
+    assert_int_equal(ids.count, LONG - 1); /* "b" has no token */
+    if (took > 0.5 * SLOWNESS)
+        fail_msg("it took %.2f s", took);
+    token_list_free(&ids);
+    tiny_close(&tiny);
+}
+
+static void check_opens_fast(const struct str *texts, const struct str *merges, size_t n)
+{
+    double start = cpu_seconds();
+    struct tiny tiny = open_lists(texts, n, merges, n);
+    double took = cpu_seconds() - start;
+    if (took > 0.25 * SLOWNESS)
+        fail_msg("opening took %.2f s", took);
+    tiny_close(&tiny);
+}
+
+/* Merges that are all the same, and such as a table whose hash everybody knows would put in the
+ * same few places. */
+TEST(no_merges_make_opening_slow)
+{
+    enum { N = 60000, SLOTS = 131072, FEW = 64 };
+    static struct str texts[N], same[N], crowded[N];
+    struct arena arena = {0};
+    struct rng rng = rng_seed(5);
+    for (size_t i = 0; i < N; i++) {
+        texts[i] = str_of(arena_printf(&arena, "%c%zx", 'g' + (int)(i % 20), i));
+        same[i] = STR("g0 h1");
+    }
+    for (size_t i = 0; i < N;) {
+        uint32_t left = rng_below(&rng, N), right = rng_below(&rng, N);
+        uint64_t hash = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u >> 32;
+        if (hash % SLOTS < FEW)
+            crowded[i++] = str_of(arena_printf(&arena, "%s %s", texts[left].ptr, texts[right].ptr));
+    }
+    check_opens_fast(texts, same, N);
+    check_opens_fast(texts, crowded, N);
+    arena_free(&arena);
 }
 
 /* 150 000 tokens of which two thirds are merged from others: under a tenth of a second. */
