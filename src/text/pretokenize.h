@@ -16,12 +16,12 @@
 
 enum pre_flags {
     PRE_ADD_BOS = 1,      /* the vocabulary wants BOS unless the file says otherwise */
-    PRE_CLEAN_SPACES = 4, /* decoding drops spaces before punctuation */
-    PRE_WHOLE_WORD = 8,   /* a piece that is a token is taken before any merging */
-    PRE_RAW = 16,         /* tokens are UTF-8 with "<0xXX>" for bytes, not byte-level characters */
-    PRE_SPACE_MARK = 32,  /* U+2581 stands for a space */
-    PRE_WHOLE_LINES = 64, /* as PRE_WHOLE_WORD, for pieces of line feeds only */
-    PRE_MARK_LINES = 128, /* every line begins with a space mark, added where it is missing */
+    PRE_CLEAN_SPACES = 2, /* decoding drops spaces before punctuation */
+    PRE_WHOLE_WORD = 4,   /* a piece that is a token is taken before any merging */
+    PRE_RAW = 8,          /* tokens are UTF-8 with "<0xXX>" for bytes, not byte-level characters */
+    PRE_SPACE_MARK = 16,  /* U+2581 stands for a space */
+    PRE_WHOLE_LINES = 32, /* as PRE_WHOLE_WORD, for pieces of line feeds only */
+    PRE_MARK_LINES = 64,  /* every line begins with a space mark, added where it is missing */
 };
 
 struct pre_rule {
