@@ -43,8 +43,8 @@
     "\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{9fa5}\\x{ac00}-\\x{d7ff}]+"
 /* The ideographs alone: no radicals, marks or numerals of that script. */
 #define HAN                                                                                        \
-    "\\x{3400}-\\x{4dbf}\\x{4e00}-\\x{9fff}\\x{f900}-\\x{faff}\\x{20000}-\\x{2ebef}"               \
-    "\\x{2f800}-\\x{2fa1f}"
+    "\\x{3400}-\\x{4dbf}\\x{4e00}-\\x{9fff}\\x{f900}-\\x{faff}\\x{20000}-\\x{2a6df}"               \
+    "\\x{2a700}-\\x{2ebef}\\x{2f800}-\\x{2fa1f}"
 #define DEEPSEEK3_WORD(before) "[!-/:-@\\[-`{-~][A-Za-z]+|" before "?[\\p{L}\\p{M}]+|"
 #define BEFORE_WORD            "[^\\r\\n\\p{L}\\p{P}\\p{S}]"
 

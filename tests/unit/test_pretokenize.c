@@ -62,6 +62,11 @@ static const char *const words[][3] = {
     {"deepseek-coder", " ab, 12\n", " ab|,| |1|2|\n"},
     {"deepseek-llm", "ab  12  ", "ab|  |12|  "},
     {"kimi-k2", "a" ZHONG "b 1234", "a|" ZHONG "|b| |123|4"},
+    {"kimi-k2",
+     ZHONG "\xf0\xaa\x9b\xa0"
+           "a",
+     ZHONG "|\xf0\xaa\x9b\xa0"
+           "a"}, /* U+2A6E0 */
     {"superbpe", "no 1234567 cuts", "no |1|234|567| cuts"},
     {"tiny_aya", "a  12345b", "a| | |12|345|b"},
     {"afmoe", "a  12345b", "a| | |12|345|b"},
