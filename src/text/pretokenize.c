@@ -129,7 +129,7 @@ static bool is_first_byte(char c)
     return ((unsigned char)c & 0xc0) != 0x80;
 }
 
-/* Cuts text[from, to) into groups of three characters, counted from its end. */
+/* Cuts before each group of three characters of text[from, to), counted from its end. */
 static bool cut_thirds(struct pre_cuts *cuts, struct str text, size_t from, size_t to)
 {
     size_t n = 0;
@@ -138,7 +138,7 @@ static bool cut_thirds(struct pre_cuts *cuts, struct str text, size_t from, size
     for (size_t i = from; i < to; i++) {
         if (!is_first_byte(text.ptr[i]))
             continue;
-        if (n-- % 3 == 0 && i > from && !cut(cuts, i))
+        if (n-- % 3 == 0 && !cut(cuts, i))
             return false;
     }
     return true;
@@ -173,9 +173,9 @@ static enum hth_status apply_to_piece(const struct pass *pass, size_t from, size
         if (rc < 0)
             break; /* no match, or a limit: the rest stays whole */
         const PCRE2_SIZE *place = pcre2_get_ovector_pointer(match);
-        if (!cut(cuts, from + place[0]) ||
-            (rule->thirds && !cut_thirds(cuts, pass->text, from + place[0], from + place[1])) ||
-            !cut(cuts, from + place[1]))
+        bool ok = rule->thirds ? cut_thirds(cuts, pass->text, from + place[0], from + place[1])
+                               : cut(cuts, from + place[0]) && cut(cuts, from + place[1]);
+        if (!ok)
             return HTH_ERROR_MEMORY;
         at = place[1];
     }

@@ -26,7 +26,8 @@ enum pre_flags {
 
 struct pre_rule {
     const char *regex; /* PCRE2, UTF, without UCP: \d and \s are ASCII */
-    bool thirds;       /* a match is cut into groups of three characters, counted from its end */
+    bool thirds;       /* a match is no piece: cuts are before each group of three characters in it,
+                        * counted from its end, and nowhere else */
 };
 
 enum { PRE_MAX_RULES = 8 };

@@ -152,6 +152,10 @@ static const struct pre_family family_spark = {
      {CJK, false},
      {DEEPSEEK3_WORD(BEFORE_WORD) " ?[\\p{P}\\p{S}]+|[\\r\\n]|" SPACES, false},
      {"\\p{N}", false}}};
+/* What no other part of afmoe's rule takes, like U+200B: it stays with digits behind it, as no cut
+ * is before the first of them. The lookbehind keeps PCRE2's interpreter from trying a long run from
+ * each of its characters; its machine code sees that by itself. */
+#define UNSEEN "[^" WS "\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}]"
 /* The first range begins at U+8C48, which is what U+F900 became where this list was normalized. */
 static const struct pre_family family_afmoe = {
     {{"[\\x{8c48}-\\x{faff}\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{3040}-\\x{30ff}"
@@ -160,9 +164,11 @@ static const struct pre_family family_afmoe = {
       "\\x{1100}-\\x{11ff}]+",
       false},
      {DEEPSEEK3_WORD(
-          "[^\\r\\n\\p{L}\\p{N}\\p{P}\\p{S}]") "\\p{N}+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" BREAKS SPACES,
+          "[^\\r\\n\\p{L}\\p{N}\\p{P}\\p{S}]") "(?<!" UNSEEN ")" UNSEEN
+                                               "*+\\p{N}+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" BREAKS
+                                                   SPACES,
       false},
-     {"\\p{N}+", true}}};
+     {"\\p{N}\\K\\p{N}+", true}}};
 #define BLOOM " ?[^(" WS "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
 static const struct pre_family family_bloom = {{{BLOOM, false}}};
 static const struct pre_family family_viking = {{{BLOOM, false}, {"\\p{N}", false}}};
