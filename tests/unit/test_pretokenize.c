@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "data/tokenizer/joins.h"
 #include "text/pretokenize.h"
 
 static struct pretokenizer *make(const struct pre_family *family)
@@ -76,12 +77,19 @@ static const char *const words[][3] = {
      "a|" ZWSP ZWSP "12|345|" ZWSP "123|" ZWSP "x|" ZWSP "|!|1"},
     {"afmoe", "e" ACUTE ZWSP "1 " ZWSP "2", "e" ACUTE "|" ZWSP "1| |" ZWSP "2"},
     {"superbpe", "a12345" ONE "234" ONE "5", "a|12|345" ONE "|234" ONE "5"},
+    {"superbpe", "a1204b1294c", "a|1|204|b|1|294|c"},
+    {"default", "000999909", "000|999|909"},
+    {"falcon", "000999909", "000|999|909"},
     {"minicpm5", "a 1234", "a| |123|4"},
     {"laguna", "a\n\n\nb c", "a|\n\n\n|b| c"},
     {"jais-2", "a      b", "a|    | | b"},
     {"bloom", "Yes, (no). x", "Yes|, (|no|).| x"},
     {"viking", "a12", "a|1|2"},
     {"chameleon", "<sentinel:7>IMGIMGABZ  a", "<|sentinel|:|7|>|IMGIMGABZ|  |a"},
+    {"chameleon", "aIMGIMGAIZb", "a|IMGIMGAIZ|b"},
+    {"chameleon", "aIMGIMGABCDZb", "a|IMGIMGABCDZ|b"},
+    {"chameleon", "aIMGIMGZb aIMGIMGAAAAAZb", "aIMGIMGZb| aIMGIMGAAAAAZb"},
+    {"chameleon", "aIMGIMGJZb aIMGIMG@Zb", "aIMGIMGJZb| aIMGIMG|@|Zb"},
     {"gemma4", "a b\n\nc", "a b|\n\n|c"},
     {"mmbert",
      "\xe2\x96\x81"
@@ -90,12 +98,40 @@ static const char *const words[][3] = {
      "\xe2\x96\x81"
      "a|\xe2\x96\x81"
      "b|\n"},
+    /* U+2580 and U+2582 beside the mark */
+    {"mmbert",
+     "a\xe2\x96\x80"
+     "b\xe2\x96\x82"
+     "c",
+     "a\xe2\x96\x80"
+     "b\xe2\x96\x82"
+     "c"},
+    {"mmbert",
+     "\xe2\x96\x81\xe2\x96\x80"
+     "b\xe2\x96\x82"
+     "c",
+     "\xe2\x96\x81\xe2\x96\x80"
+     "b\xe2\x96\x82"
+     "c"},
     {"whitespace", "ab  cd", "ab|  |cd"},
     {"k2-horizon",
      "a\xe2\x80\x8d"
      "b 1234",
      "a\xe2\x80\x8d"
      "b| |123|4"},
+    /* U+200C, and U+200B and U+200E beside the joiners */
+    {"k2-horizon",
+     "a\xe2\x80\x8c"
+     "b",
+     "a\xe2\x80\x8c"
+     "b"},
+    {"k2-horizon",
+     "a\xe2\x80\x8b"
+     "b\xe2\x80\x8e"
+     "c",
+     "a|\xe2\x80\x8b"
+     "b|\xe2\x80\x8e"
+     "c"},
     {"ufakzeka", "a's 12", "a|'s| |1|2"},
     {"spark2_5", "a!\nb", "a|!|\n|b"},
     {"youtu", "ABcd's 12" ZHONG, "ABcd's| |1|2|" ZHONG},
@@ -106,6 +142,123 @@ TEST(families_cut_as_published)
 {
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         check_words(words[i][0], words[i][1], words[i][2]);
+}
+
+/* How a character between two texts joins them, as in joins.h. */
+static int join_of(const struct pretokenizer *pretokenizer, const char *before, uint32_t character,
+                   const char *after)
+{
+    struct strbuf text = {0};
+    struct pre_cuts cuts = {0};
+    strbuf_append(&text, str_of(before));
+    size_t from = text.len;
+    strbuf_append_utf8(&text, character);
+    size_t to = text.len;
+    strbuf_append(&text, str_of(after));
+    assert_int_equal(pretokenize(pretokenizer, strbuf_str(&text), &cuts), HTH_OK);
+    int digit = (from > 0) | (to < text.len) << 1;
+    for (size_t i = 0; i < cuts.count; i++) {
+        digit &= cuts.ends[i] == from ? ~1 : ~0;
+        digit &= cuts.ends[i] == to ? ~2 : ~0;
+    }
+    pre_cuts_free(&cuts);
+    strbuf_free(&text);
+    return digit;
+}
+
+static struct pretokenizer *make_by_name(struct str name)
+{
+    const struct pre_row *row = pre_row_find(name);
+    assert_non_null(row);
+    return make(row->family);
+}
+
+TEST(classes_end_where_published)
+{
+    for (size_t i = 0; i < ARRAY_LEN(class_joins); i++) {
+        const struct class_joins *row = &class_joins[i];
+        struct pretokenizer *pretokenizer = make_by_name(str_of(row->pre));
+        for (const struct join *join = row->joins; join->character; join++) {
+            int digit = join_of(pretokenizer, row->before, join->character, row->after);
+            if (digit != join->digit)
+                fail_msg("%s: U+%04X between \"%s\" and \"%s\" joins %d, not %d", row->pre,
+                         (unsigned)join->character, row->before, row->after, digit, join->digit);
+        }
+        pretokenizer_destroy(pretokenizer);
+    }
+}
+
+static void check_mixed(const struct mixed_joins *row, struct str pre)
+{
+    struct pretokenizer *pretokenizer = make_by_name(pre);
+    assert_int_equal(strlen(row->digits), ARRAY_LEN(mixed_characters));
+    for (size_t i = 0; i < ARRAY_LEN(mixed_characters); i++) {
+        int digit = join_of(pretokenizer, row->before, mixed_characters[i], row->after);
+        if (digit != row->digits[i] - '0')
+            fail_msg("%.*s: U+%04X between \"%s\" and \"%s\" joins %d, not %c", (int)pre.len,
+                     pre.ptr, (unsigned)mixed_characters[i], row->before, row->after, digit,
+                     row->digits[i]);
+    }
+    pretokenizer_destroy(pretokenizer);
+}
+
+TEST(spaces_and_marks_join_as_published)
+{
+    for (size_t i = 0; i < ARRAY_LEN(mixed_joins); i++) {
+        struct str pres = str_of(mixed_joins[i].pres);
+        for (size_t from = 0, to; from < pres.len; from = to + 1) {
+            for (to = from; to < pres.len && pres.ptr[to] != ' ';)
+                to++;
+            check_mixed(&mixed_joins[i], str_slice(pres, from, to));
+        }
+    }
+}
+
+/* How jais-2 cuts runs of white space before a letter, which goes with the last one, and at the end
+ * of the text: from llama.cpp as in joins.h. */
+static const struct run_cuts {
+    int n;
+    const char *before_letter, *at_end;
+} run_cuts[] = {
+    {1, "1", "1"},           {2, "1 1", "2"},
+    {3, "2 1", "2 1"},       {4, "2 1 1", "4"},
+    {5, "4 1", "4 1"},       {8, "4 2 1 1", "8"},
+    {9, "8 1", "8 1"},       {16, "8 4 2 1 1", "16"},
+    {17, "16 1", "16 1"},    {32, "16 8 4 2 1 1", "32"},
+    {33, "32 1", "32 1"},    {64, "32 16 8 4 2 1 1", "64"},
+    {65, "64 1", "64 1"},    {128, "64 32 16 8 4 2 1 1", "128"},
+    {129, "128 1", "128 1"}, {256, "128 64 32 16 8 4 2 1 1", "256"},
+    {257, "256 1", "256 1"}, {512, "256 128 64 32 16 8 4 2 1 1", "512"},
+    {513, "512 1", "512 1"}, {1023, "512 256 128 64 32 16 8 4 2 1", "512 256 128 64 32 16 8 4 2 1"},
+};
+
+static void check_run(const struct pretokenizer *pretokenizer, int n, const char *behind,
+                      const char *expected)
+{
+    struct strbuf text = {0}, lengths = {0};
+    struct pre_cuts cuts = {0};
+    strbuf_append_char(&text, 'a');
+    for (int i = 0; i < n; i++)
+        strbuf_append_utf8(&text, 0x1680);
+    strbuf_append(&text, str_of(behind));
+    assert_int_equal(pretokenize(pretokenizer, strbuf_str(&text), &cuts), HTH_OK);
+    for (size_t i = 1; i < cuts.count; i++) /* U+1680 has three bytes */
+        strbuf_printf(&lengths, "%s%zu", i > 1 ? " " : "", (cuts.ends[i] - cuts.ends[i - 1]) / 3);
+    if (!str_equal(strbuf_str(&lengths), str_of(expected)))
+        fail_msg("%d before \"%s\" were cut into %s, not %s", n, behind, lengths.ptr, expected);
+    pre_cuts_free(&cuts);
+    strbuf_free(&lengths);
+    strbuf_free(&text);
+}
+
+TEST(runs_of_spaces_are_cut_by_powers_of_two)
+{
+    struct pretokenizer *pretokenizer = make_by_name(STR("jais-2"));
+    for (size_t i = 0; i < ARRAY_LEN(run_cuts); i++) {
+        check_run(pretokenizer, run_cuts[i].n, "b", run_cuts[i].before_letter);
+        check_run(pretokenizer, run_cuts[i].n, "", run_cuts[i].at_end);
+    }
+    pretokenizer_destroy(pretokenizer);
 }
 
 TEST(names_are_known_once)
