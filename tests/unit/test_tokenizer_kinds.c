@@ -70,6 +70,25 @@ static struct tiny open_with(const char *model, const char *name, bool value)
     return tiny;
 }
 
+/* With tokens behind those of the vocabulary; returns the id of the first of them. */
+static int32_t open_with_tokens(struct tiny *tiny, const char *model,
+                                const struct tiny_token *tokens, size_t n)
+{
+    struct gguf_writer *writer;
+    static struct tiny_lists lists;
+    test_log_clear();
+    assert_int_equal(gguf_writer_create(&writer, test_log()), HTH_OK);
+    tiny_kind_lists(&lists, model);
+    int32_t first = (int32_t)lists.n;
+    tiny_add_all(&lists, tokens, n);
+    gguf_put_str(writer, "tokenizer.ggml.model", str_of(model));
+    tiny_put_lists(writer, &lists);
+    gguf_put_array(writer, "tokenizer.ggml.scores", GGUF_F32, lists.scores, lists.n);
+    if (tiny_open_writer(tiny, writer, test_log()) != HTH_OK)
+        fail_msg("%s", test_log_text());
+    return first;
+}
+
 /* --- WordPiece --- */
 
 TEST(wpm_takes_the_longest_from_the_left)
@@ -113,6 +132,45 @@ TEST(wpm_without_case_has_no_accents)
     tiny_close(&tiny);
     tiny = open_with("bert", "tokenizer.ggml.normalizer.lowercase", false);
     check_encodings(&tiny, cased, ARRAY_LEN(cased));
+    tiny_close(&tiny);
+}
+
+/* "s" on both sides: in one word with it, or three words of which the middle one is unknown. */
+static void check_stands_alone(const struct tiny *tiny, uint32_t c, bool alone)
+{
+    static const int32_t three[] = {11, 1, 11}, one[] = {1};
+    struct encoding row = {.n = alone ? 3 : 1};
+    struct strbuf text = {0};
+    strbuf_append_char(&text, 's');
+    strbuf_append_utf8(&text, c);
+    strbuf_append_char(&text, 's');
+    row.text = text.ptr;
+    memcpy(row.ids, alone ? three : one, alone ? sizeof three : sizeof one);
+    check_encoding(tiny, 0, &row);
+    strbuf_free(&text);
+}
+
+/* The blocks of _is_chinese_char in BERT's tokenization.py, of which the sixth begins at U+2B920 in
+ * Hugging Face's tokenizers (bert.rs) and llama.cpp. Two that touch stand in one row; U+F8FF, of
+ * private use, is dropped. */
+TEST(wpm_chinese_characters_stand_alone)
+{
+    static const uint32_t blocks[][2] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},
+                                         {0x20000, 0x2a6df}, {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf},
+                                         {0x2f800, 0x2fa1f}};
+    static const struct encoding dropped = {"s\xef\xa3\xbfs", 2, {11, 12}};
+    /* Without case a character becomes the base of its decomposition, here one of U+4E00 and on. */
+    struct tiny tiny = open_with("bert", "tokenizer.ggml.normalizer.lowercase", false);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
+        check_stands_alone(&tiny, blocks[i][0], true);
+        check_stands_alone(&tiny, blocks[i][1], true);
+        if (blocks[i][0] != 0xf900)
+            check_stands_alone(&tiny, blocks[i][0] - 1, false);
+        check_stands_alone(&tiny, blocks[i][1] + 1, false);
+    }
+    check_stands_alone(&tiny, 0x2b73f, true);
+    check_stands_alone(&tiny, 0x2b740, true);
+    check_encoding(&tiny, 0, &dropped);
     tiny_close(&tiny);
 }
 
@@ -229,6 +287,22 @@ TEST(ugm_text_ends_with_eos)
     tiny_close(&tiny);
 }
 
+/* SentencePiece's unknown token is 10 worse than the worst of normal ones, here U+2581 "<" of -9:
+ * two are -38. Tokens out of use do not count for that, and may be as bad. */
+TEST(ugm_unknown_costs_ten_more_than_the_worst)
+{
+    static const struct tiny_token tokens[] = {
+        {"cd", TOKEN_UNUSED, -38},
+        {"ef", TOKEN_UNUSED, -38.001f},
+        {"gh", TOKEN_UNUSED, -37.999f},
+    };
+    struct tiny tiny;
+    int32_t first = open_with_tokens(&tiny, "t5", tokens, ARRAY_LEN(tokens));
+    const struct encoding rows[] = {{"cd", 1, {first}}, {"ef", 1, {2}}, {"gh", 1, {first + 2}}};
+    check_encodings(&tiny, rows, ARRAY_LEN(rows));
+    tiny_close(&tiny);
+}
+
 /* --- RWKV --- */
 
 TEST(rwkv_reads_escapes)
@@ -273,6 +347,34 @@ TEST(rwkv_goes_on_after_a_byte_without_a_token)
     }
 }
 
+/* Which characters are digits of an escape, and what stays of one without two of them: all but the
+ * backslash. */
+TEST(rwkv_escapes_have_two_digits)
+{
+    static const struct {
+        const char *token, *text;
+    } rows[] = {
+        {"\\x40#", "@#"},    {"\\x49#", "I#"},   {"\\x4a#", "J#"},    {"\\x4f#", "O#"},
+        {"\\x4A~", "J~"},    {"\\x4F~", "O~"},   {"\\xa0#", "\xa0#"}, {"\\xF9#", "\xf9#"},
+        {"\\x4/#", "x4/#"},  {"\\x4:#", "x4:#"}, {"\\x4@#", "x4@#"},  {"\\x4G#", "x4G#"},
+        {"\\x4`#", "x4`#"},  {"\\x4g#", "x4g#"}, {"\\x/4#", "x/4#"},  {"\\x:4#", "x:4#"},
+        {"\\x@4#", "x@4#"},  {"\\xG4#", "xG4#"}, {"\\x`4#", "x`4#"},  {"\\xg4#", "xg4#"},
+        {"#\\x5", "#x5"},    {"#\\x", "#x"},     {"#\\", "#\\"},      {"\\q#", "q#"},
+        {"\\x\\n#", "x\n#"},
+    };
+    struct tiny_token tokens[ARRAY_LEN(rows)];
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        tokens[i] = (struct tiny_token){rows[i].token, TOKEN_NORMAL, 0};
+    struct tiny tiny;
+    int32_t first = open_with_tokens(&tiny, "rwkv", tokens, ARRAY_LEN(rows));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int32_t id = first + (int32_t)i;
+        check_encoding(&tiny, 0, &(struct encoding){rows[i].text, 1, {id}});
+        check_text(&tiny, &id, 1, false, str_of(rows[i].text));
+    }
+    tiny_close(&tiny);
+}
+
 /* --- PLaMo --- */
 
 TEST(plamo_takes_the_cheapest_way)
@@ -296,6 +398,32 @@ TEST(plamo_takes_the_cheapest_way)
         check_text(&tiny, ids, ARRAY_LEN(ids), false, STR("ab\xc3\xa9 "));
         tiny_close(&tiny);
     }
+}
+
+/* A character that no token covers costs 10⁷, a token its score × −10⁴, rounded, and one of 2 × 10⁷
+ * or more is never taken (tokenization_plamo.py: UNKNOWN_SCORE, INVALID_SCORE). */
+TEST(plamo_unknown_costs_as_much_as_a_thousand)
+{
+    static const struct tiny_token tokens[] = {
+        {"c", TOKEN_NORMAL, -1000},     {"d", TOKEN_NORMAL, -1000.0001f},
+        {"e", TOKEN_NORMAL, -999.9f},   {"fff", TOKEN_NORMAL, -1999.9999f},
+        {"ggg", TOKEN_NORMAL, -2000},   {"hh", TOKEN_NORMAL, -0.00016f},
+        {"h", TOKEN_NORMAL, -0.00006f}, {"ii", TOKEN_NORMAL, -0.00024f},
+        {"i", TOKEN_NORMAL, -0.00006f},
+    };
+    struct tiny tiny;
+    int32_t first = open_with_tokens(&tiny, "plamo2", tokens, ARRAY_LEN(tokens));
+    const struct encoding rows[] = {
+        {"c", 1, {first}},
+        {"d", 1, {4 + 'd'}},
+        {"e", 1, {first + 2}},
+        {"fff", 1, {first + 3}},
+        {"ggg", 3, {4 + 'g', 4 + 'g', 4 + 'g'}},
+        {"hh", 1, {first + 5}}, /* 2 and 1 + 1, as good, though not so before rounding */
+        {"ii", 1, {first + 7}}, /* rounded up it would be 3 */
+    };
+    check_encodings(&tiny, rows, ARRAY_LEN(rows));
+    tiny_close(&tiny);
 }
 
 TEST(plamo3_cuts_runs_out)
