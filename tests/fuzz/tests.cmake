@@ -42,5 +42,6 @@ target_link_libraries(fuzz_spirv PRIVATE hearth_spirv)
 foreach(name gguf model_bind eval) # their mutator keeps a file a file
   target_sources(fuzz_${name} PRIVATE fuzz/gguf_mutator.c)
 endforeach()
-target_sources(fuzz_eval PRIVATE fuzz/made_model.c)
+target_sources(fuzz_eval PRIVATE fuzz/made_model.c fuzz/made_vocab.c)
+target_sources(fuzz_tokenizer PRIVATE fuzz/made_vocab.c)
 target_link_libraries(fuzz_eval PRIVATE hearth_engine)
