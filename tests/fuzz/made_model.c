@@ -1,9 +1,9 @@
 #include "made_model.h"
 
-#include <math.h>
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "made_vocab.h"
 #include "model/arch.h"
 
 enum {
@@ -31,14 +31,6 @@ struct made {
     struct bank banks[MAX_BANKS];
     size_t n_banks;
 };
-
-unsigned recipe_byte(struct recipe *recipe)
-{
-    if (recipe->left == 0)
-        return 0;
-    recipe->left--;
-    return *recipe->at++;
-}
 
 static int pick(struct recipe *recipe, const int *choices, size_t n)
 {
@@ -224,18 +216,6 @@ static const char *const float_suffixes[] = {
     "rope.scaling.yarn_log_multiplier",
 };
 
-/* A number in two bytes: mostly positive and near 1, sometimes of any size, as in BF16. */
-static float any_float(struct recipe *recipe)
-{
-    enum { NEGATIVE = 224, ANY = 240 };
-    unsigned high = recipe_byte(recipe), low = recipe_byte(recipe);
-    float value = ldexpf(1 + (float)low / 256, (int)(high % 32) - 16);
-    uint32_t bits = high << 24 | low << 16;
-    if (high >= ANY)
-        memcpy(&value, &bits, sizeof value);
-    return high >= NEGATIVE && high < ANY ? -value : value;
-}
-
 /* Each key that the recipe wants, once: a bit says whether it comes. */
 static void put_more_keys(struct made *made, struct recipe *recipe)
 {
@@ -244,11 +224,11 @@ static void put_more_keys(struct made *made, struct recipe *recipe)
     char name[128];
     gguf_put_f32(made->writer,
                  full_name(made, "attention.layer_norm_rms_epsilon", name, sizeof name),
-                 more & 1 ? any_float(recipe) / 65536 : 1e-5f);
+                 more & 1 ? recipe_float(recipe) / 65536 : 1e-5f);
     for (size_t i = 0; i < ARRAY_LEN(float_suffixes); i++)
         if ((wanted | more << 8) >> (i + 1) & 1)
             gguf_put_f32(made->writer, full_name(made, float_suffixes[i], name, sizeof name),
-                         any_float(recipe));
+                         recipe_float(recipe));
     if (more & 16)
         gguf_put_str(made->writer, full_name(made, "rope.scaling.type", name, sizeof name),
                      str_of(kinds[recipe_byte(recipe) % ARRAY_LEN(kinds)]));
@@ -272,7 +252,7 @@ static const struct dtype *pick_type(struct recipe *recipe)
     return type->is_integer ? &dtype_f32 : type;
 }
 
-static void describe(struct made *made, struct recipe *recipe)
+static void describe(struct made *made, struct recipe *recipe, bool talks)
 {
     static const char *const vectors[] = {"F32", "F16", "BF16", "F64"};
     size_t n_archs = 0;
@@ -289,6 +269,10 @@ static void describe(struct made *made, struct recipe *recipe)
     gguf_put_str(made->writer, "general.architecture", str_of(made->arch->name));
     choose_sizes(made, recipe);
     put_more_keys(made, recipe);
+    if (talks) {
+        made_vocab_put(recipe, made->writer);
+        made_advice_put(recipe, made->writer);
+    }
     made->raw = (struct str){(const char *)recipe->at, recipe->left};
     for (size_t i = 0; i < made->arch->n_weights; i++) {
         bool layered = strstr(made->arch->weights[i].name, "%d");
@@ -297,13 +281,13 @@ static void describe(struct made *made, struct recipe *recipe)
     }
 }
 
-enum hth_status made_model_write(struct recipe *recipe, struct strbuf *out)
+enum hth_status made_model_write(struct recipe *recipe, bool talks, struct strbuf *out)
 {
     struct made made = {0};
     enum hth_status status = gguf_writer_create(&made.writer, NULL);
     if (status)
         return status;
-    describe(&made, recipe);
+    describe(&made, recipe, talks);
     status = gguf_writer_save_memory(made.writer, out);
     gguf_writer_destroy(made.writer);
     return status;

@@ -10,19 +10,12 @@
 #ifndef FUZZ_MADE_MODEL_H
 #define FUZZ_MADE_MODEL_H
 
-#include <stdint.h>
-
 #include "gguf/gguf_write.h"
-
-/* Bytes that are used up one after the other; zeros follow the last. */
-struct recipe {
-    const uint8_t *at;
-    size_t left;
-};
-unsigned recipe_byte(struct recipe *recipe);
+#include "recipe.h"
 
 /* Appends the file to `out`; what is left of the recipe are the weights, said again and again.
- * Errors: HTH_ERROR_MEMORY. */
-HTH_MUST_CHECK made_model_write(struct recipe *recipe, struct strbuf *out);
+ * `talks` gives it a vocabulary, a template and advice on sampling (made_vocab.h), which come
+ * before the weights. Errors: HTH_ERROR_MEMORY. */
+HTH_MUST_CHECK made_model_write(struct recipe *recipe, bool talks, struct strbuf *out);
 
 #endif
