@@ -196,7 +196,8 @@ static void with_own_lines(struct str text)
     tiny_close(&tiny);
 }
 
-/* Byte-level BPE loses nothing where all bytes are tokens. */
+/* Byte-level BPE loses nothing where all bytes are tokens, unless a key says that text begins with
+ * a space of the tokenizer's. */
 static enum back own_back(const struct tiny *tiny)
 {
     struct str name = {0};
@@ -204,6 +205,7 @@ static enum back own_back(const struct tiny *tiny)
     const struct pre_row *row = pre_row_find(name);
     unsigned flags = row ? row->flags : pre_row_at(0)->flags;
     bool same = strcmp(tiny->tokenizer->kind->model, "gpt2") == 0 &&
+                !tiny->tokenizer->add_space_prefix &&
                 !(flags & (PRE_CLEAN_SPACES | PRE_RAW | PRE_SPACE_MARK | PRE_MARK_LINES));
     for (unsigned byte = 0; byte < 256 && same; byte++) {
         struct strbuf text = {0};
