@@ -15,7 +15,7 @@ enum { ELEMS = 64, BYTES = 36, SUBS = 4, SUB = 16 };
 static float half_scale(unsigned code)
 {
     unsigned exponent = code >> 3 & 15, fraction = code & 7;
-    if (code == 0x7f)
+    if ((code & 0x7f) == 0x7f)
         return 0;
     if (exponent == 0)
         return (float)fraction * 0x1p-10f;

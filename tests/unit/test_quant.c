@@ -372,10 +372,10 @@ TEST(scale_bytes_of_four_bit_floats)
         mxfp4->decode(block, out, 32);
         assert_true(out[0] == e8m0_value[i] && out[31] == e8m0_value[i]);
     }
-    /* Zero, two denormals, the least normal number, 1, 1.125, 448, NaN, and 1 with the unused bit.
-     */
-    static const uint8_t ue4m3[] = {0x00, 0x01, 0x07, 0x08, 0x38, 0x39, 0x7e, 0x7f, 0xb8};
-    static const float ue4m3_value[] = {0, 0x1p-9f, 7 * 0x1p-9f, 0x1p-6f, 1, 1.125f, 448, 0, 1};
+    /* Zero, two denormals, the least normal number, 1, 1.125, 448, NaN, and 1 and NaN with the
+     * unused bit. */
+    static const uint8_t ue4m3[] = {0x00, 0x01, 0x07, 0x08, 0x38, 0x39, 0x7e, 0x7f, 0xb8, 0xff};
+    static const float ue4m3_value[] = {0, 0x1p-9f, 7 * 0x1p-9f, 0x1p-6f, 1, 1.125f, 448, 0, 1, 0};
     for (size_t i = 0; i < ARRAY_LEN(ue4m3); i++) {
         memset(block, 0x38, 4);
         block[2] = ue4m3[i];
