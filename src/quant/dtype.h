@@ -32,7 +32,9 @@ struct dtype {
     uint32_t gguf_id;     /* its number in GGUF files */
     uint32_t block_elems; /* elements per block; 1 for plain numbers */
     uint32_t block_bytes; /* bytes per block */
-    bool is_integer;      /* holds integers (I32 …): cannot be decoded to floats for math */
+    /* Where a block has its floating-point scales; all its other bytes may have any value. */
+    uint32_t scale_at, scale_bytes;
+    bool is_integer; /* holds integers (I32 …): cannot be decoded to floats for math */
 
     /* Decodes `n` elements (a multiple of block_elems) to float, exactly as the format defines.
      * NULL for integer types. */

@@ -43,6 +43,7 @@ const struct dtype dtype_iq2_xxs = {
     .gguf_id = 16,
     .block_elems = SUPER_ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .sub_elems = 16,
     .to_int = to_int,

@@ -41,6 +41,7 @@ const struct dtype dtype_iq3_s = {
     .gguf_id = 21,
     .block_elems = SUPER_ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .sub_elems = 16,
     .to_int = to_int,

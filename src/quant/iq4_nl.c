@@ -50,6 +50,7 @@ const struct dtype dtype_iq4_nl = {
     .gguf_id = 20,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

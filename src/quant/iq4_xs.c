@@ -86,6 +86,7 @@ const struct dtype dtype_iq4_xs = {
     .gguf_id = 23,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

@@ -99,6 +99,7 @@ const struct dtype dtype_mxfp4 = {
     .gguf_id = 39,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 1,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

@@ -58,6 +58,7 @@ const struct dtype dtype_nvfp4 = {
     .gguf_id = 40,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 4,
     .decode = decode,
     .sub_elems = 16,
     .to_int = to_int,

@@ -68,6 +68,7 @@ const struct dtype dtype_q4_0 = {
     .gguf_id = 2,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .encode = encode,
     .encode_quick = encode_quick,

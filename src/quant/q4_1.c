@@ -55,6 +55,7 @@ const struct dtype dtype_q4_1 = {
     .gguf_id = 3,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 4,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

@@ -70,6 +70,7 @@ const struct dtype dtype_q4_k = {
     .gguf_id = 12,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 4,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

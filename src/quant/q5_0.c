@@ -61,6 +61,7 @@ const struct dtype dtype_q5_0 = {
     .gguf_id = 6,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

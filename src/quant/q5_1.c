@@ -66,6 +66,7 @@ const struct dtype dtype_q5_1 = {
     .gguf_id = 7,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 4,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

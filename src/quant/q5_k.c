@@ -83,6 +83,7 @@ const struct dtype dtype_q5_k = {
     .gguf_id = 13,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 4,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,

@@ -51,6 +51,7 @@ const struct dtype dtype_q8_0 = {
     .gguf_id = 8,
     .block_elems = ELEMS,
     .block_bytes = BYTES,
+    .scale_bytes = 2,
     .decode = decode,
     .encode = encode,
     .sub_elems = 32,
