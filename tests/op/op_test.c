@@ -269,6 +269,8 @@ static void compare_output(struct op_test *t, int i, enum op_precision precision
 {
     struct op_memory *memory = t->memory;
     const struct tensor *out = memory->call.op->out[i];
+    if (t->exact)
+        precision = OP_PRECISION_F32;
     struct sums sums = {
         .limit = tolerance_of(memory->call.op, precision), .floor = floor_of_all, .first_bad = -1};
     if (out->kind == TENSOR_KV) {
@@ -419,6 +421,8 @@ static bool run_device(struct op_test *t, const struct op_device *device, enum i
     const struct op *op = t->memory->call.op;
     for (int precision = 0; precision < OP_PRECISION_COUNT; precision++) {
         bool filled = false;
+        if (precision == OP_PRECISION_F16 && t->no_halves)
+            continue;
         for (size_t row = 0; row < device->n_rows(); row++) {
             if (!wanted("HEARTH_OP_ROW", device->row_name(row)) || !device->fits(row, op) ||
                 (int)device->precision(row, op) != precision || is_left_out(device->row_name(row)))

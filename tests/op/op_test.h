@@ -56,6 +56,9 @@ struct op_memory; /* buffers of a case */
 /* Called for each row of an input that was filled; changes what makes it special. */
 typedef void op_test_change_fn(struct rng *rng, float *row, int64_t n);
 
+/* Called for each row of a weight in blocks, which it fills. */
+typedef void op_test_blocks_fn(struct rng *rng, const struct tensor *tensor, void *row);
+
 struct op_test {
     struct graph graph;
     struct batch batch;
@@ -64,17 +67,23 @@ struct op_test {
     unsigned skip_kinds;       /* bits of input kinds that make no sense here */
     float scale;               /* of inputs that are not tiny or huge; 0: 1 */
     op_test_change_fn *change; /* NULL: nothing is special */
+    op_test_blocks_fn *blocks; /* NULL: op_test_encode */
+    bool no_halves;            /* rows that multiply in 16 bits do not run */
+    bool exact;                /* integer rows round no more than those in floats do */
     bool scatter;              /* experts lie apart; some of those not used are not there */
     bool elsewhere;            /* besides, every third expert is not, used or not */
     int32_t *ids, *pos, *seq, *outputs;
     uint32_t *page_table;
+    bool encoded_only; /* no blocks but the encoder's, where there is one */
+    uint64_t series;   /* of the next block that no encoder makes (quant/random.h) */
     struct op_memory *memory;
     int n_ran;
 };
 
 void op_test_begin(struct op_test *t, const struct op_batch *batch);
 
-/* A matrix (n_expert matrices) of `type`; values are normal. */
+/* A matrix (n_expert matrices) of `type`; values are normal, or those of blocks that no encoder
+ * makes (op_test_encode). */
 struct tensor *op_test_weight(struct op_test *t, const char *name, const struct dtype *type,
                               int64_t ne0, int64_t ne1, int64_t ne2);
 /* An activation, filled by kind. ne2 may be 1. */
@@ -104,8 +113,8 @@ bool op_test_finds_fault(struct op_test *t, const struct op_device *device);
 /* Fills floats by kind; `limited`: they must fit fp16. */
 void op_test_fill(struct rng *rng, enum input_kind kind, bool limited, float *out, int64_t n);
 
-/* Encodes one row; formats without an encoder get random blocks whose values are of size 1. */
-void op_test_encode(struct rng *rng, const struct dtype *type, const float *values, void *row,
-                    int64_t n);
+/* Encodes one row of a weight. About every second block (of formats without an encoder each) is
+ * instead one of the series that has every value of every byte (quant/random.h). */
+void op_test_encode(struct op_test *t, const struct tensor *tensor, const float *values, void *row);
 
 #endif
