@@ -17,7 +17,7 @@ struct bpe {
     unsigned flags; /* enum pre_flags */
     uint64_t seed;  /* the vocabulary's */
     struct merge *merges;
-    size_t n_merges, n_slots;   /* n_slots is a power of two */
+    size_t n_slots;             /* n_slots is a power of two */
     uint32_t byte_symbols[256]; /* the symbol of each byte; VOCAB_NONE: none */
 };
 

@@ -68,7 +68,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
         plamo->byte_ids[byte] = tokenizer->unk;
     if (!load_tokens(plamo, vocab))
         return log_fail_memory(log, "the tokens", vocab->n_tokens * sizeof(struct trie_entry));
-    trie_tell_too_long(&plamo->trie, gguf_path(gguf), log);
+    trie_tell_too_long(plamo->trie.n_too_long, gguf_path(gguf), log);
     return HTH_OK;
 }
 

@@ -66,7 +66,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
         ok = add_token(rwkv, vocab->texts[id], (uint32_t)id);
     if (!ok || !trie_build(&rwkv->trie))
         return log_fail_memory(log, "the tokens", vocab->n_tokens * sizeof(struct trie_entry));
-    trie_tell_too_long(&rwkv->trie, gguf_path(gguf), log);
+    trie_tell_too_long(rwkv->trie.n_too_long, gguf_path(gguf), log);
     return HTH_OK;
 }
 

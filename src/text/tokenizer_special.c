@@ -237,7 +237,7 @@ enum hth_status specials_load(struct specials *specials, struct vocab *vocab,
         if (item->always)
             specials->starts[0][(uint8_t)item->text.ptr[0]] = true;
     }
-    trie_tell_left_out(n_too_long, gguf_path(gguf), log);
+    trie_tell_too_long(n_too_long, gguf_path(gguf), log);
     qsort(specials->items, specials->n_items, sizeof *specials->items, by_text);
     drop_equal(specials);
     apply_strip_rules(specials, gguf);

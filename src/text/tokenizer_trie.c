@@ -93,18 +93,13 @@ bool trie_build(struct trie *trie)
     return ok;
 }
 
-void trie_tell_left_out(size_t n, const char *file, const struct log *log)
+void trie_tell_too_long(size_t n, const char *file, const struct log *log)
 {
     if (n)
         log_warning(log,
                     "%s: %zu tokens of its vocabulary are longer than %d bytes; hearth reads them "
                     "in a model's answer but does not find them in a text",
                     file, n, TRIE_MAX_TEXT);
-}
-
-void trie_tell_too_long(const struct trie *trie, const char *file, const struct log *log)
-{
-    trie_tell_left_out(trie->n_too_long, file, log);
 }
 
 void trie_free(struct trie *trie)

@@ -53,8 +53,7 @@ ATTR_WARN_UNUSED bool trie_build(struct trie *trie);
 
 /* Warns of so many tokens, if any, that will not be found because they are too long; `file` is
  * whose they are. */
-void trie_tell_left_out(size_t n, const char *file, const struct log *log);
-void trie_tell_too_long(const struct trie *trie, const char *file, const struct log *log);
+void trie_tell_too_long(size_t n, const char *file, const struct log *log);
 void trie_free(struct trie *trie);
 
 /* Walks along one text from its beginning. */

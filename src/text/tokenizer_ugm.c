@@ -78,7 +78,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
     enum hth_status status = charsmap_load(&ugm->charsmap, gguf, log);
     if (status == HTH_OK && !load_tokens(ugm, vocab))
         status = log_fail_memory(log, "the tokens", vocab->n_tokens * sizeof(struct trie_entry));
-    trie_tell_too_long(&ugm->trie, gguf_path(gguf), log);
+    trie_tell_too_long(ugm->trie.n_too_long, gguf_path(gguf), log);
     return status;
 }
 

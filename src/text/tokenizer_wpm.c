@@ -37,7 +37,7 @@ static enum hth_status create(struct tokenizer *tokenizer, const struct gguf *gg
         ok = trie_add(&wpm->trie, vocab->texts[id], (uint32_t)id);
     if (!ok || !trie_build(&wpm->trie))
         return log_fail_memory(log, "the tokens", vocab->n_tokens * sizeof(struct trie_entry));
-    trie_tell_too_long(&wpm->trie, gguf_path(gguf), log);
+    trie_tell_too_long(wpm->trie.n_too_long, gguf_path(gguf), log);
     return HTH_OK;
 }
 
