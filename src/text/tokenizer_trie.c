@@ -96,10 +96,11 @@ bool trie_build(struct trie *trie)
 void trie_tell_too_long(size_t n, const char *file, const struct log *log)
 {
     if (n)
-        log_warning(log,
-                    "%s: %zu tokens of its vocabulary are longer than %d bytes; hearth reads them "
-                    "in a model's answer but does not find them in a text",
-                    file, n, TRIE_MAX_TEXT);
+        log_warning(
+            log,
+            "%s: %zu token%s of its vocabulary longer than %d bytes: hearth reads such in a "
+            "model's answer but does not find them in a text",
+            file, n, n == 1 ? "" : "s", TRIE_MAX_TEXT);
 }
 
 void trie_free(struct trie *trie)

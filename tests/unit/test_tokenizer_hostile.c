@@ -437,7 +437,7 @@ TEST(special_tokens_are_bounded)
     gguf_put_array(writer, "tokenizer.ggml.token_type", GGUF_I32, types, N);
     gguf_put_strs(writer, "tokenizer.ggml.merges", merges, 1);
     assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
-    assert_logged("1 tokens of its vocabulary are longer than 1024 bytes");
+    assert_logged("1 token of its vocabulary longer than 1024 bytes");
 
     double took = encode_seconds(&tiny, (struct str){text, 3 * N}, 0, &ids);
     assert_int_equal(ids.count, N);

@@ -367,7 +367,7 @@ TEST(long_tokens_are_bounded)
         gguf_put_u32(writer, "tokenizer.ggml.unknown_token_id", 0);
         test_log_clear();
         assert_int_equal(tiny_open_writer(&tiny, writer, test_log()), HTH_OK);
-        assert_logged("1 tokens of its vocabulary are longer than 1024 bytes");
+        assert_logged("1 token of its vocabulary longer than 1024 bytes");
         size_t n = encode_many(&tiny, "a", 100 * 1000, 4);
         if (strcmp(models[i], "rwkv") == 0)
             assert_int_equal(n, (100 * 1000 + TRIE_MAX_TEXT - 1) / TRIE_MAX_TEXT);
