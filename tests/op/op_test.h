@@ -102,8 +102,8 @@ void op_test_run(struct op_test *t);
 bool op_test_whole(void);
 
 /* Unless it is a whole run: until the test ends, rows whose names begin so do not run, for which
- * only a whole run has time; their blobs of `format` need not have run at all (op.every_row.ran).
- * NULL: other tests run them. */
+ * only a whole run has time; their blobs of `format` ("": of none) need not have run at all
+ * (op.every_row.ran). NULL: other tests run them. */
 void op_test_leave_out(const char *rows, const char *format);
 
 /* The same, but true where op_test_run would have failed the test by a wrong value or a wrong
