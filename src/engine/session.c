@@ -328,19 +328,21 @@ static void empty_batch(struct hth_session *session, const struct batch *batch)
         kv_truncate(session->kv, batch->seq[row], batch->pos[row]);
 }
 
-/* Fills a batch from (*feed, *at) on and computes it. On failure the cache is as it was. */
+/* Fills a batch from (*feed, *at) on and computes it. On failure, and where it is to be tried
+ * again, both and the cache are as they were. */
 static enum hth_status feed_batch(struct hth_session *session, const struct hth_feed *feeds,
                                   int n_feeds, int *feed, int *at)
 {
     struct batch batch;
     int next_feed = *feed, next_at = *at;
+    bool again = false;
     enum hth_status status = be_ready(session);
     if (status)
         return status;
     status = fill_batch(session, feeds, n_feeds, &next_feed, &next_at, &batch);
     if (status == HTH_OK && batch.n_tokens)
-        status = session_compute(session, &batch);
-    if (status) {
+        status = session_compute(session, &batch, &again);
+    if (status || again) {
         empty_batch(session, &batch);
         return status;
     }

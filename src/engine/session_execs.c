@@ -119,6 +119,7 @@ static struct gpu_exec_options gpu_options(struct hth_session *session, int d)
         .forced_rows = session->model->rows,
         .bars = &device->proof.bars,
         .tuned = &device->kernels.table,
+        .plain = session->plain,
         .n_seqs = session->opt.n_seqs,
         .table_stride = stride,
         .max_tokens = session->opt.n_batch,
@@ -136,17 +137,15 @@ static enum hth_status open_gpu(struct hth_session *session, int d)
     struct session_gpu *gpu = &session->gpu[d];
     const struct gpu_exec_options options = gpu_options(session, d);
     *gpu = (struct session_gpu){.session = session, .device = d};
-    enum hth_status status = gpu_exec_create(&gpu->exec, &options, &session->model->keeping.log);
-    if (status == HTH_OK && session->plain)
-        gpu_exec_set_plain(gpu->exec);
-    return status;
+    return gpu_exec_create(&gpu->exec, &options, &session->model->keeping.log);
 }
 
-/* Where one of the GPUs cannot, the host chooses: who makes the logits need not be asked. */
+/* Where one of the GPUs cannot, the host chooses: who makes the logits need not be asked. Of
+ * kernels that nothing usable came of not even the one that chooses is believed. */
 static bool all_choose(struct hth_session *session)
 {
     const struct split *split = &session->model->placing.split;
-    bool all = true;
+    bool all = !session->plain;
     for (int d = 1; d < split->n_devices; d++) {
         const struct gpu_exec_options options = gpu_options(session, d);
         all &= !split->used[d] || best_of_gpu(session->model->model, &options, 1) > 0;
@@ -331,13 +330,4 @@ uint64_t session_read_bytes(const struct hth_session *session)
         if (session->gpu[d].exec)
             bytes += gpu_exec_read_bytes(session->gpu[d].exec);
     return bytes;
-}
-
-/* From now on the GPUs use the plainest kernels there are. */
-void session_set_plain(struct hth_session *session)
-{
-    session->plain = true;
-    for (int d = 1; d < SPLIT_DEVICES; d++)
-        if (session->gpu[d].exec)
-            gpu_exec_set_plain(session->gpu[d].exec);
 }

@@ -100,10 +100,17 @@ static bool save(struct hth_session *session, bool lost)
     return true;
 }
 
+void session_doubt(struct hth_session *session)
+{
+    os_mutex_lock(&session->pages);
+    session->contents = CONTENTS_LOST;
+    os_mutex_unlock(&session->pages);
+}
+
 void session_save(struct hth_session *session, bool lost)
 {
     if (session->contents != CONTENTS_THERE)
-        return; /* they were to come back, and have not */
+        return; /* they were to come back, and have not; or are doubted */
     os_mutex_lock(&session->pages);
     session->contents = save(session, lost) ? CONTENTS_SAVED : CONTENTS_LOST;
     os_mutex_unlock(&session->pages);

@@ -36,9 +36,6 @@ uint64_t session_read_bytes(const struct hth_session *session);
 HTH_MUST_CHECK session_run(struct hth_session *session, const struct batch *batch,
                            const void **result);
 
-/* From now on the GPUs use the plainest kernels there are. */
-void session_set_plain(struct hth_session *session);
-
 /* Counts what the session holds. */
 void session_count_bytes(struct hth_session *session);
 
@@ -50,15 +47,19 @@ void session_results_begin(struct hth_session *session, const struct hth_feed *f
 /* Makes room for those of n outputs. */
 HTH_MUST_CHECK session_results_reserve(struct hth_session *session, size_t n);
 
-/* Runs a batch and adds what comes of it to the results. Where nothing usable does, it runs once
- * more by the plainest kernels there are, which are then kept. What the cache holds of earlier
- * tokens was usable. */
-HTH_MUST_CHECK session_compute(struct hth_session *session, struct batch *batch);
+/* Runs a batch and adds what comes of it to the results. `*again`: nothing usable did, as other
+ * kernels may be wrong than those of its last step, and of what the cache holds nothing is known.
+ * The session has left the devices; when it enters again it computes its cache anew by the plainest
+ * kernels there are, and keeps these. */
+HTH_MUST_CHECK session_compute(struct hth_session *session, struct batch *batch, bool *again);
 
 /* --- session_pages.c -------------------------------------------------------------------------- */
 
 /* Remembers the token of a position that is being computed. */
 void session_note_id(struct hth_session *session, int seq, int pos, int32_t id);
+
+/* What the cache holds is not to be believed: it will be computed anew. */
+void session_doubt(struct hth_session *session);
 
 /* Before executors close: saves all pages in use, or sees that it cannot be done. */
 void session_save(struct hth_session *session, bool lost);

@@ -97,18 +97,25 @@ static enum hth_status keep(struct hth_session *session, const struct batch *bat
     return HTH_OK;
 }
 
-/* Of kernels that nothing usable came of not even the one that chooses the best is believed. */
 static enum hth_status run(struct hth_session *session, struct batch *batch, const void **result)
 {
     uint64_t before = session_read_bytes(session);
     int wanted = batch->n_outputs ? session->results.n_best : session->opt.n_best;
-    batch->n_best = session->chooses && !session->plain ? wanted : 0;
+    batch->n_best = session->chooses ? wanted : 0;
     enum hth_status status = session_run(session, batch, result);
     atomic_fetch_add(&session->read_bytes, session_read_bytes(session) - before);
     return status;
 }
 
-enum hth_status session_compute(struct hth_session *session, struct batch *batch)
+/* What came of wrong kernels may be in any page since the first batch. */
+static void become_plain(struct hth_session *session)
+{
+    session->plain = true;
+    session_doubt(session);
+    session_leave(session, true);
+}
+
+enum hth_status session_compute(struct hth_session *session, struct batch *batch, bool *again)
 {
     const struct log *log = &session->model->log;
     const void *result = NULL;
@@ -118,23 +125,19 @@ enum hth_status session_compute(struct hth_session *session, struct batch *batch
         return status;
     if (are_usable(session, batch, result))
         return keep(session, batch, result);
-    if (session_has_gpu(session) && !session->plain) {
-        log_warning(log,
-                    "the logits %s: tried again with the plainest kernels of %s, which this "
-                    "session keeps; hearth selftest tells which kernels are wrong",
-                    what, session->model->told.info.device);
-        session_set_plain(session);
-        status = run(session, batch, &result);
-        if (status)
-            return status;
-        if (are_usable(session, batch, result))
-            return keep(session, batch, result);
-    }
-    return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
-                    session_has_gpu(session)
-                        ? "use --device cpu, and if it is right there, send what hearth "
-                          "selftest prints"
-                        : "the model's file may be broken");
+    *again = session_has_gpu(session) && !session->plain;
+    if (!*again)
+        return log_fail(log, HTH_ERROR_FORMAT, "the logits %s: the answer stops here; %s", what,
+                        session_has_gpu(session)
+                            ? "use --device cpu, and if it is right there, send what hearth "
+                              "selftest prints"
+                            : "the model's file may be broken");
+    log_warning(log,
+                "the logits %s: tried again with the plainest kernels of %s, which this "
+                "session keeps; hearth selftest tells which kernels are wrong",
+                what, session->model->told.info.device);
+    become_plain(session);
+    return HTH_OK;
 }
 
 const float *hth_session_logits(const struct hth_session *session, int index)

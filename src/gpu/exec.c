@@ -605,13 +605,6 @@ enum hth_status gpu_exec_times(struct gpu_exec *exec, struct batch_size size, ui
     return status;
 }
 
-void gpu_exec_set_plain(struct gpu_exec *exec)
-{
-    exec->opt.plain = true;
-    for (int i = 0; i < exec->n_buckets; i++)
-        empty_bucket(exec, &exec->buckets[i]);
-}
-
 uint64_t gpu_exec_bytes(const struct gpu_exec *exec)
 {
     return exec->kv_bytes + exec->activation_bytes + 2 * exec->batch_bytes + exec->readback_bytes +

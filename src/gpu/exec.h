@@ -95,9 +95,6 @@ void *gpu_exec_hops(struct gpu_exec *exec);
 HTH_MUST_CHECK gpu_exec_read_page(struct gpu_exec *exec, int page, void *bytes);
 HTH_MUST_CHECK gpu_exec_write_page(struct gpu_exec *exec, int page, const void *bytes);
 
-/* Only the plainest rows from now on (row.h): what was compiled is let go. */
-void gpu_exec_set_plain(struct gpu_exec *exec);
-
 /* The smallest bucket that holds `n` tokens: each of 1–16, then 32, 64, 128 … */
 int gpu_bucket(int n);
 

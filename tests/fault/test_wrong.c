@@ -38,11 +38,17 @@ static struct hth_model *open_on(const char *device)
     return model;
 }
 
-/* Logits of a prompt and of one token after it. */
-static float *compute(struct hth_model *model, size_t *n_vocab)
+/* How a prompt is fed. */
+struct feeding {
+    int n_batch;
+    int n_last; /* outputs of it */
+};
+
+/* Logits of a prompt's last token and of one after it. */
+static float *compute(struct hth_model *model, struct feeding as, size_t *n_vocab)
 {
     struct hth_session *session;
-    struct hth_session_options options = {.n_ctx = 64, .n_batch = 64};
+    struct hth_session_options options = {.n_ctx = 64, .n_batch = as.n_batch};
     int32_t ids[N_TOKENS];
     if (hth_session_open(&session, model, &options) != HTH_OK)
         fail_msg("%s", test_log_text());
@@ -52,30 +58,37 @@ static float *compute(struct hth_model *model, size_t *n_vocab)
     float *logits = mem_alloc(2 * *n_vocab * sizeof *logits);
     assert_non_null(logits);
     for (size_t i = 0; i < 2; i++) {
-        struct hth_feed feed = {.ids = ids, .count = i ? 1 : N_TOKENS};
+        int n_last = i ? 1 : as.n_last;
+        struct hth_feed feed = {.ids = ids, .count = i ? 1 : N_TOKENS, .n_last = n_last};
         if (hth_session_feed(session, &feed, 1) != HTH_OK)
             fail_msg("%s", test_log_text());
-        memcpy(logits + i * *n_vocab, hth_session_logits(session, 0), *n_vocab * sizeof *logits);
+        memcpy(logits + i * *n_vocab, hth_session_logits(session, n_last - 1),
+               *n_vocab * sizeof *logits);
     }
     hth_session_close(session);
     return logits;
 }
 
 /* Fails unless a model computes what the CPU does. */
-static void assert_right(struct hth_model *model)
+static void assert_right_so(struct hth_model *model, struct feeding as)
 {
     static float *wanted;
     size_t n_vocab;
     if (!wanted) {
         struct hth_model *cpu = open_on("cpu");
-        wanted = compute(cpu, &n_vocab);
+        wanted = compute(cpu, as, &n_vocab);
         hth_model_close(cpu);
     }
-    float *got = compute(model, &n_vocab);
+    float *got = compute(model, as, &n_vocab);
     double nmse = test_nmse(wanted, got, 2 * n_vocab);
     mem_free(got);
     if (!(nmse < 1e-3)) /* the CPU multiplies bytes */
         fail_msg("NMSE %g beside the CPU; the log says:\n%s", nmse, test_log_text());
+}
+
+static void assert_right(struct hth_model *model)
+{
+    assert_right_so(model, (struct feeding){.n_batch = 64, .n_last = 1});
 }
 
 /* --- wrong shaders ---------------------------------------------------------------------------- */
@@ -143,6 +156,9 @@ static void check_replaced(const char *blob, uint32_t value, uint32_t mask, cons
 /* What is taken from each half byte: −8, of which a bit in the middle of the mantissa is flipped,
  * and all of which makes infinity of it. */
 static const uint32_t EIGHT = 0xc1000000, MIDDLE_BIT = 1u << 13, TO_INFINITY = 0x3e800000;
+
+/* What products are multiplied by where there is nothing to normalize; all of it makes zero. */
+static const uint32_t ONE = 0x3f800000;
 
 TEST(a_bit_of_a_matvec)
 {
@@ -223,16 +239,93 @@ static enum hth_status feed_one(struct hth_model *model)
     return status;
 }
 
-/* Kernels that nobody checked and that make no numbers: the session goes on with plain ones. */
-TEST(no_numbers_are_computed_again)
+/* Kernels that nobody checked and that make nothing usable: the session goes on with plain ones. */
+static void check_again(const char *blob, uint32_t value, uint32_t mask, struct feeding as)
 {
     struct hth_model *model;
-    struct layer *layer = flip("matvec_q4_0", EIGHT, TO_INFINITY);
+    struct layer *layer = flip(blob, value, mask);
     assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
-    assert_right(model);
+    assert_right_so(model, as);
+    assert_true(layer->n_flipped > 0);
     assert_logged("tried again with the plainest kernels");
     hth_model_close(model);
     layer->flip_mask = 0;
+}
+
+TEST(no_numbers_are_computed_again)
+{
+    check_again("matvec_q4_0", EIGHT, TO_INFINITY, (struct feeding){.n_batch = 64, .n_last = 1});
+}
+
+/* Of several batches only the last has logits to be looked at; what those before it left in the
+ * cache is computed again, too. */
+TEST(no_numbers_of_several_batches)
+{
+    check_again("matvec_q4_0", EIGHT, TO_INFINITY, (struct feeding){.n_batch = 16, .n_last = 1});
+    check_again("matvec_q4_0", EIGHT, TO_INFINITY, (struct feeding){.n_batch = 12, .n_last = 1});
+}
+
+/* The kernels of 32 tokens are wrong, those of the 8 after them and of all that follow are not. */
+TEST(no_numbers_of_an_early_batch)
+{
+    const struct table_entry as = {.row = "matmul_f16", .gain = 2, .whole = true};
+    struct hth_model *model;
+    layer_reset(layer_use());
+    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_true(model_tune(model, 32, &as) >= 4);
+    hth_model_close(model);
+    check_again("matmul_f16_q4_0", EIGHT, TO_INFINITY,
+                (struct feeding){.n_batch = 32, .n_last = 1});
+}
+
+/* The sequences that share what such a batch left are right afterwards, each. */
+TEST(no_numbers_that_are_shared)
+{
+    enum { N_PAGE = 64, N_SEQS = 3 };
+    int32_t ids[N_PAGE + N_SEQS];
+    float *logits[2][N_SEQS];
+    size_t n_vocab = 0;
+    for (int i = 0; i < N_PAGE + N_SEQS; i++)
+        ids[i] = (i * 7919 + 13) % 500;
+    for (int wrong = 0; wrong < 2; wrong++) {
+        struct hth_model *model;
+        struct hth_session *session;
+        struct hth_session_options options = {.n_ctx = 128, .n_seqs = N_SEQS, .n_batch = 16};
+        struct layer *layer = flip("matvec_q4_0", EIGHT, wrong ? TO_INFINITY : 0);
+        assert_int_equal(try_open(&model, wrong ? "vulkan:0" : "cpu", true), HTH_OK);
+        assert_int_equal(hth_session_open(&session, model, &options), HTH_OK);
+        n_vocab = (size_t)hth_model_get_info(model).n_vocab;
+        struct hth_feed begin = {.ids = ids, .count = N_PAGE, .outputs = HTH_OUTPUT_NONE};
+        assert_int_equal(hth_session_feed(session, &begin, 1), HTH_OK);
+        assert_string_equal(test_log_text(), ""); /* nobody has looked yet */
+        for (int seq = 1; seq < N_SEQS; seq++)
+            assert_int_equal(hth_session_share(session, seq, 0, N_PAGE), N_PAGE);
+        for (int seq = 0; seq < N_SEQS; seq++) {
+            struct hth_feed feed = {.seq = seq, .ids = &ids[N_PAGE + seq], .count = 1};
+            if (hth_session_feed(session, &feed, 1) != HTH_OK)
+                fail_msg("%s", test_log_text());
+            logits[wrong][seq] = mem_alloc(n_vocab * sizeof *logits[wrong][seq]);
+            assert_non_null(logits[wrong][seq]);
+            memcpy(logits[wrong][seq], hth_session_logits(session, 0), n_vocab * sizeof(float));
+        }
+        if (wrong)
+            assert_logged("tried again with the plainest kernels");
+        hth_session_close(session);
+        hth_model_close(model);
+        layer->flip_mask = 0;
+    }
+    for (int seq = 0; seq < N_SEQS; seq++) {
+        assert_true(test_nmse(logits[0][seq], logits[1][seq], n_vocab) < 1e-3);
+        mem_free(logits[0][seq]);
+        mem_free(logits[1][seq]);
+    }
+}
+
+/* Zeros are no logits either. */
+TEST(all_zero_is_computed_again)
+{
+    check_again("matvec_q4_0", ONE, ONE, (struct feeding){.n_batch = 64, .n_last = 2});
+    check_again("matvec_q4_0", ONE, ONE, (struct feeding){.n_batch = 16, .n_last = 2});
 }
 
 /* Where plain kernels make none, the answer stops with a sentence, and nothing is in the cache. */
