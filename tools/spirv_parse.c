@@ -32,13 +32,16 @@ enum opcode {
     OP_SPEC_CONSTANT_COMPOSITE = 51,
     OP_SPEC_CONSTANT_OP = 52,
     OP_VARIABLE = 59,
+    OP_LOAD = 61,
+    OP_ACCESS_CHAIN = 65,
+    OP_IN_BOUNDS_ACCESS_CHAIN = 66,
     OP_DECORATE = 71,
     OP_MEMBER_DECORATE = 72,
     OP_EXECUTION_MODE_ID = 331,
 };
 
 enum { DECORATION_SPEC_ID = 1, DECORATION_ARRAY_STRIDE = 6, DECORATION_BUILTIN = 11 };
-enum { DECORATION_OFFSET = 35, BUILTIN_WORKGROUP_SIZE = 25 };
+enum { DECORATION_OFFSET = 35, BUILTIN_NUM_WORKGROUPS = 24, BUILTIN_WORKGROUP_SIZE = 25 };
 enum { STORAGE_WORKGROUP = 4, STORAGE_PUSH_CONSTANT = 9, STORAGE_PHYSICAL = 5349 };
 enum { MODE_LOCAL_SIZE = 17, MODE_LOCAL_SIZE_ID = 38, MODEL_COMPUTE = 5 };
 enum { CAPABILITY_ADDRESSES = 5347 };
@@ -52,6 +55,7 @@ struct module {
     uint32_t *stride;   /* id of an array type → ArrayStride */
     uint32_t *name;     /* id → where its OpName is */
     uint32_t size_id;   /* id of the constant that is the workgroup's size, or 0 */
+    uint32_t counts_id; /* id of the variable that is the numbers of workgroups, or 0 */
     uint32_t size_mode; /* where the LocalSize or LocalSizeId mode is, or 0 */
     uint32_t n_entries;
     uint32_t n_specs;
@@ -98,6 +102,9 @@ static uint32_t least_length(uint32_t op)
     case OP_SPEC_CONSTANT:
     case OP_SPEC_CONSTANT_OP:
     case OP_VARIABLE:
+    case OP_LOAD:
+    case OP_ACCESS_CHAIN:
+    case OP_IN_BOUNDS_ACCESS_CHAIN:
     case OP_MEMBER_DECORATE:
     case OP_ENTRY_POINT: return 4;
     default: return 0;
@@ -132,6 +139,8 @@ static bool note_decoration(struct module *m, const uint32_t *w)
         m->stride[w[1]] = value;
     } else if (w[2] == DECORATION_BUILTIN && value == BUILTIN_WORKGROUP_SIZE) {
         m->size_id = w[1];
+    } else if (w[2] == DECORATION_BUILTIN && value == BUILTIN_NUM_WORKGROUPS) {
+        m->counts_id = w[1];
     }
     return true;
 }
@@ -511,6 +520,23 @@ static bool read_capabilities(struct module *m, struct spirv_info *out)
     return true;
 }
 
+/* The dimensions whose number of workgroups an instruction reads; what is not understood is all. */
+static uint32_t counts_read(struct module *m, const uint32_t *w)
+{
+    enum { ALL = 7 };
+    uint32_t op = op_of(w), axis;
+    bool part = op == OP_ACCESS_CHAIN || op == OP_IN_BOUNDS_ACCESS_CHAIN;
+    if ((!part && op != OP_LOAD) || w[3] != m->counts_id)
+        return 0;
+    return part && length_of(w) > 4 && evaluate(m, w[4], 0, &axis) && axis < 3 ? 1u << axis : ALL;
+}
+
+static void read_counts(struct module *m, struct spirv_info *out)
+{
+    for (size_t at = HEADER_WORDS; at < m->n_words && m->counts_id; at += m->words[at] >> 16)
+        out->reads_counts |= (uint8_t)counts_read(m, m->words + at);
+}
+
 static bool open_module(struct module *m)
 {
     if (m->n_words < HEADER_WORDS || m->n_words > UINT32_MAX || m->words[0] != MAGIC)
@@ -539,6 +565,8 @@ bool spirv_parse(const uint32_t *words, size_t n_words, struct spirv_info *out, 
     *out = (struct spirv_info){0};
     bool ok = open_module(&m) && read_instructions(&m) && measure_variables(&m, out) &&
               read_local_size(&m, out) && read_specs(&m, out) && read_capabilities(&m, out);
+    if (ok)
+        read_counts(&m, out);
     mem_free(m.defined);
     if (!ok)
         spirv_info_clear(out);

@@ -26,6 +26,7 @@ struct spirv_info {
     int32_t local_size_spec[3];
     bool uses_subgroups;
     bool uses_addresses;
+    uint8_t reads_counts;
 };
 
 /* Reads a module of `n_words` words in host byte order with one compute entry point. On success

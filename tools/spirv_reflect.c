@@ -252,8 +252,10 @@ static void print_row(FILE *out, const struct blob *blob, size_t index)
             info->local_size[2]);
     fprintf(out, "     .local_size_spec = {%" PRId32 ", %" PRId32 ", %" PRId32 "},\n",
             info->local_size_spec[0], info->local_size_spec[1], info->local_size_spec[2]);
-    fprintf(out, "     .uses_subgroups = %d,\n     .uses_addresses = %d,\n     .op = ",
-            info->uses_subgroups, info->uses_addresses);
+    fprintf(out,
+            "     .uses_subgroups = %d,\n     .uses_addresses = %d,\n     .reads_counts = %d,\n"
+            "     .op = ",
+            info->uses_subgroups, info->uses_addresses, info->reads_counts);
     print_c_string(out, blob->field[OP]);
     fputs(",\n     .format = ", out);
     print_c_string(out, blob->field[FORMAT]);

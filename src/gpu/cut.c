@@ -1,28 +1,48 @@
 #include "gpu/cut.h"
 
-size_t cut_steps(const uint64_t *work, size_t n_steps, uint64_t most, size_t *ends)
+size_t cut_steps(const uint64_t *times_ns, size_t n_steps, uint64_t most, size_t *ends)
 {
     size_t n = 0;
     uint64_t sum = 0;
     for (size_t i = 0; i < n_steps; i++) {
-        if (sum > 0 && (work[i] > most || sum > most - work[i])) {
+        if (sum > 0 && (times_ns[i] > most || sum > most - times_ns[i])) {
             ends[n++] = i;
             sum = 0;
         }
-        sum += work[i];
+        sum += times_ns[i];
     }
     ends[n++] = n_steps;
     return n;
 }
 
-uint64_t cut_most(uint64_t work, uint64_t time_ns)
+/* No step takes no time: of what is nothing there is no share. */
+void cut_fit(uint64_t *times_ns, size_t n_steps, uint64_t took_ns)
 {
-    if (time_ns == 0) /* no timestamps: whatever it is, it cannot be told */
-        return cut_most_unknown();
-    return (uint64_t)((double)work / (double)time_ns * CUT_TARGET_NS) + 1;
+    double sum = 0;
+    for (size_t i = 0; i < n_steps; i++)
+        sum += (double)times_ns[i];
+    for (size_t i = 0; i < n_steps; i++) {
+        double share = (double)times_ns[i] / sum * (double)took_ns;
+        times_ns[i] = share > 1 ? (uint64_t)share : 1;
+    }
 }
 
-uint64_t cut_most_unknown(void)
+int cut_axis(const uint32_t groups[3], uint32_t fixed)
 {
-    return 8ull * CUT_TARGET_NS;
+    int axis = -1;
+    for (int i = 0; i < 3; i++)
+        if (!(fixed >> i & 1) && groups[i] > (axis < 0 ? 1 : groups[axis]))
+            axis = i;
+    return axis;
+}
+
+uint32_t cut_parts(uint64_t time_ns, uint32_t n_groups)
+{
+    uint64_t parts = time_ns ? (time_ns - 1) / CUT_AIM_NS + 1 : 1;
+    return parts < n_groups ? (uint32_t)parts : n_groups;
+}
+
+double cut_unknown_ns(uint64_t bytes)
+{
+    return (double)bytes / 8;
 }

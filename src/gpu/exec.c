@@ -10,23 +10,27 @@
 enum { MAX_PROGRAMS = 64, LOADS_IN_RING = 4 };
 
 /* A run of steps that is one submit: what it takes from other devices is taken first, what it gives
- * is given last. */
+ * is given last. Or a part of a single step, some of its workgroups. */
 struct segment {
     struct vk_cmd *cmd;
     size_t first, count;
-    int takes, gives; /* the highest numbers of hops; −1: none */
+    uint32_t part, parts; /* 1: whole steps */
+    int takes, gives;     /* the highest numbers of hops; −1: none */
     /* of the batch that runs */
     uint64_t ticket;  /* 0: not submitted */
     uint64_t uploads; /* with which its weights come; 0: with those of the segment before */
+    uint64_t time_ns; /* that it took */
 };
 
 struct bucket {
     struct batch_size size; /* of no tokens: it holds nothing */
     struct program program;
+    uint64_t *times; /* ns of each step, as far as is known; in the program's arena */
     struct segment *segments;
     size_t n_segments;
     uint64_t generation; /* of the recording; 0: not recorded */
-    bool timed;          /* segments were cut by the time that this bucket took */
+    bool timed;          /* `times` are this bucket's own */
+    int n_long;          /* runs until now in which a submit took too long, one after the other */
     uint64_t used;       /* gpu_exec.clock when it was last asked for */
 };
 
@@ -35,9 +39,9 @@ struct gpu_exec {
     const struct log *log;
     struct bucket buckets[MAX_PROGRAMS];
     int n_buckets;
-    uint64_t clock;    /* counts askings for buckets */
-    uint64_t cut_most; /* work of a submit in buckets that have not run, by the slowest that has, */
-    bool measured;     /* if there is one */
+    uint64_t clock;     /* counts askings for buckets */
+    double ns_per_work; /* in buckets that have not run, by the slowest that has, */
+    bool measured;      /* if there is one */
     uint32_t *kv_chunks;
     size_t n_kv_chunks;
     uint32_t *page_refs;
@@ -184,13 +188,13 @@ static size_t load_end(const struct program *program, size_t first, size_t end, 
 }
 
 /* Cuts all steps; returns how many runs there are, with their ends. */
-static size_t cut_program(const struct program *program, const uint64_t *work, uint64_t most,
+static size_t cut_program(const struct program *program, const uint64_t *times, uint64_t most,
                           uint64_t few, size_t *ends)
 {
     size_t n = 0;
     for (size_t first = 0, end; first < program->n_steps; first = end) {
         end = load_end(program, first, run_end(program, first), few);
-        size_t more = cut_steps(work + first, end - first, most, ends + n);
+        size_t more = cut_steps(times + first, end - first, most, ends + n);
         for (size_t i = 0; i < more; i++)
             ends[n + i] += first;
         n += more;
@@ -198,42 +202,103 @@ static size_t cut_program(const struct program *program, const uint64_t *work, u
     return n;
 }
 
+static int step_axis(const struct step *step)
+{
+    return cut_axis(step->groups, step->choice.blob->reads_counts);
+}
+
+/* How many submits a run of steps is: one step that takes too long is done in parts. */
+static uint32_t parts_of(const struct gpu_exec *exec, const struct bucket *bucket, size_t first,
+                         size_t end)
+{
+    const struct step *step = &bucket->program.steps[first];
+    int axis = step_axis(step);
+    return end - first > 1 || axis < 0 || exec->opt.profile
+               ? 1
+               : cut_parts(bucket->times[first], step->groups[axis]);
+}
+
+/* All parts take what the step takes; the last gives what it gives. */
 static void set_segment(struct segment *segment, const struct program *program, size_t first,
                         size_t end)
 {
-    *segment = (struct segment){.first = first, .count = end - first, .takes = -1, .gives = -1};
+    segment->first = first;
+    segment->count = end - first;
+    segment->takes = segment->gives = -1;
     for (size_t i = first; i < end; i++) {
         const struct step *step = &program->steps[i];
+        int gives = segment->part + 1 == segment->parts ? step->gives : -1;
         segment->takes = step->takes > segment->takes ? step->takes : segment->takes;
-        segment->gives = step->gives > segment->gives ? step->gives : segment->gives;
+        segment->gives = gives > segment->gives ? gives : segment->gives;
     }
 }
 
-/* Submits of at most so much work; as few as can be, where steps are timed one by one. */
-static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket, uint64_t most)
+static struct segment *list_segments(const struct gpu_exec *exec, const struct bucket *bucket,
+                                     const size_t *ends, size_t n_runs, size_t *n_segments)
+{
+    size_t n = 0, first = 0;
+    for (size_t i = 0; i < n_runs; first = ends[i++])
+        n += parts_of(exec, bucket, first, ends[i]);
+    struct segment *segments = mem_calloc(n + 1, sizeof *segments), *next = segments;
+    first = 0;
+    for (size_t i = 0; segments && i < n_runs; first = ends[i++]) {
+        uint32_t parts = parts_of(exec, bucket, first, ends[i]);
+        for (uint32_t part = 0; part < parts; part++) {
+            *next = (struct segment){.part = part, .parts = parts};
+            set_segment(next++, &bucket->program, first, ends[i]);
+        }
+    }
+    *n_segments = n;
+    return segments;
+}
+
+static bool is_cut_so(const struct bucket *bucket, const struct segment *segments, size_t n)
+{
+    bool same = bucket->segments && n == bucket->n_segments;
+    for (size_t i = 0; i < n && same; i++)
+        same = segments[i].first == bucket->segments[i].first &&
+               segments[i].count == bucket->segments[i].count &&
+               segments[i].parts == bucket->segments[i].parts;
+    return same;
+}
+
+/* Submits by the times of the steps; as few as can be, where steps are timed one by one. */
+static enum hth_status cut_bucket(struct gpu_exec *exec, struct bucket *bucket)
 {
     const struct program *program = &bucket->program;
-    size_t n = program->n_steps, n_segments = 0; /* without a step where weights only pass */
-    uint64_t *work = mem_calloc(n + 1, sizeof *work);
-    size_t *ends = mem_calloc(n + 1, sizeof *ends);
+    size_t n_segments = 0; /* without a step where weights only pass */
+    size_t *ends = mem_calloc(program->n_steps + 1, sizeof *ends);
     struct segment *segments = NULL;
-    if (work && ends) {
-        for (size_t i = 0; i < n; i++)
-            work[i] = step_work(&program->steps[i]);
-        n_segments = cut_program(program, work, exec->opt.profile ? UINT64_MAX : most,
-                                 exec->ring.resident_bytes / LOADS_IN_RING, ends);
-        segments = mem_calloc(n_segments + 1, sizeof *segments);
+    if (ends) {
+        uint64_t most = exec->opt.profile ? UINT64_MAX : CUT_AIM_NS;
+        size_t n_runs = cut_program(program, bucket->times, most,
+                                    exec->ring.resident_bytes / LOADS_IN_RING, ends);
+        segments = list_segments(exec, bucket, ends, n_runs, &n_segments);
     }
-    for (size_t i = 0; segments && i < n_segments; i++)
-        set_segment(&segments[i], program, i ? ends[i - 1] : 0, ends[i]);
-    mem_free(work);
     mem_free(ends);
     if (!segments)
-        return log_fail_memory(exec->log, "the list of submits", n * sizeof *work);
+        return log_fail_memory(exec->log, "the list of submits", program->n_steps * sizeof *ends);
+    if (is_cut_so(bucket, segments, n_segments)) {
+        mem_free(segments);
+        return HTH_OK;
+    }
     free_segments(exec, bucket);
     bucket->segments = segments;
     bucket->n_segments = n_segments;
     bucket->generation = 0;
+    return HTH_OK;
+}
+
+/* What steps take is not known before they run. */
+static enum hth_status guess_times(struct gpu_exec *exec, struct bucket *bucket)
+{
+    struct program *program = &bucket->program;
+    bucket->times = arena_calloc(&program->arena, program->n_steps + 1, sizeof *bucket->times);
+    if (!bucket->times)
+        return log_fail_memory(exec->log, "the list of submits", program->n_steps);
+    for (size_t i = 0; i < program->n_steps; i++)
+        bucket->times[i] =
+            1 + (uint64_t)((double)step_work(&program->steps[i]) * exec->ns_per_work);
     return HTH_OK;
 }
 
@@ -305,7 +370,9 @@ static enum hth_status create_bucket(struct gpu_exec *exec, struct bucket *bucke
         status = compile_bucket_program(exec, bucket, &graph);
     graph_free(&graph);
     if (status == HTH_OK)
-        status = cut_bucket(exec, bucket, exec->cut_most);
+        status = guess_times(exec, bucket);
+    if (status == HTH_OK)
+        status = cut_bucket(exec, bucket);
     if (status) {
         empty_bucket(exec, bucket);
         return status;
@@ -370,6 +437,19 @@ static enum hth_status bucket_for(struct gpu_exec *exec, struct batch_size size,
 
 /* --- recording -------------------------------------------------------------------------------- */
 
+/* The workgroups of a step that a segment does. */
+static struct vk_groups groups_of(const struct segment *segment, const struct step *step)
+{
+    struct vk_groups groups = {.count = {step->groups[0], step->groups[1], step->groups[2]}};
+    if (segment->parts > 1) {
+        int axis = step_axis(step);
+        uint64_t all = step->groups[axis], part = segment->part, parts = segment->parts;
+        groups.first[axis] = (uint32_t)(all * part / parts);
+        groups.count[axis] = (uint32_t)(all * (part + 1) / parts) - groups.first[axis];
+    }
+    return groups;
+}
+
 static void record_segment(struct gpu_exec *exec, struct bucket *bucket, size_t index)
 {
     struct segment *segment = &bucket->segments[index];
@@ -388,7 +468,8 @@ static void record_segment(struct gpu_exec *exec, struct bucket *bucket, size_t 
         if (step->access.barrier || i == 0)
             vk_cmd_barrier(cmd);
         vk_cmd_label(cmd, step->label);
-        vk_cmd_dispatch(cmd, step->pipeline, step->args, step->args_bytes, step->groups);
+        const struct vk_groups groups = groups_of(segment, step);
+        vk_cmd_dispatch_part(cmd, step->pipeline, step->args, step->args_bytes, &groups);
         if (exec->opt.profile)
             vk_cmd_timestamp(cmd, (uint32_t)(1 + i));
     }
@@ -428,25 +509,61 @@ static enum hth_status record(struct gpu_exec *exec, struct bucket *bucket)
     return HTH_OK;
 }
 
-/* After the first run of a bucket its steps are cut anew by the time that they took: no submit may
- * freeze a desktop, and none should be shorter than need be. */
-static enum hth_status recut_bucket(struct gpu_exec *exec, struct bucket *bucket)
+/* --- watching --------------------------------------------------------------------------------- */
+
+/* Times of all segments, of which the first part of a step gets those of all its parts; returns
+ * their sum. 0: there is no clock. */
+static uint64_t read_times(struct gpu_exec *exec, struct bucket *bucket, uint64_t *longest)
 {
-    if (bucket->timed || exec->opt.profile || bucket->n_segments == 0)
-        return HTH_OK;
-    bucket->timed = true;
-    uint64_t time_ns = 0, work = 0;
-    for (size_t i = 0; i < bucket->n_segments; i++)
-        time_ns += vk_cmd_time_ns(exec->opt.vk, bucket->segments[i].cmd, 0, 1);
+    uint64_t sum = 0;
+    *longest = 0;
+    for (size_t i = 0; i < bucket->n_segments; i++) {
+        struct segment *segment = &bucket->segments[i];
+        uint64_t time_ns = segment->time_ns = vk_cmd_time_ns(exec->opt.vk, segment->cmd, 0, 1);
+        if (segment->part > 0)
+            bucket->segments[i - segment->part].time_ns += time_ns;
+        *longest = time_ns > *longest ? time_ns : *longest;
+        sum += time_ns;
+    }
+    return sum;
+}
+
+/* A first run tells others what to expect. */
+static void note_speed(struct gpu_exec *exec, const struct bucket *bucket, uint64_t time_ns)
+{
+    uint64_t work = 0;
     for (size_t i = 0; i < bucket->program.n_steps; i++)
         work += step_work(&bucket->program.steps[i]);
-    uint64_t most = cut_most(work, time_ns);
-    if (most < exec->cut_most || !exec->measured)
-        exec->cut_most = most;
+    double own = (double)time_ns / (double)work;
+    if (own > exec->ns_per_work || !exec->measured)
+        exec->ns_per_work = own;
     exec->measured = true;
-    if (bucket->n_segments == 1 && work <= most)
+}
+
+/* No submit may freeze a desktop, and none should be shorter than need be: after the first run of a
+ * bucket its steps are cut anew by the time that they took, and again where a submit comes to take
+ * too long, as attention does with a longer context. Once or twice is no reason: it may have waited
+ * for others' work. */
+static enum hth_status watch_submits(struct gpu_exec *exec, struct bucket *bucket)
+{
+    enum { LONG_ENOUGH = 3 };
+    uint64_t longest, sum = 0;
+    if (!exec->opt.profile && bucket->n_segments > 0)
+        sum = read_times(exec, bucket, &longest);
+    if (sum == 0)
         return HTH_OK;
-    enum hth_status status = cut_bucket(exec, bucket, most);
+    bucket->n_long = longest > CUT_MOST_NS ? bucket->n_long + 1 : 0;
+    if (bucket->timed && bucket->n_long < LONG_ENOUGH)
+        return HTH_OK;
+    if (!bucket->timed)
+        note_speed(exec, bucket, sum);
+    bucket->timed = true;
+    for (size_t i = 0; i < bucket->n_segments; i++) {
+        const struct segment *segment = &bucket->segments[i];
+        if (segment->part == 0)
+            cut_fit(bucket->times + segment->first, segment->count, segment->time_ns);
+    }
+    enum hth_status status = cut_bucket(exec, bucket);
     return status ? status : record(exec, bucket); /* so that the next run allocates nothing */
 }
 
@@ -472,12 +589,19 @@ enum hth_status gpu_exec_start(struct gpu_exec *exec, const struct batch *batch)
     return HTH_OK;
 }
 
+/* The segment that begins with a step, or has it; the one that ends it. */
 static struct segment *segment_of(struct bucket *bucket, size_t step)
 {
     struct segment *segment = bucket->segments;
     while (segment->first + segment->count <= step)
         segment++;
     return segment;
+}
+
+static struct segment *last_segment_of(struct bucket *bucket, size_t step)
+{
+    struct segment *segment = segment_of(bucket, step);
+    return segment + segment->parts - 1;
 }
 
 /* Brings weights for steps before `end`, as far as all that read what lies there are submitted. */
@@ -492,7 +616,7 @@ static enum hth_status bring_weights(struct gpu_exec *exec, size_t end)
         if (load->first >= end || load->after > submitted)
             break;
         if (load->after)
-            vk_upload_after(exec->opt.vk, segment_of(bucket, load->after - 1)->ticket);
+            vk_upload_after(exec->opt.vk, last_segment_of(bucket, load->after - 1)->ticket);
         enum hth_status status = place_bring(&exec->ring, load->placed);
         if (status)
             return status;
@@ -564,7 +688,7 @@ enum hth_status gpu_exec_finish(struct gpu_exec *exec, const struct batch *batch
     if (exec->next > 0)
         status = vk_wait(exec->opt.vk, bucket->segments[exec->next - 1].ticket);
     if (status == HTH_OK && exec->next == bucket->n_segments)
-        status = recut_bucket(exec, bucket);
+        status = watch_submits(exec, bucket);
     if (status)
         return status;
     if (batch->n_outputs && bucket->program.result_bytes)
@@ -640,7 +764,7 @@ enum hth_status gpu_exec_create(struct gpu_exec **out, const struct gpu_exec_opt
         return log_fail_memory(log, "the GPU executor", sizeof *exec);
     exec->opt = *options;
     exec->log = log;
-    exec->cut_most = cut_most_unknown();
+    exec->ns_per_work = cut_unknown_ns(1);
     const struct program *program;
     struct bucket *one = NULL;
     struct batch_size size = {options->max_tokens, options->max_outputs, options->n_best};

@@ -10,6 +10,7 @@ enum {
      * less than waiting for a norm, of several it is as much as the products. */
     MATVEC_NORM_TOKENS = 1,
     FEW_GROUPS = 256, /* workgroups that leave a card idle */
+    SLICE = 4096,     /* so many make a slice where there are more: one can be a submit */
 };
 
 bool matvec_fits(const struct row_env *env, const struct op *op)
@@ -164,9 +165,8 @@ static enum hth_status matvec_add(struct compile *c, struct dispatch *d, struct 
     d->groups[1] = 0;
     for (int i = 0; i < (glu ? 1 : 3); i++)
         d->groups[1] += (a->n[i] + rows - 1) / rows;
-    /* a vocabulary can have more rows than a dimension has workgroups: 65535 is all that is sure */
-    uint32_t most = c->env.caps->max_groups[1];
-    d->groups[2] = 1 + (d->groups[1] - 1) / most; /* which may be all that 32 bits hold */
+    /* and a vocabulary can have more rows than a dimension has workgroups */
+    d->groups[2] = 1 + (d->groups[1] - 1) / SLICE;
     d->groups[1] = (d->groups[1] + d->groups[2] - 1) / d->groups[2];
     d->args = a;
     d->args_bytes = sizeof *a;

@@ -200,32 +200,49 @@ void vk_cmd_begin(struct vk_cmd *cmd)
     vk_record_barrier(vk, cmd->commands, true); /* against what was submitted before */
 }
 
+static enum hth_status check_groups(const struct vk *vk, const struct shader_blob *blob,
+                                    const struct vk_groups *groups)
+{
+    uint64_t end[3];
+    const uint32_t *most = vk->gpu.caps.max_groups;
+    bool fits = true;
+    for (int i = 0; i < 3; i++) {
+        end[i] = (uint64_t)groups->first[i] + groups->count[i];
+        fits &= end[i] <= most[i];
+    }
+    return fits
+               ? HTH_OK
+               : log_fail(&vk->log, HTH_ERROR_LIMIT,
+                          "%s: %llu × %llu × %llu workgroups, and %s takes at most %u × %u × %u",
+                          blob->name, (unsigned long long)end[0], (unsigned long long)end[1],
+                          (unsigned long long)end[2], vk->gpu.caps.name, most[0], most[1], most[2]);
+}
+
 void vk_cmd_dispatch(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, const void *args,
                      uint32_t args_bytes, const uint32_t groups[3])
+{
+    const struct vk_groups all = {.count = {groups[0], groups[1], groups[2]}};
+    vk_cmd_dispatch_part(cmd, pipeline, args, args_bytes, &all);
+}
+
+void vk_cmd_dispatch_part(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, const void *args,
+                          uint32_t args_bytes, const struct vk_groups *groups)
 {
     struct vk *vk = cmd->vk;
     if (cmd->status != HTH_OK || !cmd->recording)
         return;
     const struct shader_blob *blob = pipeline->key.blob;
-    const uint32_t *most = vk->gpu.caps.max_groups;
-    if (pipeline->state != VK_PIPELINE_DONE || !pipeline->handle) {
+    if (pipeline->state != VK_PIPELINE_DONE || !pipeline->handle)
         cmd->status = log_fail(&vk->log, HTH_ERROR_ARGUMENT,
                                "the pipeline %s is recorded before it is ready", blob->name);
-        return;
-    }
-    if (args_bytes != blob->push_bytes) {
+    else if (args_bytes != blob->push_bytes)
         cmd->status =
             log_fail(&vk->log, HTH_ERROR_ARGUMENT, "%s takes %u bytes of arguments and is given %u",
                      blob->name, blob->push_bytes, args_bytes);
+    else
+        cmd->status = check_groups(vk, blob, groups);
+    if (cmd->status != HTH_OK)
         return;
-    }
-    if (groups[0] > most[0] || groups[1] > most[1] || groups[2] > most[2]) {
-        cmd->status =
-            log_fail(&vk->log, HTH_ERROR_LIMIT,
-                     "%s: %u × %u × %u workgroups, and %s takes at most %u × %u × %u", blob->name,
-                     groups[0], groups[1], groups[2], vk->gpu.caps.name, most[0], most[1], most[2]);
-        return;
-    }
     if (!cmd->set_bound) {
         vk->f.vkCmdBindDescriptorSets(cmd->commands, VK_PIPELINE_BIND_POINT_COMPUTE, vk->layout, 0,
                                       1, &vk->set, 0, NULL);
@@ -238,7 +255,12 @@ void vk_cmd_dispatch(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, con
     if (args_bytes)
         vk->f.vkCmdPushConstants(cmd->commands, vk->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                  args_bytes, args);
-    vk->f.vkCmdDispatch(cmd->commands, groups[0], groups[1], groups[2]);
+    const uint32_t *first = groups->first, *count = groups->count;
+    if (first[0] || first[1] || first[2])
+        vk->f.vkCmdDispatchBase(cmd->commands, first[0], first[1], first[2], count[0], count[1],
+                                count[2]);
+    else
+        vk->f.vkCmdDispatch(cmd->commands, count[0], count[1], count[2]);
 }
 
 void vk_cmd_barrier(struct vk_cmd *cmd)

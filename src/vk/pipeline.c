@@ -134,9 +134,10 @@ static enum hth_status create(struct vk *vk, const struct vk_pipeline_key *key, 
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .pNext = vk_gpu_has(&vk->gpu, VK_EXT_CREATION_FEEDBACK) ? &feedback : NULL,
-        .flags = vk->gpu.stats && vk->options.capture_stats
-                     ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR
-                     : 0,
+        .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT |
+                 (vk->gpu.stats && vk->options.capture_stats
+                      ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR
+                      : 0),
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = recipe.stage_next,
                   .flags = recipe.stage_flags,

@@ -40,8 +40,10 @@ struct shader_blob {
     int32_t local_size_spec[3]; /* the constant's id, or -1: literal */
     bool uses_subgroups;        /* has group operations: its results depend on subgroups */
     bool uses_addresses;        /* reaches memory through 64-bit addresses */
-    const char *op;             /* the shader's folder: "matmul" */
-    const char *format;         /* the block format it was compiled for, "q4_k", or NULL */
+    uint8_t reads_counts; /* bits of the dimensions whose number of workgroups it reads: a dispatch
+                             of it cannot be several there */
+    const char *op;       /* the shader's folder: "matmul" */
+    const char *format;   /* the block format it was compiled for, "q4_k", or NULL */
 };
 
 /* All blobs, ascending by name. */

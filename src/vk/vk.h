@@ -241,6 +241,13 @@ void vk_cmd_destroy(struct vk *vk, struct vk_cmd *cmd);
 void vk_cmd_begin(struct vk_cmd *cmd);
 void vk_cmd_dispatch(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, const void *args,
                      uint32_t args_bytes, const uint32_t groups[3]);
+/* The same of some of the workgroups: shaders find their own numbers, but in gl_NumWorkGroups those
+ * of the part. */
+struct vk_groups {
+    uint32_t first[3], count[3];
+};
+void vk_cmd_dispatch_part(struct vk_cmd *cmd, const struct vk_pipeline *pipeline, const void *args,
+                          uint32_t args_bytes, const struct vk_groups *groups);
 /* What was written by shaders and copies before is seen by shaders and copies after. */
 void vk_cmd_barrier(struct vk_cmd *cmd);
 void vk_cmd_copy(struct vk_cmd *cmd, uint32_t from, uint64_t from_offset, uint32_t to,

@@ -225,7 +225,8 @@ static VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo *info,
     if (result != VK_SUCCESS)
         return result;
 #define NEXT(name)                                                                                 \
-    next_##name = (PFN_##name)queues_between(#name, next_instance_proc(*instance, #name));
+    next_##name = (PFN_##name)clock_between(                                                       \
+        #name, queues_between(#name, next_instance_proc(*instance, #name)));
 #define NEXT_LIST(name, count, array, params, args, ...) NEXT(name)
     LAYER_INSTANCE_LISTS(NEXT_LIST)
     NEXT(vkDestroyInstance)
@@ -244,6 +245,7 @@ static VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const VkDevi
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
     VkDeviceCreateInfo own = *info;
     queues_device_info(&own);
+    clock_device_info(&own);
     PFN_vkCreateDevice create = (PFN_vkCreateDevice)instance_proc(VK_NULL_HANDLE, "vkCreateDevice");
     VkResult result = create(physical, &own, allocator, device);
     if (result != VK_SUCCESS)
@@ -251,8 +253,8 @@ static VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const VkDevi
     the_device = *device;
 #undef NEXT
 #define NEXT(name)                                                                                 \
-    next_##name =                                                                                  \
-        (PFN_##name)wrong_between(#name, queues_between(#name, next_device_proc(*device, #name)));
+    next_##name = (PFN_##name)clock_between(                                                       \
+        #name, wrong_between(#name, queues_between(#name, next_device_proc(*device, #name))));
 #define NEXT_CALL(name, object, params, args, ...) NEXT(name)
 #define NEXT_DESTROY(name, object, type)           NEXT(name)
     LAYER_DEVICE_CALLS(NEXT_CALL)
@@ -293,7 +295,7 @@ static PFN_vkVoidFunction own_of_device(const char *name)
 static PFN_vkVoidFunction VKAPI_CALL own_vkGetDeviceProcAddr(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction real = next_device_proc(device, name), own = own_of_device(name);
-    return real && own ? own : real ? queues_between(name, real) : NULL;
+    return real && own ? own : real ? clock_between(name, queues_between(name, real)) : NULL;
 }
 
 static PFN_vkVoidFunction VKAPI_CALL own_vkGetInstanceProcAddr(VkInstance instance,

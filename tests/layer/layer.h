@@ -70,10 +70,17 @@ struct layer {
     uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
     atomic_ullong budget;          /* bytes; 0: the driver's own */
     uint32_t subgroup;             /* 0: the device's own */
+    atomic_ullong group_ns;        /* that a workgroup takes by timestamps; 0: the device's own */
+    uint64_t late_ns;              /* from a submit until it is done, at least */
+    bool offers_priority;          /* of queues, VK_KHR_global_priority */
 
-    atomic_int n_failed;  /* how often the plan was carried out */
-    atomic_int n_flipped; /* shaders */
-    atomic_int n_late;    /* submits that were still held back when something needed them */
+    atomic_int n_failed;     /* how often the plan was carried out */
+    atomic_int n_flipped;    /* shaders */
+    atomic_int n_late;       /* submits that were still held back when something needed them */
+    atomic_int n_dispatches; /* that were recorded; */
+    atomic_int n_parts;      /* those of them that do not begin at the first workgroup */
+    uint64_t most_groups;    /* of a submit, since a test set it to 0 */
+    int wished_priority;     /* of the last device's queue, VkQueueGlobalPriorityKHR; 0: none */
 };
 
 typedef struct layer *layer_of_tests_fn(void);

@@ -2,8 +2,8 @@
  * layer_priv.h — what the files of the layer share: its one state, and who stands between whom.
  *
  * layer.c owns the plan, the counts and the way from the loader to the driver; queues.c the second
- * queue; limits.c what the device says it can; wrong.c shaders that are not what hearth gave.
- * Threads: as layer.h says.
+ * queue; limits.c what the device says it can; wrong.c shaders that are not what hearth gave;
+ * clock.c how long work takes, and the priority of queues. Threads: as layer.h says.
  */
 #ifndef LAYER_LAYER_PRIV_H
 #define LAYER_LAYER_PRIV_H
@@ -21,8 +21,12 @@ PFN_vkVoidFunction limits_between(const char *name, PFN_vkVoidFunction real);
 /* The same for what makes shaders, and for what is said of subgroups. */
 PFN_vkVoidFunction wrong_between(const char *name, PFN_vkVoidFunction real);
 
+/* The same for what takes time, or says how much. */
+PFN_vkVoidFunction clock_between(const char *name, PFN_vkVoidFunction real);
+
 /* What the driver is told of the queues that hearth wants: `own` is changed where need be. */
 void queues_device_info(VkDeviceCreateInfo *own);
+void clock_device_info(VkDeviceCreateInfo *own);
 
 /* Hands the driver what is held back. */
 void queues_flush(void);

@@ -48,11 +48,43 @@ TEST(a_step_longer_than_a_submit_stands_alone)
     assert_int_equal(ends[0], 4);
 }
 
-/* A device that did 3 GB in a second may do 150 MB in a submit of 50 ms. */
-TEST(time_says_how_much_fits)
+/* What steps took together is theirs by what they were thought to take, and nothing is forgotten.
+ */
+TEST(times_keep_their_shares)
 {
-    uint64_t most = cut_most(3000ull << 20, 1000ull * 1000 * 1000);
-    assert_in_range(most, (uint64_t)(149.9 * (1 << 20)), (uint64_t)(150.1 * (1 << 20)));
-    assert_int_equal(cut_most(12345, 0), cut_most_unknown());
-    assert_int_equal(cut_most_unknown(), 400 * 1000 * 1000);
+    uint64_t times[] = {100, 300, 0, 600};
+    cut_fit(times, 4, 50000);
+    assert_int_equal(times[0], 5000);
+    assert_int_equal(times[1], 15000);
+    assert_int_equal(times[2], 1);
+    assert_int_equal(times[3], 30000);
+    cut_fit(times, 4, 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(times[i], 1);
+    cut_fit(times, 4, 4000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(times[i], 1000);
+    assert_true(cut_unknown_ns(8000) == 1000);
+}
+
+/* As few parts as keep to the aim, and never more than there are workgroups. */
+TEST(a_long_step_is_done_in_parts)
+{
+    assert_int_equal(cut_parts(0, 10), 1);
+    assert_int_equal(cut_parts(CUT_AIM_NS, 10), 1);
+    assert_int_equal(cut_parts(CUT_AIM_NS + 1, 10), 2);
+    assert_int_equal(cut_parts(7ull * CUT_AIM_NS, 10), 7);
+    assert_int_equal(cut_parts(1000ull * CUT_AIM_NS, 10), 10);
+    assert_true(CUT_AIM_NS < CUT_MOST_NS);
+}
+
+/* Where there are most workgroups, if that may be. */
+TEST(steps_are_divided_where_they_are_wide)
+{
+    const uint32_t groups[3] = {4, 30, 20}, one[3] = {1, 1, 1};
+    assert_int_equal(cut_axis(groups, 0), 1);
+    assert_int_equal(cut_axis(groups, 1 << 1), 2);
+    assert_int_equal(cut_axis(groups, 1 << 1 | 1 << 2), 0);
+    assert_int_equal(cut_axis(groups, 7), -1);
+    assert_int_equal(cut_axis(one, 0), -1);
 }

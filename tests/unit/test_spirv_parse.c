@@ -55,6 +55,9 @@ enum id {
     BLOCK_POINTER,
     PUSH,
     ULONG,
+    COUNTS_POINTER,
+    COUNTS,
+    COUNT,
     BOUND,
 };
 
@@ -142,6 +145,41 @@ TEST(reads_interface)
     assert_int_equal(info.capabilities[1], 61);
     assert_true(info.uses_subgroups);
     assert_false(info.uses_addresses);
+    spirv_info_clear(&info);
+}
+
+/* Ends a sample that reads how many workgroups there are. */
+static uint8_t counts_read(uint32_t op, uint32_t index)
+{
+    struct writer w;
+    struct spirv_info info;
+    write_sample(&w);
+    EMIT(&w, 71, COUNTS, 11, 24); /* BuiltIn NumWorkgroups */
+    EMIT(&w, 32, COUNTS_POINTER, 1, UINT3);
+    EMIT(&w, 59, COUNTS_POINTER, COUNTS, 1);
+    if (op == 61)
+        EMIT(&w, 61, UINT3, COUNT, COUNTS); /* a load of all three */
+    else
+        EMIT(&w, op, UINT, COUNT, COUNTS, index);
+    if (!parse(&w, &info))
+        fail_msg("refused: %s", reason);
+    uint8_t read = info.reads_counts;
+    spirv_info_clear(&info);
+    return read;
+}
+
+TEST(reads_what_counts_are_looked_at)
+{
+    assert_int_equal(counts_read(65, ONE), 1 << 1); /* access chains */
+    assert_int_equal(counts_read(66, TWO), 1 << 2);
+    assert_int_equal(counts_read(65, COUNT), 7); /* who knows which */
+    assert_int_equal(counts_read(65, SIZE_X), 7);
+    assert_int_equal(counts_read(61, 0), 7);
+    struct writer w;
+    struct spirv_info info;
+    write_sample(&w);
+    assert_true(parse(&w, &info));
+    assert_int_equal(info.reads_counts, 0);
     spirv_info_clear(&info);
 }
 

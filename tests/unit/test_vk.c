@@ -392,6 +392,40 @@ static void check_dispatches(struct vk *vk)
     vk_cmd_destroy(vk, cmd);
 }
 
+/* What parts of a dispatch do together is what it does, and each does no more. */
+TEST(a_dispatch_in_parts)
+{
+    enum { N = 1000, GROUPS = (N + 63) / 64 };
+    static float x[N], y[N];
+    struct vk *vk = open_plain();
+    uint32_t from = new_chunk(vk, 4096, VK_MEMORY_DEVICE);
+    uint32_t to = new_chunk(vk, 4096, VK_MEMORY_DEVICE);
+    struct vk_pipeline *pipeline = ready(vk, scale_key(3, 5));
+    const struct args args = {vk_ref(from, 0), vk_ref(to, 0), N};
+    for (int i = 0; i < N; i++)
+        x[i] = (float)i;
+    assert_int_equal(vk_upload(vk, from, 0, x, sizeof x), HTH_OK);
+    for (uint32_t cut = 0; cut < GROUPS; cut += 5) {
+        struct vk_cmd *cmd;
+        const struct vk_groups last = {.first = {cut, 0, 0}, .count = {GROUPS - cut, 1, 1}};
+        const struct vk_groups first = {.count = {cut, 1, 1}};
+        memset(y, 0, sizeof y);
+        assert_int_equal(vk_upload(vk, to, 0, y, sizeof y), HTH_OK);
+        for (int part = 0; part < 2; part++) {
+            assert_int_equal(vk_cmd_create(vk, 0, &cmd), HTH_OK);
+            vk_cmd_begin(cmd);
+            vk_cmd_dispatch_part(cmd, pipeline, &args, sizeof args, part ? &first : &last);
+            assert_int_equal(vk_cmd_end(cmd), HTH_OK);
+            submit_and_wait(vk, cmd);
+            vk_cmd_destroy(vk, cmd);
+            assert_int_equal(vk_download(vk, to, 0, y, sizeof y), HTH_OK);
+            for (int i = 0; i < N && !nothing_runs(); i++)
+                assert_true(y[i] == (part || i >= (int)cut * 64 ? 3 * x[i] + 5 : 0));
+        }
+    }
+    vk_close(vk);
+}
+
 TEST(lists_run_again_and_again)
 {
     struct vk *vk = open_plain();
