@@ -7,7 +7,7 @@
 #include "engine/kept.h"
 #include "gpu/table.h"
 
-enum { PROOF_VERSION = 1, CHECKED_BEST = 8 };
+enum { PROOF_VERSION = 2, CHECKED_BEST = 8 };
 
 /* {"of": "…", "right": {"what was checked": NMSE, …}, "wrong": [{"row", "blob", "why"}, …]} */
 static const char OF[] = "of", RIGHT[] = "right", WRONG[] = "wrong";

@@ -35,7 +35,7 @@ void layer_reset(struct layer *layer)
     layer->fail_call = NULL;
     layer->fail_on = false;
     layer->budget = 0;
-    layer->n_failed = layer->n_late = 0;
+    layer->n_failed = layer->n_late = layer->n_flipped = layer->n_overtaken = 0;
     for (size_t i = 0; i < layer->n_calls; i++)
         layer->calls[i].n_calls = 0;
 }

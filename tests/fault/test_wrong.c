@@ -19,10 +19,13 @@ enum { N_TOKENS = 40 };
 
 /* --- models ----------------------------------------------------------------------------------- */
 
-static enum hth_status try_open(struct hth_model **model, const char *device, bool unproven)
+/* Time for the self-test. */
+static const double WHOLE = 600, NONE = -1;
+
+static enum hth_status try_open(struct hth_model **model, const char *device, double self_test_s)
 {
     struct hth_model_options options = {.device = device,
-                                        .self_test_s = unproven ? -1 : 600,
+                                        .self_test_s = self_test_s,
                                         .log = test_log()->write,
                                         .log_user = test_log()->user,
                                         .log_level = HTH_LOG_WARNING};
@@ -33,7 +36,7 @@ static enum hth_status try_open(struct hth_model **model, const char *device, bo
 static struct hth_model *open_on(const char *device)
 {
     struct hth_model *model;
-    if (try_open(&model, device, false) != HTH_OK)
+    if (try_open(&model, device, WHOLE) != HTH_OK)
         fail_msg("%s", test_log_text());
     return model;
 }
@@ -124,18 +127,17 @@ static struct layer *flip(const char *name, uint32_t value, uint32_t mask)
     layer->flip_hash = hash_of(blob);
     layer->flip_word = find_constant(blob, value);
     layer->flip_mask = mask;
-    layer->n_flipped = 0;
     return layer;
 }
 
-/* The rows of a blob are barred with numbers, others take their place, and that is remembered. */
-static void check_replaced(const char *blob, uint32_t value, uint32_t mask, const char *row,
-                           const char *instead)
+/* A row that the layer makes wrong is barred with numbers, another takes its place, and that is
+ * remembered. */
+static void check_replaced(const char *row, const char *blob, const char *instead)
 {
     char barred[128], next[128];
-    struct layer *layer = flip(blob, value, mask);
+    struct layer *layer = layer_use();
     struct hth_model *model = open_on("vulkan:0");
-    assert_true(layer->n_flipped > 0);
+    assert_true(layer->n_flipped + layer->n_overtaken > 0);
     snprintf(barred, sizeof barred, "the kernel %s (%s) is not used", row, blob);
     snprintf(next, sizeof next, "in its place: %s", instead);
     assert_logged(barred);
@@ -151,6 +153,7 @@ static void check_replaced(const char *blob, uint32_t value, uint32_t mask, cons
     assert_right(model);
     hth_model_close(model);
     layer->flip_mask = 0;
+    layer->late_hash = 0;
 }
 
 /* What is taken from each half byte: −8, of which a bit in the middle of the mantissa is flipped,
@@ -162,14 +165,25 @@ static const uint32_t ONE = 0x3f800000;
 
 TEST(a_bit_of_a_matvec)
 {
-    check_replaced("matvec_q4_0", EIGHT, MIDDLE_BIT, "matvec_lanes_f32", "matvec_f32");
+    flip("matvec_q4_0", EIGHT, MIDDLE_BIT);
+    check_replaced("matvec_lanes_f32", "matvec_q4_0", "matvec_f32");
     assert_logged("the kernel matvec_f32 (matvec_q4_0) is not used");
 }
 
 /* In place of a tile of floats comes one that this device would not prefer. */
 TEST(a_bit_of_a_tile)
 {
-    check_replaced("matmul_f32_q4_0", EIGHT, MIDDLE_BIT, "matmul_f32", "matmul_coop_s8");
+    flip("matmul_f32_q4_0", EIGHT, MIDDLE_BIT);
+    check_replaced("matmul_f32", "matmul_f32_q4_0", "matmul_coop_s8");
+}
+
+/* Tiles that take bytes run before there are any, as the driver forgets the barrier between the
+ * two: these are what takes the place of a tile that is wrong. */
+TEST(a_missing_barrier)
+{
+    flip("matmul_f32_q4_0", EIGHT, MIDDLE_BIT)->late_hash = hash_of(shader_blob_find("quantize"));
+    check_replaced("matmul_coop_s8", "matmul_coop_s8_q4_0", "matmul_coop_f16");
+    assert_true(layer_use()->n_overtaken > 0);
 }
 
 /* Where no row of an op is right, a device that was asked for says which op it is. */
@@ -177,7 +191,7 @@ TEST(nothing_is_left)
 {
     struct layer *layer = flip("rms_norm", 0, 1u << 30);
     struct hth_model *model;
-    assert_int_equal(try_open(&model, "vulkan:0", false), HTH_ERROR_UNSUPPORTED);
+    assert_int_equal(try_open(&model, "vulkan:0", WHOLE), HTH_ERROR_UNSUPPORTED);
     assert_logged("nothing else fits");
     assert_logged("use --device cpu");
     layer->flip_mask = 0;
@@ -204,8 +218,8 @@ TEST(a_report_of_a_wrong_kernel)
 
 /* --- lies ------------------------------------------------------------------------------------- */
 
-/* Kernels are shaped for a size of subgroups and must be right at another, or be found: at 8 as
- * well as at 4, of which one is what the device has. */
+/* Kernels are shaped for a size of subgroups and are right at another: at 8 as well as at 4, of
+ * which one is what the device has. */
 TEST(subgroups_of_another_size)
 {
     struct layer *layer = layer_use();
@@ -214,9 +228,8 @@ TEST(subgroups_of_another_size)
         layer->subgroup = size;
         test_fresh_cache();
         struct hth_model *model = open_on("vulkan:0");
-        printf("said to be %u: %d of %d kernels wrong\n", size,
-               hth_model_get_info(model).kernels_wrong, hth_model_get_info(model).kernels_checked);
         assert_true(hth_model_get_info(model).kernels_checked > 0);
+        assert_int_equal(hth_model_get_info(model).kernels_wrong, 0);
         assert_right(model);
         hth_model_close(model);
     }
@@ -244,7 +257,7 @@ static void check_again(const char *blob, uint32_t value, uint32_t mask, struct 
 {
     struct hth_model *model;
     struct layer *layer = flip(blob, value, mask);
-    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_int_equal(try_open(&model, "vulkan:0", NONE), HTH_OK);
     assert_right_so(model, as);
     assert_true(layer->n_flipped > 0);
     assert_logged("tried again with the plainest kernels");
@@ -271,7 +284,7 @@ TEST(no_numbers_of_an_early_batch)
     const struct table_entry as = {.row = "matmul_f16", .gain = 2, .whole = true};
     struct hth_model *model;
     layer_reset(layer_use());
-    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_int_equal(try_open(&model, "vulkan:0", NONE), HTH_OK);
     assert_true(model_tune(model, 32, &as) >= 4);
     hth_model_close(model);
     check_again("matmul_f16_q4_0", EIGHT, TO_INFINITY,
@@ -333,7 +346,7 @@ TEST(no_numbers_at_all)
 {
     struct hth_model *model;
     struct layer *layer = flip("get_rows_q4_0", EIGHT, TO_INFINITY);
-    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_int_equal(try_open(&model, "vulkan:0", NONE), HTH_OK);
     assert_int_equal(feed_one(model), HTH_ERROR_FORMAT);
     assert_logged("tried again with the plainest kernels");
     assert_logged("the answer stops here; use --device cpu");
@@ -364,7 +377,7 @@ TEST(no_best_is_computed_again)
 {
     struct hth_model *model;
     struct layer *layer = flip("matvec_q4_0", EIGHT, TO_INFINITY);
-    assert_int_equal(try_open(&model, "vulkan:0", true), HTH_OK);
+    assert_int_equal(try_open(&model, "vulkan:0", NONE), HTH_OK);
     int32_t id = likeliest(model, true);
     assert_logged("tried again with the plainest kernels");
     assert_int_equal(id, likeliest(model, false));

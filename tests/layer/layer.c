@@ -72,7 +72,7 @@ static void read_environment(void)
 {
     const char *fail = getenv("HEARTH_LAYER_FAIL"), *two = getenv("HEARTH_LAYER_TWO_QUEUES");
     const char *range = getenv("HEARTH_LAYER_MAX_RANGE"), *budget = getenv("HEARTH_LAYER_BUDGET");
-    const char *flip = getenv("HEARTH_LAYER_FLIP");
+    const char *flip = getenv("HEARTH_LAYER_FLIP"), *late = getenv("HEARTH_LAYER_LATE");
     const char *subgroup = getenv("HEARTH_LAYER_SUBGROUP");
     if (fail && *fail)
         read_fail(fail);
@@ -85,6 +85,8 @@ static void read_environment(void)
     if (flip && sscanf(flip, "%" SCNx64 ":%" SCNx32 ":%" SCNx32, &layer_state.flip_hash,
                        &layer_state.flip_word, &layer_state.flip_mask) != 3)
         abort(); /* a test that is written wrong */
+    if (late)
+        layer_state.late_hash = strtoull(late, NULL, 16);
     if (subgroup)
         layer_state.subgroup = (uint32_t)strtoul(subgroup, NULL, 10);
 }
@@ -295,7 +297,9 @@ static PFN_vkVoidFunction own_of_device(const char *name)
 static PFN_vkVoidFunction VKAPI_CALL own_vkGetDeviceProcAddr(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction real = next_device_proc(device, name), own = own_of_device(name);
-    return real && own ? own : real ? clock_between(name, queues_between(name, real)) : NULL;
+    if (real && own)
+        return own;
+    return real ? wrong_between(name, clock_between(name, queues_between(name, real))) : NULL;
 }
 
 static PFN_vkVoidFunction VKAPI_CALL own_vkGetInstanceProcAddr(VkInstance instance,

@@ -14,6 +14,7 @@
  *   HEARTH_LAYER_MAX_RANGE=N           no more than N bytes can be bound in one piece (limits.c)
  *   HEARTH_LAYER_FLIP=HASH:WORD:MASK   bits of a word of the shader with this hash (wrong.c) are
  *                                      flipped; all in hexadecimal
+ *   HEARTH_LAYER_LATE=HASH             there is no barrier behind the shader with this hash
  *   HEARTH_LAYER_SUBGROUP=N            subgroups are said to have N lanes
  *   HEARTH_LAYER_BUDGET=N              the driver grants N bytes of each of the device's heaps
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
@@ -68,6 +69,7 @@ struct layer {
     uint32_t max_range;            /* bytes; 0: the device's own */
     uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
     uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
+    uint64_t late_hash;            /* of a shader that nothing waits for; 0: none */
     atomic_ullong budget;          /* bytes; 0: the driver's own */
     uint32_t subgroup;             /* 0: the device's own */
     atomic_ullong group_ns;        /* that a workgroup takes by timestamps; 0: the device's own */
@@ -77,6 +79,7 @@ struct layer {
     atomic_int n_failed;     /* how often the plan was carried out */
     atomic_int n_flipped;    /* shaders */
     atomic_int n_late;       /* submits that were still held back when something needed them */
+    atomic_int n_overtaken;  /* dispatches that ran after what should have waited for them */
     atomic_int n_dispatches; /* that were recorded; */
     atomic_int n_parts;      /* those of them that do not begin at the first workgroup */
     uint64_t most_groups;    /* of a submit, since a test set it to 0 */

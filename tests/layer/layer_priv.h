@@ -2,8 +2,8 @@
  * layer_priv.h — what the files of the layer share: its one state, and who stands between whom.
  *
  * layer.c owns the plan, the counts and the way from the loader to the driver; queues.c the second
- * queue; limits.c what the device says it can; wrong.c shaders that are not what hearth gave;
- * clock.c how long work takes, and the priority of queues. Threads: as layer.h says.
+ * queue; limits.c what the device says it can; wrong.c shaders that are not what hearth gave, or
+ * not when; clock.c how long work takes, and the priority of queues. Threads: as layer.h says.
  */
 #ifndef LAYER_LAYER_PRIV_H
 #define LAYER_LAYER_PRIV_H
@@ -18,7 +18,7 @@ PFN_vkVoidFunction queues_between(const char *name, PFN_vkVoidFunction real);
 /* The same for what asks for limits. */
 PFN_vkVoidFunction limits_between(const char *name, PFN_vkVoidFunction real);
 
-/* The same for what makes shaders, and for what is said of subgroups. */
+/* The same for what makes shaders and runs them, and for what is said of subgroups. */
 PFN_vkVoidFunction wrong_between(const char *name, PFN_vkVoidFunction real);
 
 /* The same for what takes time, or says how much. */

@@ -1,9 +1,11 @@
+#include <pthread.h>
 #include <string.h>
 
 #include "layer_priv.h"
 
 /* A driver that makes wrong programs: one bit of one word of one shader is another than hearth
- * gave; and one that lies about the size of subgroups. */
+ * gave; one that forgets the barrier behind a shader; and one that lies about the size of
+ * subgroups. */
 
 static PFN_vkCreateShaderModule real_vkCreateShaderModule;
 static PFN_vkCreateComputePipelines real_vkCreateComputePipelines;
@@ -18,6 +20,122 @@ static uint64_t hash_words(const uint32_t *words, size_t n)
     return hash;
 }
 
+/* --- barriers that are forgotten -------------------------------------------------------------- */
+
+/* What does not wait for a shader runs before it: each of its dispatches is held back until the
+ * next one of the same list is recorded, barriers between them or not. */
+
+enum { MAX_HANDLES = 64 };
+
+struct handles {
+    const void *items[MAX_HANDLES];
+    int n;
+};
+
+struct dispatch {
+    VkCommandBuffer commands; /* NULL: none */
+    VkPipeline pipeline;
+    VkPipelineLayout layout;
+    uint32_t groups[3], push_bytes;
+    unsigned char push[128];
+};
+
+static struct handles late_modules, late_pipelines;
+static struct dispatch now, held;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of handles: workers compile */
+
+static PFN_vkCmdBindPipeline real_vkCmdBindPipeline;
+static PFN_vkCmdPushConstants real_vkCmdPushConstants;
+static PFN_vkCmdDispatch real_vkCmdDispatch;
+static PFN_vkEndCommandBuffer real_vkEndCommandBuffer;
+
+static int find(const struct handles *handles, const void *handle)
+{
+    int i = 0;
+    while (i < handles->n && handles->items[i] != handle)
+        i++;
+    return i;
+}
+
+static bool is_in(const struct handles *handles, const void *handle)
+{
+    pthread_mutex_lock(&mutex);
+    bool is = find(handles, handle) < handles->n;
+    pthread_mutex_unlock(&mutex);
+    return is;
+}
+
+/* Handles are used again when what they stood for is destroyed. */
+static void put_in(struct handles *handles, const void *handle, bool in)
+{
+    pthread_mutex_lock(&mutex);
+    int at = find(handles, handle);
+    if (!in && at < handles->n)
+        handles->items[at] = handles->items[--handles->n];
+    if (in && at == handles->n && at < MAX_HANDLES)
+        handles->items[handles->n++] = handle;
+    pthread_mutex_unlock(&mutex);
+}
+
+static void set_up(VkCommandBuffer commands, const struct dispatch *dispatch)
+{
+    real_vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, dispatch->pipeline);
+    if (dispatch->push_bytes)
+        real_vkCmdPushConstants(commands, dispatch->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                                dispatch->push_bytes, dispatch->push);
+}
+
+static void release(VkCommandBuffer commands)
+{
+    if (!held.commands || held.commands != commands)
+        return;
+    set_up(commands, &held);
+    real_vkCmdDispatch(commands, held.groups[0], held.groups[1], held.groups[2]);
+    set_up(commands, &now);
+    held.commands = NULL;
+    atomic_fetch_add(&layer_state.n_overtaken, 1);
+}
+
+static void VKAPI_CALL own_vkCmdBindPipeline(VkCommandBuffer commands, VkPipelineBindPoint point,
+                                             VkPipeline pipeline)
+{
+    now.pipeline = pipeline;
+    real_vkCmdBindPipeline(commands, point, pipeline);
+}
+
+static void VKAPI_CALL own_vkCmdPushConstants(VkCommandBuffer commands, VkPipelineLayout layout,
+                                              VkShaderStageFlags stages, uint32_t offset,
+                                              uint32_t size, const void *values)
+{
+    if (offset + size <= sizeof now.push) {
+        now.layout = layout;
+        now.push_bytes = size;
+        memcpy(now.push + offset, values, size);
+    }
+    real_vkCmdPushConstants(commands, layout, stages, offset, size, values);
+}
+
+static void VKAPI_CALL own_vkCmdDispatch(VkCommandBuffer commands, uint32_t x, uint32_t y,
+                                         uint32_t z)
+{
+    if (layer_state.late_hash && !held.commands && is_in(&late_pipelines, now.pipeline)) {
+        held = now;
+        held.commands = commands;
+        memcpy(held.groups, (const uint32_t[]){x, y, z}, sizeof held.groups);
+        return;
+    }
+    real_vkCmdDispatch(commands, x, y, z);
+    release(commands);
+}
+
+static VkResult VKAPI_CALL own_vkEndCommandBuffer(VkCommandBuffer commands)
+{
+    release(commands);
+    return real_vkEndCommandBuffer(commands);
+}
+
+/* --- shaders ---------------------------------------------------------------------------------- */
+
 static VkResult VKAPI_CALL own_vkCreateShaderModule(VkDevice device,
                                                     const VkShaderModuleCreateInfo *info,
                                                     const VkAllocationCallbacks *allocator,
@@ -26,10 +144,15 @@ static VkResult VKAPI_CALL own_vkCreateShaderModule(VkDevice device,
     static uint32_t words[1 << 16];
     size_t n = info->codeSize / 4;
     const struct layer *plan = &layer_state;
+    uint64_t hash = hash_words(info->pCode, n);
     bool wanted = plan->flip_mask && n <= sizeof words / sizeof *words && plan->flip_word < n &&
-                  hash_words(info->pCode, n) == plan->flip_hash;
-    if (!wanted)
-        return real_vkCreateShaderModule(device, info, allocator, module);
+                  hash == plan->flip_hash;
+    if (!wanted) {
+        VkResult result = real_vkCreateShaderModule(device, info, allocator, module);
+        if (result == VK_SUCCESS)
+            put_in(&late_modules, *module, plan->late_hash && hash == plan->late_hash);
+        return result;
+    }
     VkShaderModuleCreateInfo own = *info;
     memcpy(words, info->pCode, info->codeSize);
     words[plan->flip_word] ^= plan->flip_mask;
@@ -51,8 +174,13 @@ static VkResult VKAPI_CALL own_vkCreateComputePipelines(VkDevice device, VkPipel
         own.stage.flags = 0;
         infos = &own;
     }
-    return real_vkCreateComputePipelines(device, cache, n, infos, allocator, pipelines);
+    VkResult result = real_vkCreateComputePipelines(device, cache, n, infos, allocator, pipelines);
+    if (result == VK_SUCCESS)
+        put_in(&late_pipelines, pipelines[0], is_in(&late_modules, infos[0].stage.module));
+    return result;
 }
+
+/* --- subgroups -------------------------------------------------------------------------------- */
 
 static void VKAPI_CALL own_vkGetPhysicalDeviceProperties2(VkPhysicalDevice device,
                                                           VkPhysicalDeviceProperties2 *out)
@@ -73,17 +201,18 @@ static void VKAPI_CALL own_vkGetPhysicalDeviceProperties2(VkPhysicalDevice devic
 
 PFN_vkVoidFunction wrong_between(const char *name, PFN_vkVoidFunction real)
 {
-    if (strcmp(name, "vkCreateShaderModule") == 0) {
-        real_vkCreateShaderModule = (PFN_vkCreateShaderModule)real;
-        return (PFN_vkVoidFunction)own_vkCreateShaderModule;
+#define CASE(fn)                                                                                   \
+    if (strcmp(name, #fn) == 0) {                                                                  \
+        real_##fn = (PFN_##fn)real;                                                                \
+        return (PFN_vkVoidFunction)own_##fn;                                                       \
     }
-    if (strcmp(name, "vkCreateComputePipelines") == 0) {
-        real_vkCreateComputePipelines = (PFN_vkCreateComputePipelines)real;
-        return (PFN_vkVoidFunction)own_vkCreateComputePipelines;
-    }
-    if (strcmp(name, "vkGetPhysicalDeviceProperties2") == 0) {
-        real_vkGetPhysicalDeviceProperties2 = (PFN_vkGetPhysicalDeviceProperties2)real;
-        return (PFN_vkVoidFunction)own_vkGetPhysicalDeviceProperties2;
-    }
+    CASE(vkCreateShaderModule)
+    CASE(vkCreateComputePipelines)
+    CASE(vkGetPhysicalDeviceProperties2)
+    CASE(vkCmdBindPipeline)
+    CASE(vkCmdPushConstants)
+    CASE(vkCmdDispatch)
+    CASE(vkEndCommandBuffer)
+#undef CASE
     return real;
 }
