@@ -21,10 +21,9 @@ struct prover {
     const struct kv_geom *kv;
     struct strbuf path;
     json_t *root;
-    bool only_tuned; /* of what is chosen */
-    bool changed;    /* a row was barred: what is fused may be other ops */
-    bool news;       /* there is something to keep */
-    bool no_room;    /* for checking */
+    bool changed; /* a row was barred: what is fused may be other ops */
+    bool news;    /* there is something to keep */
+    bool no_room; /* for checking */
 };
 
 /* --- the record ------------------------------------------------------------------------------- */
@@ -199,8 +198,6 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
                 snprintf(p->proof->unfit, sizeof p->proof->unfit, "%s", op->label);
             return HTH_OK;
         }
-        if (p->only_tuned && !is_tuned(p, op, &pick))
-            return HTH_OK;
         selftest_name(op, &pick, n_tokens, &name);
         enum hth_status status = name.failed ? out_of_memory(p) : HTH_OK;
         bool known = !name.failed && json_object_get(json_object_get(p->root, RIGHT), name.ptr);
@@ -229,22 +226,29 @@ static enum hth_status check_bucket(struct prover *p, int n_tokens)
     return status;
 }
 
-/* The largest batch first, so that what all sizes share is checked with many tokens; matvecs have a
- * shape for each of up to four. What was tuned for a class of sizes may have another in each of
- * them. */
+int prove_buckets(int n_batch, int *buckets)
+{
+    static const int first[] = {1, ROW_FEW_TOKENS - 1};
+    int largest = gpu_bucket(n_batch), n = 0;
+    buckets[n++] = largest;
+    for (size_t i = 0; i < ARRAY_LEN(first); i++)
+        if (first[i] < largest)
+            buckets[n++] = first[i];
+    for (int bucket = 2; bucket < largest; bucket = gpu_bucket(bucket + 1))
+        if (bucket != first[1])
+            buckets[n++] = bucket;
+    return n;
+}
+
 static enum hth_status check_buckets(struct prover *p, int n_batch)
 {
-    const int buckets[] = {gpu_bucket(n_batch), 1, 4, 3, 2, 32};
+    int buckets[PROVE_MAX_BUCKETS], n = prove_buckets(n_batch, buckets);
     enum hth_status status = HTH_OK;
     do {
-        p->changed = p->only_tuned = false;
+        p->changed = false;
         p->proof->unfit[0] = '\0';
-        for (size_t i = 0; i < ARRAY_LEN(buckets) && status == HTH_OK; i++)
-            if (buckets[i] <= buckets[0])
-                status = check_bucket(p, buckets[i]);
-        p->only_tuned = p->env.tuned && p->env.tuned->n > 0;
-        for (int n = 5; p->only_tuned && n < buckets[0] && status == HTH_OK; n = gpu_bucket(n + 1))
-            status = check_bucket(p, n);
+        for (int i = 0; i < n && status == HTH_OK; i++)
+            status = check_bucket(p, buckets[i]);
     } while (status == HTH_OK && p->changed);
     return status;
 }

@@ -13,7 +13,7 @@
 #include "hearth/hearth.h"
 #include "model/model.h"
 
-enum { PROVE_SECONDS = 3 }; /* usually */
+enum { PROVE_SECONDS = 3 /* usually */, PROVE_MAX_BUCKETS = 48 };
 
 struct proof {
     struct row_bars bars;
@@ -26,6 +26,11 @@ struct proof {
     struct table *tuned; /* kernels that are to be used where they are right; NULL: none are */
     int n_untuned;       /* of its entries: cleared just now, as they are not */
 };
+
+/* The numbers of tokens that programs are made for, up to those of a batch, in the order of
+ * checking: the largest first, so that what all share is checked with many tokens; then one; then
+ * so many that few-token kernels take several rounds and the last is not full. Returns how many. */
+int prove_buckets(int n_batch, int *buckets);
 
 /* Checks what a model will use in sessions of this kind and is not known to be right. most_seconds,
  * heard and tuned are set before, all else is zero; proof_free after failures, too. Errors:

@@ -20,7 +20,7 @@ struct rows_walk {
     const struct rows_options *options; /* model, device, cache */
     const struct log *log;
     bool gpu;           /* formats that have shaders; else those that can be decoded */
-    const int *buckets; /* of tokens; NULL: all that there are up to 512, in kind */
+    const int *buckets; /* of tokens; NULL: all that there are up to 512 */
     size_t n_buckets;
     bool one_format; /* made models in Q4_0 alone, with the cache that is asked for */
     rows_graph_fn *fn;

@@ -131,12 +131,13 @@ static void tell_device(const struct tester *t)
 
 static enum hth_status walk(struct tester *t)
 {
-    static const int buckets[] = {512, 1, 4, 3, 2};
+    enum { N_BATCH = 512 };
+    int buckets[PROVE_MAX_BUCKETS], n_buckets = prove_buckets(N_BATCH, buckets);
     struct rows_walk rows = {.options = t->options,
                              .log = &t->log,
                              .gpu = true,
                              .buckets = buckets,
-                             .n_buckets = ARRAY_LEN(buckets),
+                             .n_buckets = (size_t)n_buckets,
                              .fn = test_graph,
                              .user = t};
     t->seen = json_object();

@@ -79,13 +79,15 @@ static uint32_t unsplit_groups(const struct op *op, uint32_t qr)
            row_blocks(op, tile, qr);
 }
 
-/* Workgroups that share a tile's pages. */
+/* Workgroups that share a tile's pages: one of the knob's values, so that numbers of tokens share
+ * kernels. */
 static uint32_t splits(const struct row_env *env, const struct op *op, uint32_t qr)
 {
-    uint32_t groups = unsplit_groups(op, qr);
+    uint32_t groups = unsplit_groups(op, qr), n = 1;
     uint32_t enough = env->caps->kind == VK_KIND_SOFTWARE ? ENOUGH_SOFTWARE_GROUPS : ENOUGH_GROUPS;
-    uint32_t n = (enough + groups - 1) / groups;
-    return op->in[0]->ne[2] > SPLIT_TOKENS ? 1 : n < MAX_SPLITS ? n : MAX_SPLITS;
+    while (op->in[0]->ne[2] <= SPLIT_TOKENS && n < MAX_SPLITS && n * groups < enough)
+        n *= 2;
+    return n;
 }
 
 static void shape(const struct row_env *env, const struct op *op, struct row_choice *choice)

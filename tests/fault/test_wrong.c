@@ -415,6 +415,40 @@ TEST(what_was_checked_is_not_checked_again)
     }
 }
 
+static int count_compiled(const struct layer *layer)
+{
+    for (size_t i = 0; i < layer->n_calls; i++)
+        if (strcmp(layer->calls[i].name, "vkCreateComputePipelines") == 0)
+            return layer->calls[i].n_calls;
+    fail_msg("the layer does not count pipelines");
+    return 0;
+}
+
+/* Whatever the size of a batch, its kernels were checked. */
+TEST(none_is_compiled_later)
+{
+    static const int sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,   10,  11,
+                                12, 13, 14, 15, 16, 32, 64, 65, 129, 257, 512};
+    struct layer *layer = layer_use();
+    layer_reset(layer);
+    struct hth_model *model = open_on("vulkan:0");
+    int n_compiled = count_compiled(layer);
+    assert_true(n_compiled > 0);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct hth_session *session;
+        struct hth_session_options options = {.n_ctx = 512};
+        static const int32_t ids[512];
+        struct hth_feed feed = {.ids = ids, .count = sizes[i]};
+        assert_int_equal(hth_session_open(&session, model, &options), HTH_OK);
+        assert_int_equal(hth_session_feed(session, &feed, 1), HTH_OK);
+        hth_session_close(session);
+        if (count_compiled(layer) > n_compiled)
+            fail_msg("%d kernels that %d tokens need were not there",
+                     count_compiled(layer) - n_compiled, sizes[i]);
+    }
+    hth_model_close(model);
+}
+
 /* The only file of a folder of the cache. */
 static void find_record(char *path, size_t size)
 {

@@ -1,6 +1,6 @@
-#include "gpu/row.h"
+#include "gpu/exec.h"
 #include "harness/invented_gpu.h"
-#include "harness/test.h"
+#include "products.h"
 
 /* Which row is the default, on invented devices: a table. */
 
@@ -214,4 +214,28 @@ TEST(plain_rows_are_the_last_in_fp32)
     assert_string_equal(chosen_with(NULL, NULL, 1, true), "matmul_f32");
     assert_string_equal(chosen_with(NULL, NULL, 64, true), "matmul_f32");
     assert_string_equal(chosen_with(NULL, "matvec_f32", 1, true), "matvec_f32");
+}
+
+/* Of all sizes of batches together: each kernel is compiled and checked. */
+TEST(attention_has_few_kernels)
+{
+    enum { MOST_KERNELS = 8, ENOUGH = 512 };
+    struct row_choice choices[MOST_KERNELS], choice;
+    int n = 0;
+    struct vk_caps caps = {INVENTED_GPU};
+    for (int n_tokens = 1; n_tokens <= 512; n_tokens = gpu_bucket(n_tokens + 1)) {
+        struct product p;
+        product_begin_attention(&p, &dtype_f16, &(struct attends){32, 8, 64, 64, 0}, n_tokens);
+        assert_non_null(row_select(&(struct row_env){.caps = &caps}, p.op, &choice));
+        product_end(&p);
+        uint32_t splits = choice_get(&choice, "SPLITS", 0);
+        if (n_tokens <= 16)
+            assert_true(splits == 32 || splits * 8 * (uint32_t)n_tokens >= ENOUGH);
+        int i = 0;
+        while (i < n && !row_choice_equal(&choices[i], &choice))
+            i++;
+        assert_true(i < MOST_KERNELS);
+        choices[i] = choice;
+        n = i == n ? n + 1 : n;
+    }
 }
