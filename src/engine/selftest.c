@@ -48,6 +48,20 @@ static bool hand_on(struct tester *t, const struct row_pick *pick, const char *n
     return t->reader->item(t->reader->user, &item);
 }
 
+/* Anew where it was lost, so that the other rows are tested all the same. */
+static enum hth_status open_device(struct tester *t)
+{
+    vk_close(t->test.vk);
+    t->test.vk = NULL;
+    enum hth_status status = device_open(&t->test.vk, &t->options->device, false, &t->log);
+    t->env.caps = t->test.vk ? vk_get_caps(t->test.vk) : NULL;
+    return status || t->test.vk ? status
+                                : log_fail(&t->log, HTH_ERROR_ARGUMENT,
+                                           "there is no Vulkan GPU to test: hearth devices lists "
+                                           "what there is, and a software device is tested by its "
+                                           "number, --device vulkan:N");
+}
+
 static enum hth_status test_pick(struct tester *t, const struct op *op, const struct row_pick *pick,
                                  int n_tokens, const char *name)
 {
@@ -58,9 +72,13 @@ static enum hth_status test_pick(struct tester *t, const struct op *op, const st
         return log_fail_memory(&t->log, "the list of what was tested", 0);
     t->heard[0] = '\0';
     enum hth_status status = selftest_run(&t->test, op, pick, n_tokens, &result);
-    if (status == HTH_ERROR_DEVICE_LOST)
+    bool is_lost = status == HTH_ERROR_DEVICE_LOST;
+    if (is_lost)
         result.verdict = SELFTEST_FAILED;
-    bool on = (status && status != HTH_ERROR_DEVICE_LOST) || hand_on(t, pick, name, &result);
+    if (status && !is_lost)
+        return status;
+    bool on = hand_on(t, pick, name, &result);
+    status = is_lost ? open_device(t) : HTH_OK;
     return status == HTH_OK && !on ? HTH_ERROR_CANCELLED : status;
 }
 
@@ -161,20 +179,13 @@ enum hth_status selftest_list(const struct rows_options *options,
     const struct log own = {device->log, device->log_user, device->log_level};
     struct tester t = {.options = options, .reader = reader, .own = &own};
     t.log = (struct log){hear, &t, device->log_level};
-    struct vk *vk = NULL;
-    enum hth_status status = device_open(&vk, device, false, &t.log);
-    if (status == HTH_OK && !vk)
-        status = log_fail(&t.log, HTH_ERROR_ARGUMENT,
-                          "there is no Vulkan GPU to test: hearth devices lists what there is, and "
-                          "a software device is tested by its number, --device vulkan:N");
-    if (status == HTH_OK) {
-        t.test = (struct selftest){vk, &t.log};
-        t.env = (struct row_env){
-            .caps = vk_get_caps(vk), .float_only = options->float_only, .n_seqs = 1};
+    t.test.log = &t.log;
+    t.env = (struct row_env){.float_only = options->float_only, .n_seqs = 1};
+    enum hth_status status = open_device(&t);
+    if (status == HTH_OK)
         status = walk(&t);
-    }
     if (status && status != HTH_ERROR_CANCELLED && t.heard[0])
         log_line(&own, HTH_LOG_ERROR, "%s", t.heard);
-    vk_close(vk);
+    vk_close(t.test.vk);
     return status;
 }

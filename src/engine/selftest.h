@@ -38,8 +38,8 @@ struct selftest_reader {
 /* Tests the rows of options->model, or of made models of every architecture, format and cache; with
  * options->device.rows only those of this name, or NAME_…; with float_only no others. Errors: those
  * of opening, HTH_ERROR_ARGUMENT where the device is the CPU, HTH_ERROR_MEMORY,
- * HTH_ERROR_CANCELLED, HTH_ERROR_DEVICE_LOST (the item says which row it was). Wrong rows are no
- * error. */
+ * HTH_ERROR_CANCELLED. Wrong rows are no error, nor are those that the device is lost with: it is
+ * opened anew for the others. */
 HTH_CHECKED selftest_list(const struct rows_options *options, const struct selftest_reader *reader);
 
 #endif

@@ -216,6 +216,38 @@ TEST(a_report_of_a_wrong_kernel)
     spawn_free(&s);
 }
 
+/* "N kernels", as the last line of a report says. */
+static int count_kernels(const struct strbuf *report)
+{
+    int n = 0;
+    for (const char *line = report->ptr; line; line = strchr(line, '\n'))
+        if (sscanf(line += *line == '\n', "%d kernels: ", &n) == 1)
+            return n;
+    fail_msg("no line tells how many kernels were tested:\n%s", report->ptr);
+    return 0;
+}
+
+/* A row that the device is lost with is named, and those after it are tested, too. */
+TEST(a_report_goes_on_after_a_lost_device)
+{
+    struct spawn s = {0};
+    layer_reset(layer_use());
+    RUN(&s, "selftest", MODEL, "--device", "vulkan:0", "--rows", "matvec_f32");
+    assert_code(&s, 0);
+    int n = count_kernels(&s.out);
+    assert_true(n > 10);
+    spawn_free(&s);
+    setenv("HEARTH_LAYER_FAIL", "vkQueueSubmit:5:-4", 1);
+    RUN(&s, "selftest", MODEL, "--device", "vulkan:0", "--rows", "matvec_f32");
+    unsetenv("HEARTH_LAYER_FAIL");
+    assert_code(&s, 1);
+    assert_contains(s.out.ptr, "\nFAILED ");
+    assert_contains(s.out.ptr, "VK_ERROR_DEVICE_LOST");
+    assert_contains(s.out.ptr, ": 0 wrong, 1 failed to run\n");
+    assert_int_equal(count_kernels(&s.out), n);
+    spawn_free(&s);
+}
+
 /* --- lies ------------------------------------------------------------------------------------- */
 
 /* Kernels are shaped for a size of subgroups and are right at another: at 8 as well as at 4, of
