@@ -33,8 +33,7 @@ void kept_of(const struct vk_caps *caps, struct strbuf *out)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* Memory aside, a failure is told by errno alone. */
-static enum hth_status make_folder(const char *path)
+enum hth_status kept_make_folder(const char *path)
 {
     struct strbuf folder = {0};
     strbuf_append(&folder, (struct str){path, (size_t)(strrchr(path, '/') - path)});
@@ -48,7 +47,7 @@ static enum hth_status make_folder(const char *path)
 static enum hth_status write_file(const char *path, const struct strbuf *text)
 {
     struct file_writer writer = {0};
-    enum hth_status status = make_folder(path);
+    enum hth_status status = kept_make_folder(path);
     if (status == HTH_OK)
         status = file_begin(&writer, path, NULL);
     if (status)

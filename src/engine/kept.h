@@ -21,6 +21,9 @@ bool kept_path(const char *folder, const struct vk_caps *caps, struct strbuf *ou
 /* Appends hearth's build, and with `caps` device and driver. */
 void kept_of(const struct vk_caps *caps, struct strbuf *out);
 
+/* The folder of a file, with its parents; memory aside a failure is told by errno alone. */
+HTH_MUST_CHECK kept_make_folder(const char *path);
+
 /* Reads the file of an object whose "of" is such a text. *root is NULL where there is none, and
  * where it is ignored, so that *ignored (which may be NULL) is true; else the caller's. `path` may
  * be empty. Errors: HTH_ERROR_MEMORY. */

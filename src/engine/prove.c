@@ -3,11 +3,13 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "engine/begun.h"
 #include "engine/engine.h"
 #include "engine/kept.h"
 #include "gpu/table.h"
 
-enum { PROOF_VERSION = 2, CHECKED_BEST = 8 };
+/* A process may end at any time for other reasons, hardly twice in one of many kernels. */
+enum { PROOF_VERSION = 2, CHECKED_BEST = 8, MOST_ENDED = 2 };
 
 /* {"of": "…", "right": {"what was checked": NMSE, …}, "wrong": [{"row", "blob", "why"}, …]} */
 static const char OF[] = "of", RIGHT[] = "right", WRONG[] = "wrong";
@@ -21,6 +23,7 @@ struct prover {
     const struct kv_geom *kv;
     struct strbuf path;
     json_t *root;
+    struct begun begun;
     bool changed; /* a row was barred: what is fused may be other ops */
     bool news;    /* there is something to keep */
     bool no_room; /* for checking */
@@ -154,11 +157,26 @@ static enum hth_status bar_result(struct prover *p, const struct op *op,
     return bar(p, op, pick, why);
 }
 
+/* What no process survives is not tried again; that is kept at once, as the next one may be as bad.
+ */
+static enum hth_status bar_ended(struct prover *p, const struct op *op, const struct row_pick *pick)
+{
+    char why[64];
+    if (untune(p, op, pick))
+        return HTH_OK;
+    snprintf(why, sizeof why, "hearth was ended %d times while it ran", p->begun.n_ended);
+    enum hth_status status = bar(p, op, pick, why);
+    return status ? status : store(p);
+}
+
 static enum hth_status check_row(struct prover *p, const struct op *op, const struct row_pick *pick,
                                  int n_tokens, const char *name)
 {
     struct selftest_result result;
     struct proof *proof = p->proof;
+    if (begun_count(&p->begun, name) >= MOST_ENDED)
+        return bar_ended(p, op, pick);
+    begun_note(&p->begun, name);
     enum hth_status status = selftest_run(&p->test, op, pick, n_tokens, &result);
     if (status == HTH_ERROR_DEVICE_LOST && untune(p, op, pick))
         return status;
@@ -275,8 +293,11 @@ enum hth_status prove_model(struct proof *proof, struct vk *vk, const struct mod
     enum hth_status status = kv_layout(kv, n_layer, log) ? HTH_OK : HTH_ERROR_LIMIT;
     if (status == HTH_OK)
         status = load(&p);
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
+        begun_open(&p.begun, p.path.ptr);
         status = check_buckets(&p, filled.n_batch);
+        begun_close(&p.begun);
+    }
     if (status == HTH_OK)
         status = store(&p);
     json_decref(p.root);

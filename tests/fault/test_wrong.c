@@ -248,6 +248,48 @@ TEST(a_report_goes_on_after_a_lost_device)
     spawn_free(&s);
 }
 
+/* --- kernels that end the process ------------------------------------------------------------- */
+
+static void eval(struct spawn *s)
+{
+    spawn_free(s);
+    RUN(s, "eval", MODEL, "--ids", "1,2", "--logits", spawn_temp("logits"), "--device", "vulkan:0",
+        "--ctx", "64");
+}
+
+/* What a driver does not survive twice is not tried again, which is said, and the next row takes
+ * its place; once may have been anything. */
+TEST(a_kernel_that_ends_the_process)
+{
+    struct spawn s = {0};
+    char plan[32];
+    layer_reset(layer_use());
+    snprintf(plan, sizeof plan, "%llx",
+             (unsigned long long)hash_of(shader_blob_find("matmul_f32_q4_0")));
+    setenv("HEARTH_LAYER_END", plan, 1);
+    eval(&s);
+    assert_code(&s, -1);
+    unsetenv("HEARTH_LAYER_END");
+    eval(&s);
+    assert_code(&s, 0);
+    assert_null(strstr(s.err.ptr, "is not used"));
+    test_fresh_cache();
+    setenv("HEARTH_LAYER_END", plan, 1);
+    for (int i = 0; i < 2; i++) {
+        eval(&s);
+        assert_code(&s, -1);
+    }
+    eval(&s);
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "the kernel matmul_f32 (matmul_f32_q4_0) is not used from now on");
+    assert_contains(s.err.ptr, "hearth was ended 2 times while it ran; in its place: matmul_coop");
+    eval(&s);
+    assert_code(&s, 0);
+    assert_contains(s.err.ptr, "the kernel matmul_f32 (matmul_f32_q4_0) is not used, as ");
+    unsetenv("HEARTH_LAYER_END");
+    spawn_free(&s);
+}
+
 /* --- lies ------------------------------------------------------------------------------------- */
 
 /* Kernels are shaped for a size of subgroups and are right at another: at 8 as well as at 4, of

@@ -73,6 +73,7 @@ static void read_environment(void)
     const char *fail = getenv("HEARTH_LAYER_FAIL"), *two = getenv("HEARTH_LAYER_TWO_QUEUES");
     const char *range = getenv("HEARTH_LAYER_MAX_RANGE"), *budget = getenv("HEARTH_LAYER_BUDGET");
     const char *flip = getenv("HEARTH_LAYER_FLIP"), *late = getenv("HEARTH_LAYER_LATE");
+    const char *end = getenv("HEARTH_LAYER_END");
     const char *subgroup = getenv("HEARTH_LAYER_SUBGROUP");
     if (fail && *fail)
         read_fail(fail);
@@ -87,6 +88,8 @@ static void read_environment(void)
         abort(); /* a test that is written wrong */
     if (late)
         layer_state.late_hash = strtoull(late, NULL, 16);
+    if (end)
+        layer_state.end_hash = strtoull(end, NULL, 16);
     if (subgroup)
         layer_state.subgroup = (uint32_t)strtoul(subgroup, NULL, 10);
 }

@@ -15,6 +15,7 @@
  *   HEARTH_LAYER_FLIP=HASH:WORD:MASK   bits of a word of the shader with this hash (wrong.c) are
  *                                      flipped; all in hexadecimal
  *   HEARTH_LAYER_LATE=HASH             there is no barrier behind the shader with this hash
+ *   HEARTH_LAYER_END=HASH              the process ends where the shader with this hash is compiled
  *   HEARTH_LAYER_SUBGROUP=N            subgroups are said to have N lanes
  *   HEARTH_LAYER_BUDGET=N              the driver grants N bytes of each of the device's heaps
  *   HEARTH_LAYER_REPORT=FILE           written at exit: "call NAME COUNT", "failed NAME",
@@ -70,6 +71,7 @@ struct layer {
     uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
     uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
     uint64_t late_hash;            /* of a shader that nothing waits for; 0: none */
+    uint64_t end_hash;             /* of a shader that the driver does not survive; 0: none */
     atomic_ullong budget;          /* bytes; 0: the driver's own */
     uint32_t subgroup;             /* 0: the device's own */
     atomic_ullong group_ns;        /* that a workgroup takes by timestamps; 0: the device's own */

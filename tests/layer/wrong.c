@@ -1,11 +1,12 @@
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #include "layer_priv.h"
 
 /* A driver that makes wrong programs: one bit of one word of one shader is another than hearth
- * gave; one that forgets the barrier behind a shader; and one that lies about the size of
- * subgroups. */
+ * gave; one that forgets the barrier behind a shader; one that a shader ends; and one that lies
+ * about the size of subgroups. */
 
 static PFN_vkCreateShaderModule real_vkCreateShaderModule;
 static PFN_vkCreateComputePipelines real_vkCreateComputePipelines;
@@ -145,6 +146,8 @@ static VkResult VKAPI_CALL own_vkCreateShaderModule(VkDevice device,
     size_t n = info->codeSize / 4;
     const struct layer *plan = &layer_state;
     uint64_t hash = hash_words(info->pCode, n);
+    if (plan->end_hash && hash == plan->end_hash)
+        raise(SIGKILL);
     bool wanted = plan->flip_mask && n <= sizeof words / sizeof *words && plan->flip_word < n &&
                   hash == plan->flip_hash;
     if (!wanted) {
