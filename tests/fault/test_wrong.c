@@ -489,6 +489,30 @@ TEST(what_was_checked_is_not_checked_again)
     }
 }
 
+/* Where time is up the others come at the next start. */
+TEST(what_time_does_not_suffice_for)
+{
+    static const double instant = 1e-9;
+    struct hth_model *model;
+    layer_reset(layer_use());
+    model = open_on("vulkan:0");
+    int n_all = hth_model_get_info(model).kernels_checked;
+    hth_model_close(model);
+    test_fresh_cache();
+    assert_int_equal(try_open(&model, "vulkan:0", instant), HTH_OK);
+    struct hth_model_info info = hth_model_get_info(model);
+    assert_true(info.kernels_left);
+    assert_true(info.kernels_checked > 0 && info.kernels_checked < n_all / 2);
+    assert_right(model);
+    hth_model_close(model);
+    int n_first = info.kernels_checked;
+    model = open_on("vulkan:0");
+    info = hth_model_get_info(model);
+    assert_false(info.kernels_left);
+    assert_int_equal(info.kernels_checked, n_all - n_first);
+    hth_model_close(model);
+}
+
 static int count_compiled(const struct layer *layer)
 {
     for (size_t i = 0; i < layer->n_calls; i++)
