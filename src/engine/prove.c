@@ -146,11 +146,11 @@ static bool untune(struct prover *p, const struct op *op, const struct row_pick 
 static enum hth_status bar_result(struct prover *p, const struct op *op,
                                   const struct row_pick *pick, const struct selftest_result *result)
 {
-    char why[256];
+    char why[256], numbers[128];
+    selftest_explain(result, numbers, sizeof numbers);
     if (result->verdict == SELFTEST_WRONG)
-        snprintf(why, sizeof why, "%s of rows of %lld: NMSE %.3g, allowed %.3g",
-                 op_def_of(op->kind)->name, (long long)op->in[0]->ne[0], result->nmse,
-                 result->tolerance);
+        snprintf(why, sizeof why, "%s of rows of %lld: %s", op_def_of(op->kind)->name,
+                 (long long)op->in[0]->ne[0], numbers);
     else
         snprintf(why, sizeof why, "it does not run: %.200s",
                  p->proof->heard[0] ? p->proof->heard : "the driver refuses it");

@@ -33,6 +33,8 @@ static bool hand_on(struct tester *t, const struct row_pick *pick, const char *n
                     const struct selftest_result *result)
 {
     const char *what = strstr(name, ": ");
+    char numbers[128];
+    selftest_explain(result, numbers, sizeof numbers);
     struct selftest_item item = {
         .row = pick->row->name,
         .blob = pick->choice.blob->name,
@@ -43,7 +45,9 @@ static bool hand_on(struct tester *t, const struct row_pick *pick, const char *n
         .nmse = result->nmse,
         .tolerance = result->tolerance,
         .time_ns = result->run_ns,
-        .why = result->verdict == SELFTEST_FAILED ? t->heard : "",
+        .why = result->verdict == SELFTEST_FAILED ? t->heard
+               : result->worst > 0                ? numbers
+                                                  : "",
     };
     return t->reader->item(t->reader->user, &item);
 }

@@ -19,7 +19,8 @@ struct selftest_item {
     enum selftest_outcome outcome;
     double nmse, tolerance; /* the NMSE may be infinite */
     uint64_t time_ns;       /* of the small case that it was checked with */
-    const char *why;        /* of what failed to run: the driver's words; else "" */
+    const char *why;        /* of what failed to run: the driver's words; of what is wrong by one
+                             * element: which numbers say so; else "" */
 };
 
 /* The device, before the first item. */

@@ -20,8 +20,9 @@ enum selftest_verdict {
 struct selftest_result {
     enum selftest_verdict verdict;
     double nmse, tolerance; /* of the worst output; the NMSE is INFINITY where there is no number */
-    uint64_t run_ns;        /* of the kernel with its helpers, on the device if it has a clock */
-    uint64_t spent_ns;      /* of the host, without what the driver's compiler took */
+    double worst;      /* where only one element is wrong: its error, in root mean squares of all */
+    uint64_t run_ns;   /* of the kernel with its helpers, on the device if it has a clock */
+    uint64_t spent_ns; /* of the host, without what the driver's compiler took */
 };
 
 struct selftest {
@@ -33,6 +34,9 @@ struct selftest {
  * cut. `op` is of a graph for `n_tokens` tokens. */
 void selftest_name(const struct op *op, const struct row_pick *pick, int n_tokens,
                    struct strbuf *out);
+
+/* Says what is wrong of numbers that are: "NMSE 0.3, allowed 1e-10". */
+void selftest_explain(const struct selftest_result *result, char *out, size_t size);
 
 /* Runs one. Errors, which say nothing of the row: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT (the device's
  * memory), HTH_ERROR_DEVICE_LOST. */

@@ -1,6 +1,8 @@
 /* An op of a model cut to a small case: its graph, its inputs, and what should come out. */
 #include "gpu/selftest_part.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "quant/random.h"
 
@@ -398,7 +400,8 @@ enum hth_status selftest_case_fill(struct selftest_case *c, const struct log *lo
 /* --- judging ---------------------------------------------------------------------------------- */
 
 struct sums {
-    double error, power;
+    double error, power; /* squared */
+    double worst;        /* error of one element; 0 where a single one tells nothing */
     int64_t n;
 };
 
@@ -406,7 +409,9 @@ static void add_row(struct sums *sums, const float *expected, const float *got, 
 {
     for (int64_t i = 0; i < n; i++) {
         double difference = (double)got[i] - (double)expected[i];
-        sums->error += isfinite(difference) ? difference * difference : (double)INFINITY;
+        double error = isfinite(difference) ? difference * difference : (double)INFINITY;
+        sums->error += error;
+        sums->worst = error > sums->worst ? error : sums->worst;
         sums->power += (double)expected[i] * (double)expected[i];
     }
     sums->n += n;
@@ -444,6 +449,7 @@ static struct sums sum_output(const struct selftest_case *c, const struct tensor
     struct sums sums = {0};
     if (out->kind == TENSOR_KV) {
         add_cache(c, &out->kv, &sums);
+        sums.worst = 0; /* what is rounded the other way is off by much */
         return sums;
     }
     struct view expected = view_at(c, out, c->expected), got = view_at(c, out, c->got);
@@ -458,6 +464,11 @@ static struct sums sum_output(const struct selftest_case *c, const struct tensor
 }
 
 /* Few outputs may all be small by chance, where sums cancel, and their error is not. */
+static double tolerance_for(double limit, const struct sums *sums)
+{
+    return limit * (1 + 64.0 / (double)(sums->n + 1));
+}
+
 void selftest_case_judge(const struct selftest_case *c, const struct row *row,
                          struct selftest_result *out)
 {
@@ -471,15 +482,28 @@ void selftest_case_judge(const struct selftest_case *c, const struct row *row,
             continue;
         struct sums sums = sum_output(c, c->op->out[i]);
         double nmse = sums.error == 0 ? 0 : sums.error / sums.power;
-        double tolerance = limit * (1 + 64.0 / (double)(sums.n + 1));
-        bool wrong = !(nmse <= tolerance);
+        double tolerance = tolerance_for(limit, &sums);
+        double worst = sums.worst == 0 ? 0 : sqrt(sums.worst / sums.power * (double)sums.n);
+        bool stands_out = nmse <= tolerance && worst > OP_WORST * sqrt(tolerance);
+        bool wrong = !(nmse <= tolerance) || stands_out;
         if (i == 0 || wrong || nmse > out->nmse) {
             out->nmse = nmse;
             out->tolerance = tolerance;
         }
+        out->worst = stands_out ? worst : 0;
         if (wrong) {
             out->verdict = SELFTEST_WRONG;
             return;
         }
     }
+}
+
+void selftest_explain(const struct selftest_result *result, char *out, size_t size)
+{
+    if (result->worst > 0)
+        snprintf(out, size,
+                 "an element is off by %.3g of the root mean square, allowed %.3g; NMSE %.3g",
+                 result->worst, OP_WORST * sqrt(result->tolerance), result->nmse);
+    else
+        snprintf(out, size, "NMSE %.3g, allowed %.3g", result->nmse, result->tolerance);
 }

@@ -37,6 +37,12 @@ struct op_cost {
     uint64_t flops;
 };
 
+/* The most that one element of a result may be off, in root mean squares of the whole times the
+ * root of the tolerance: twice what right rows reach in op tests of all formats, 2.3 with integers
+ * and 3.6 with halves, whose errors have long tails. Where a few numbers are much larger than the
+ * others, or a cache is rounded, one element tells nothing. */
+enum { OP_WORST = 8 };
+
 struct op_def {
     enum op_kind kind;
     const char *name;

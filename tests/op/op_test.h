@@ -77,6 +77,7 @@ struct op_test {
     bool encoded_only; /* no blocks but the encoder's, where there is one */
     uint64_t series;   /* of the next block that no encoder makes (quant/random.h) */
     struct op_memory *memory;
+    enum input_kind kind; /* at hand */
     int n_ran;
 };
 
