@@ -71,9 +71,9 @@ static void fill_batch(struct check *b)
 static enum hth_status poison_sides(struct check *b)
 {
     uint64_t at = b->c.map.size_bytes, bytes = b->program.activation_bytes - at;
-    void *poison = mem_alloc((size_t)bytes);
     if (bytes == 0)
         return HTH_OK;
+    void *poison = mem_alloc((size_t)bytes);
     if (!poison)
         return log_fail_memory(b->test->log, "a self-test", bytes);
     memset(poison, 0xff, (size_t)bytes);
