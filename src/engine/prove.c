@@ -21,6 +21,7 @@ struct prover {
     struct row_env env;
     const struct model *model;
     const struct kv_geom *kv;
+    int n_outputs; /* of a batch, at most */
     struct strbuf path;
     json_t *root;
     struct begun begun;
@@ -231,10 +232,12 @@ static enum hth_status check_op(struct prover *p, const struct op *op, int n_tok
     }
 }
 
+/* With an output of each sequence, and more where more are wanted. */
 static enum hth_status check_bucket(struct prover *p, int n_tokens)
 {
     struct graph graph;
-    const struct batch_size size = {n_tokens, 1, CHECKED_BEST};
+    int n_outputs = p->n_outputs < n_tokens ? p->n_outputs : n_tokens;
+    const struct batch_size size = {n_tokens, gpu_output_bucket(n_outputs, n_tokens), CHECKED_BEST};
     enum hth_status status = whole_build(p->model, p->kv, &graph, size);
     if (status == HTH_OK)
         status = compile_fuse(&graph, &p->env);
@@ -279,6 +282,8 @@ enum hth_status prove_model(struct proof *proof, struct vk *vk, const struct mod
     struct prover p = {.proof = proof,
                        .test = {vk, log},
                        .model = model,
+                       .n_outputs =
+                           filled.n_seqs > filled.n_outputs ? filled.n_seqs : filled.n_outputs,
                        .env = {.caps = vk_get_caps(vk),
                                .float_only = filled.float_only,
                                .bars = &proof->bars,

@@ -171,15 +171,28 @@ static struct op copy_op(struct cutter *cutter, const struct op *op)
     return copy;
 }
 
+/* As many as the op's tensors have; 1 where it knows of none. */
+static int outputs_of(const struct op *op)
+{
+    int64_t n = 1;
+    for (int i = 0; i < OP_MAX_IN + OP_MAX_OUT; i++) {
+        const struct tensor *tensor = i < OP_MAX_IN ? op->in[i] : op->out[i - OP_MAX_IN];
+        if (tensor && tensor->rows == ROWS_OUTPUTS && tensor->ne[tensor->n_dims - 1] > n)
+            n = tensor->ne[tensor->n_dims - 1];
+    }
+    return (int)n;
+}
+
 /* Positions follow each other in one sequence; two rows of a large bucket stay empty. */
 static bool make_batch(struct selftest_case *c)
 {
     size_t most = (size_t)c->graph.n_tokens;
-    c->ids = arena_calloc(&c->graph.arena, 3 * most, sizeof *c->ids);
+    c->ids = arena_calloc(&c->graph.arena, 4 * most, sizeof *c->ids);
     if (!c->ids)
         return false;
     c->pos = c->ids + most;
     c->seq = c->pos + most;
+    c->outputs = c->seq + most;
     int n = c->graph.n_tokens > 16 ? c->graph.n_tokens - 2 : c->graph.n_tokens;
     for (int i = 0; i < n; i++)
         c->pos[i] = c->size.pos + i;
@@ -189,12 +202,13 @@ static bool make_batch(struct selftest_case *c)
                               .ids = c->ids,
                               .pos = c->pos,
                               .seq = c->seq,
-                              .n_outputs = 1,
-                              .outputs = &c->output,
+                              .n_outputs = c->graph.n_outputs < n ? c->graph.n_outputs : n,
+                              .outputs = c->outputs,
                               .page_table = c->page_table,
                               .table_stride = c->n_pages,
                               .n_seqs = 1};
-    c->output = n - 1;
+    for (int i = 0; i < c->batch.n_outputs; i++)
+        c->outputs[i] = n - c->batch.n_outputs + i;
     return true;
 }
 
@@ -226,7 +240,8 @@ enum hth_status selftest_case_create(struct selftest_case *c, const struct op *o
                                      const struct selftest_size *size, const struct log *log)
 {
     *c = (struct selftest_case){.size = *size};
-    graph_init(&c->graph, n_tokens < size->tokens ? n_tokens : size->tokens, 1, log);
+    int n = n_tokens < size->tokens ? n_tokens : size->tokens, n_outputs = outputs_of(op);
+    graph_init(&c->graph, n, n_outputs < n ? n_outputs : n, log);
     enum hth_status status = cut_op(c, op, log);
     if (status == HTH_OK)
         status = count_pages(c, log);

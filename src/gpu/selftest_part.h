@@ -40,7 +40,7 @@ struct selftest_case {
     size_t n_weights;
     struct batch batch;
     int32_t *ids, *pos, *seq; /* of each token */
-    int32_t output;           /* the only one: the last token */
+    int32_t *outputs;         /* the last tokens */
     uint32_t page_table[CASE_MOST_PAGES];
     int n_pages;         /* 0: the op has no cache */
     uint64_t page_bytes; /* of each */

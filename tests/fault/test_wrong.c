@@ -22,15 +22,22 @@ enum { N_TOKENS = 40 };
 /* Time for the self-test. */
 static const double WHOLE = 600, NONE = -1;
 
+/* What is opened, and for how many sequences. */
+static struct {
+    const char *path;
+    int n_seqs;
+} meant = {MODEL, 1};
+
 static enum hth_status try_open(struct hth_model **model, const char *device, double self_test_s)
 {
     struct hth_model_options options = {.device = device,
+                                        .session.n_seqs = meant.n_seqs,
                                         .self_test_s = self_test_s,
                                         .log = test_log()->write,
                                         .log_user = test_log()->user,
                                         .log_level = HTH_LOG_WARNING};
     test_log_clear();
-    return hth_model_open(model, MODEL, &options);
+    return hth_model_open(model, meant.path, &options);
 }
 
 static struct hth_model *open_on(const char *device)
@@ -522,29 +529,44 @@ static int count_compiled(const struct layer *layer)
     return 0;
 }
 
-/* Whatever the size of a batch, its kernels were checked. */
+static void feed_each(struct hth_model *model, int n_seqs, int n_tokens)
+{
+    enum { MOST_SEQS = 4 };
+    static const int32_t ids[512];
+    struct hth_session *session;
+    struct hth_session_options options = {.n_ctx = 512, .n_seqs = n_seqs};
+    struct hth_feed feeds[MOST_SEQS];
+    for (int i = 0; i < n_seqs; i++)
+        feeds[i] = (struct hth_feed){.seq = i, .ids = ids, .count = n_tokens};
+    assert_int_equal(hth_session_open(&session, model, &options), HTH_OK);
+    assert_int_equal(hth_session_feed(session, feeds, n_seqs), HTH_OK);
+    hth_session_close(session);
+}
+
+/* Whatever the size of a batch, its kernels were checked; with one sequence or several. */
 TEST(none_is_compiled_later)
 {
     static const int sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,   10,  11,
                                 12, 13, 14, 15, 16, 32, 64, 65, 129, 257, 512};
     struct layer *layer = layer_use();
     layer_reset(layer);
-    struct hth_model *model = open_on("vulkan:0");
-    int n_compiled = count_compiled(layer);
-    assert_true(n_compiled > 0);
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        struct hth_session *session;
-        struct hth_session_options options = {.n_ctx = 512};
-        static const int32_t ids[512];
-        struct hth_feed feed = {.ids = ids, .count = sizes[i]};
-        assert_int_equal(hth_session_open(&session, model, &options), HTH_OK);
-        assert_int_equal(hth_session_feed(session, &feed, 1), HTH_OK);
-        hth_session_close(session);
-        if (count_compiled(layer) > n_compiled)
-            fail_msg("%d kernels that %d tokens need were not there",
-                     count_compiled(layer) - n_compiled, sizes[i]);
+    meant.path = "synth:tiny-llama:q4_k_s"; /* whose output has a format of its own */
+    for (int n_seqs = 1; n_seqs <= 4; n_seqs++) {
+        meant.n_seqs = n_seqs;
+        struct hth_model *model = open_on("vulkan:0");
+        int n_compiled = count_compiled(layer);
+        assert_true(n_compiled > 0);
+        for (size_t i = 0; i < ARRAY_LEN(sizes) && sizes[i] * n_seqs <= 512; i++) {
+            feed_each(model, n_seqs, sizes[i]);
+            if (count_compiled(layer) > n_compiled)
+                fail_msg("%d kernels that %d tokens of each of %d sequences need were not there",
+                         count_compiled(layer) - n_compiled, sizes[i], n_seqs);
+        }
+        hth_model_close(model);
+        test_fresh_cache();
     }
-    hth_model_close(model);
+    meant.path = MODEL;
+    meant.n_seqs = 1;
 }
 
 /* The only file of a folder of the cache. */
