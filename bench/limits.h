@@ -21,10 +21,12 @@ enum limit_latency {
     LATENCY_COUNT
 };
 
-/* Work per second, and how much there was in a run; 0: not measured, as the device lacks what it
- * takes. */
+/* Work per second, and how much there was in a run; 0: not measured. Of arithmetic it is the best
+ * of several ways: with so many chains that do not wait for each other, in subgroups of so many
+ * lanes (0: as the driver likes). */
 struct limit {
     double per_s, work;
+    uint32_t chains, lanes;
 };
 
 struct limits {

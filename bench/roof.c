@@ -35,11 +35,17 @@ static void print_limit(const char *what, const char *name, const struct limit *
                         const char *unit, double scale)
 {
     printf("%-8s %-32s", what, name);
-    if (limit->per_s > 0)
-        printf(" %10.3f %s   (%.3g %s in a run)\n", limit->per_s / scale, unit, limit->work / scale,
-               unit[0] == 'G' ? "GB" : "Tflop");
-    else
+    if (!(limit->per_s > 0)) {
         printf(" not measured\n");
+        return;
+    }
+    printf(" %10.3f %s   (%.3g %s in a run", limit->per_s / scale, unit, limit->work / scale,
+           unit[0] == 'G' ? "GB" : "Tflop");
+    if (limit->chains)
+        printf(", %u chains", limit->chains);
+    if (limit->lanes)
+        printf(", subgroups of %u", limit->lanes);
+    printf(")\n");
 }
 
 static void shape_name(const struct vk_matrix *m, char *out, size_t size)
@@ -76,7 +82,8 @@ static void put_limit(const char *before, const char *key, const char *name,
     printf("%s\n  {\"%s\": ", before, key);
     put_json_text(name);
     if (limit->per_s > 0)
-        printf(", \"%s\": %.6g, \"work\": %.6g}", unit, limit->per_s, limit->work);
+        printf(", \"%s\": %.6g, \"work\": %.6g, \"chains\": %u, \"subgroup\": %u}", unit,
+               limit->per_s, limit->work, limit->chains, limit->lanes);
     else
         printf(", \"%s\": null}", unit);
 }

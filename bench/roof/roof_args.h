@@ -9,9 +9,12 @@
 struct roof_args {
     ref_t x;      /* what is read */
     ref_t y;      /* a word of every workgroup, or what a lane made */
-    u32 per_lane; /* reads: of 16 bytes; arithmetic: rounds */
+    u32 per_lane; /* reads: of 16 bytes; arithmetic: rounds, a multiple of 16 */
     u32 stride;   /* reads: lanes in all */
-    u32 seed;     /* arithmetic: what the host knows and the compiler does not */
+    /* arithmetic: what even and odd rounds multiply by, the bits of a float or four bytes; the host
+     * knows them and the compiler does not */
+    u32 plus, minus;
+    u32 ones[4]; /* matrices: 1, as plus */
 };
 
 #endif

@@ -11,5 +11,5 @@ layout(push_constant, std430) uniform Args { roof_args a; };
 void main()
 {
     if (a.per_lane != 0u)
-        STORE_U32(a.y, gl_WorkGroupID.x, a.seed);
+        STORE_U32(a.y, gl_WorkGroupID.x, a.plus);
 }

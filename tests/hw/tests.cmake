@@ -51,6 +51,12 @@ if(Python3_FOUND AND NOT HEARTH_SANITIZE)
   set_property(TEST hw.instructions.all PROPERTY PROCESSORS 2)
 endif()
 
+# The loops of what measures a device's limits.
+if(Python3_FOUND AND NOT HEARTH_SANITIZE)
+  add_test(NAME hw.roof COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_roof.py ${hw_launcher} ${CMAKE_BINARY_DIR}/gen/shaders)
+  set_tests_properties(hw.roof PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900)
+endif()
+
 if(Python3_FOUND AND NOT HEARTH_SANITIZE)
   add_test(NAME hw.plan COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_plan.py ${hw_launcher} $<TARGET_FILE:hearth>)
   set_tests_properties(hw.plan PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900 ENVIRONMENT ${HEARTH_TEST_CACHE})
