@@ -1,6 +1,7 @@
 #include "limits.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,8 @@ struct meter {
     struct vk_cmd *cmd;
     uint32_t results; /* chunk that kernels write to, and its copy for the host */
     uint64_t result_bytes;
-    uint32_t groups; /* that fill the device */
+    uint32_t groups;        /* that fill the device */
+    enum hth_status failed; /* the first time that something did */
 };
 
 /* A dispatch, again and again. */
@@ -183,6 +185,13 @@ static uint32_t bits_of(float number)
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
+/* The better of what was measured. */
+static void keep_best(struct limit *best, const struct limit *other)
+{
+    if (other->per_s > best->per_s)
+        *best = *other;
+}
+
 /* Words of 1 everywhere, so that a kernel's sum says how many it read. */
 static enum hth_status fill(struct meter *m, uint32_t chunk, uint64_t bytes)
 {
@@ -210,29 +219,47 @@ static uint64_t read_bytes(const struct vk_caps *caps)
     return bytes >> 20 << 20;
 }
 
-static enum hth_status measure_read(struct meter *m, enum vk_memory kind, struct limit *out)
+static uint64_t bytes_of_group(void)
 {
-    const uint64_t per_group = (uint64_t)LANES * PER_LANE * 16;
-    uint32_t chunk = 0, groups = (uint32_t)(read_bytes(vk_get_caps(m->vk)) / per_group);
+    return (uint64_t)LANES * PER_LANE * 16;
+}
+
+/* All workgroups together from the beginning to the end, or each a piece of its own. */
+static enum hth_status read_chunk(struct meter *m, uint32_t chunk, uint32_t groups, bool together,
+                                  struct limit *best)
+{
+    uint32_t sums[CHECKED];
+    struct limit limit = {0};
     struct vk_pipeline *pipeline;
     enum hth_status status = get_pipeline(m, "roof_read", NULL, 0, &pipeline);
-    if (status == HTH_OK)
-        status = vk_chunk_create(m->vk, groups * per_group, kind, "what is read", &chunk);
-    if (status == HTH_OK)
-        status = fill(m, chunk, groups * per_group);
+    if (status)
+        return status;
     struct work work = {.pipeline = pipeline,
                         .groups = groups,
                         .args = {.x = vk_ref(chunk, 0),
                                  .y = vk_ref(m->results, 0),
                                  .per_lane = PER_LANE,
-                                 .stride = groups * LANES}};
+                                 .first = together ? LANES : LANES * PER_LANE,
+                                 .stride = together ? groups * LANES : LANES}};
+    status = measure(m, &work, (double)groups * (double)bytes_of_group(), &limit);
     if (status == HTH_OK)
-        status = measure(m, &work, (double)groups * (double)per_group, out);
-    uint32_t words[CHECKED];
-    if (status == HTH_OK)
-        status = read_results(m, words, CHECKED);
+        status = read_results(m, sums, CHECKED);
     for (int i = 0; status == HTH_OK && i < CHECKED; i++)
-        status = compare(m, "roof_read", words[i], (double)(per_group / 4), 0);
+        status = compare(m, "roof_read", sums[i], (double)(bytes_of_group() / 4), 0);
+    if (status == HTH_OK)
+        keep_best(best, &limit);
+    return status;
+}
+
+static enum hth_status measure_read(struct meter *m, enum vk_memory kind, struct limit *out)
+{
+    uint32_t chunk = 0, groups = (uint32_t)(read_bytes(vk_get_caps(m->vk)) / bytes_of_group());
+    enum hth_status status =
+        vk_chunk_create(m->vk, groups * bytes_of_group(), kind, "what is read", &chunk);
+    if (status == HTH_OK)
+        status = fill(m, chunk, groups * bytes_of_group());
+    for (int together = 0; status == HTH_OK && together <= 1; together++)
+        status = read_chunk(m, chunk, groups, together, out);
     if (chunk)
         vk_chunk_destroy(m->vk, chunk);
     return status;
@@ -279,29 +306,9 @@ static enum hth_status measure_staged(struct meter *m, struct limit *out)
     return status;
 }
 
-static enum hth_status measure_memory(struct meter *m, struct limits *out)
-{
-    static const enum vk_memory kinds[] = {VK_MEMORY_DEVICE, VK_MEMORY_UPLOAD, VK_MEMORY_READBACK};
-    enum hth_status status = HTH_OK;
-    for (int i = 0; i < MEMORY_COUNT && status == HTH_OK; i++)
-        status = measure_read(m, kinds[i], &out->read[i]);
-    if (status == HTH_OK)
-        status = measure_copy(m, VK_MEMORY_UPLOAD, VK_MEMORY_DEVICE, &out->copy[COPY_TO_DEVICE]);
-    if (status == HTH_OK)
-        status = measure_copy(m, VK_MEMORY_DEVICE, VK_MEMORY_READBACK, &out->copy[COPY_TO_HOST]);
-    return status ? status : measure_staged(m, &out->copy[COPY_STAGED]);
-}
-
 /* --- arithmetic ------------------------------------------------------------------------------- */
 
 /* --- arithmetic ------------------------------------------------------------------------------- */
-
-/* The better of what was measured. */
-static void keep_best(struct limit *best, const struct limit *other)
-{
-    if (other->per_s > best->per_s)
-        *best = *other;
-}
 
 struct math {
     const char *blob;
@@ -506,8 +513,12 @@ static enum hth_status measure_matrix(struct meter *m, const struct vk_matrix *s
                                       struct limit *out)
 {
     const struct matrix_kernel *kernel = matrix_kernel(shape);
-    if (!kernel || shape->saturates)
+    if (!kernel || shape->saturates) {
+        snprintf(out->why, sizeof out->why,
+                 shape->saturates ? "hearth lets no sums saturate"
+                                  : "hearth multiplies no such types");
         return HTH_ERROR_UNSUPPORTED;
+    }
     enum hth_status failed = HTH_OK;
     for (uint32_t sums = 8; sums >= 2 && !vk_is_lost(m->vk); sums /= 2) {
         enum hth_status status = measure_sums(m, kernel, shape, sums, out);
@@ -572,16 +583,39 @@ static enum hth_status measure_latencies(struct meter *m, double *out)
         status = measure_dispatch(m, &work, false, &out[LATENCY_DISPATCH]);
     if (status == HTH_OK)
         status = measure_dispatch(m, &work, true, &with_barrier);
-    out[LATENCY_BARRIER] =
-        with_barrier > out[LATENCY_DISPATCH] ? with_barrier - out[LATENCY_DISPATCH] : 0;
+    if (status == HTH_OK)
+        out[LATENCY_BARRIER] = fmax(with_barrier - out[LATENCY_DISPATCH], 0);
     return status ? status : measure_host(m, &work, &out[LATENCY_SUBMIT], &out[LATENCY_WAIT]);
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
-static enum hth_status unless_lacking(enum hth_status status)
+/* Says what became of a figure; keeps the first failure. */
+static void note(struct meter *m, struct limit *limit, enum hth_status status)
 {
-    return status == HTH_ERROR_UNSUPPORTED ? HTH_OK : status;
+    if (status == HTH_OK && !(limit->per_s > 0))
+        snprintf(limit->why, sizeof limit->why, "no time passed");
+    if (status == HTH_ERROR_UNSUPPORTED && limit->why[0] == '\0')
+        snprintf(limit->why, sizeof limit->why,
+                 "the device, or the compiler of this build, lacks it");
+    if (status == HTH_OK || status == HTH_ERROR_UNSUPPORTED)
+        return;
+    snprintf(limit->why, sizeof limit->why, "failed: %s%s", hth_status_name(status),
+             limit->per_s > 0 ? ", in one of the ways" : "");
+    m->failed = m->failed ? m->failed : status;
+}
+
+static void measure_memory(struct meter *m, struct limits *out)
+{
+    static const enum vk_memory kinds[] = {VK_MEMORY_DEVICE, VK_MEMORY_UPLOAD, VK_MEMORY_READBACK};
+    for (int i = 0; i < MEMORY_COUNT; i++)
+        note(m, &out->read[i], measure_read(m, kinds[i], &out->read[i]));
+    struct limit *copy = out->copy;
+    note(m, &copy[COPY_TO_DEVICE],
+         measure_copy(m, VK_MEMORY_UPLOAD, VK_MEMORY_DEVICE, &copy[COPY_TO_DEVICE]));
+    note(m, &copy[COPY_TO_HOST],
+         measure_copy(m, VK_MEMORY_DEVICE, VK_MEMORY_READBACK, &copy[COPY_TO_HOST]));
+    note(m, &copy[COPY_STAGED], measure_staged(m, &copy[COPY_STAGED]));
 }
 
 enum hth_status limits_measure(struct limits *out, struct vk *vk, const struct log *log)
@@ -593,20 +627,20 @@ enum hth_status limits_measure(struct limits *out, struct vk *vk, const struct l
                       .log = log,
                       .groups = groups,
                       .result_bytes = (uint64_t)groups * 4 * LANES * sizeof(float)};
-    *out = (struct limits){0};
+    *out = (struct limits){.latency_s = {-1, -1, -1, -1}};
     enum hth_status status = vk_cmd_create(vk, 2, &m.cmd);
     if (status == HTH_OK)
         status = vk_chunk_create(vk, m.result_bytes, VK_MEMORY_DEVICE, "results", &m.results);
-    if (status == HTH_OK)
-        status = measure_memory(&m, out);
-    for (int i = 0; i < MATH_COUNT && status == HTH_OK; i++)
-        status = unless_lacking(measure_math(&m, i, &out->math[i]));
-    for (uint32_t i = 0; i < caps->n_matrices && status == HTH_OK; i++)
-        status = unless_lacking(measure_matrix(&m, &caps->matrices[i], &out->matrix[i]));
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
+        measure_memory(&m, out);
+        for (int i = 0; i < MATH_COUNT; i++)
+            note(&m, &out->math[i], measure_math(&m, i, &out->math[i]));
+        for (uint32_t i = 0; i < caps->n_matrices; i++)
+            note(&m, &out->matrix[i], measure_matrix(&m, &caps->matrices[i], &out->matrix[i]));
         status = measure_latencies(&m, out->latency_s);
+    }
     vk_cmd_destroy(vk, m.cmd);
     if (m.results)
         vk_chunk_destroy(vk, m.results);
-    return status;
+    return m.failed ? m.failed : status;
 }

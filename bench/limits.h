@@ -27,6 +27,7 @@ enum limit_latency {
 struct limit {
     double per_s, work;
     uint32_t chains, lanes;
+    char why[128]; /* it was not measured, or not in each way; else empty */
 };
 
 struct limits {
@@ -35,11 +36,12 @@ struct limits {
     struct limit math[MATH_COUNT];        /* a multiplication and an addition are two */
     struct limit matrix[VK_MAX_MATRICES]; /* the same, by caps.matrices */
     double latency_s[LATENCY_COUNT];      /* of the device for dispatch and barrier, else of the
-                                           * host */
+                                           * host; negative: not measured */
 };
 
-/* Errors: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT, the device's; HTH_ERROR_DEVICE naming the kernel whose
- * results are wrong. */
+/* Fills all of *out, whatever it returns: what fails is said there, and the others are measured
+ * (but after a lost device). Errors, of the first that failed: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT,
+ * the device's; HTH_ERROR_DEVICE where a kernel's results are wrong. */
 HTH_MUST_CHECK limits_measure(struct limits *out, struct vk *vk, const struct log *log);
 
 /* "device memory", "to the device", "fp32", "dispatch" */

@@ -53,10 +53,7 @@ static double share_of(const struct settings *settings, const struct result *r, 
                        double flop, const char **bound)
 {
     const struct roof *roof = &settings->roof;
-    double rate = r->row->matrices  ? roof->matrix_flop
-                  : r->row->integer ? roof->dot_flop
-                  : r->row->half    ? roof->fp16_flop
-                                    : roof->fp32_flop;
+    double rate = roof_row_flop(roof, r->row);
     const struct roof_work work = {bytes, flop, rate, r->times.time_ns / 1e9};
     return roof_share(roof, &work, bound);
 }

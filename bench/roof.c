@@ -36,7 +36,7 @@ static void print_limit(const char *what, const char *name, const struct limit *
 {
     printf("%-8s %-32s", what, name);
     if (!(limit->per_s > 0)) {
-        printf(" not measured\n");
+        printf(" not measured: %s\n", limit->why);
         return;
     }
     printf(" %10.3f %s   (%.3g %s in a run", limit->per_s / scale, unit, limit->work / scale,
@@ -45,7 +45,7 @@ static void print_limit(const char *what, const char *name, const struct limit *
         printf(", %u chains", limit->chains);
     if (limit->lanes)
         printf(", subgroups of %u", limit->lanes);
-    printf(")\n");
+    printf(")%s%s\n", limit->why[0] ? " " : "", limit->why);
 }
 
 static void shape_name(const struct vk_matrix *m, char *out, size_t size)
@@ -70,22 +70,46 @@ static void print_text(const struct vk_caps *caps, const struct limits *l)
     }
     if (!caps->n_matrices)
         printf("matrix   no cooperative matrices\n");
-    for (int i = 0; i < LATENCY_COUNT; i++)
-        printf("latency  %-32s %10.3f us\n", limit_latency_name(i), l->latency_s[i] * 1e6);
+    for (int i = 0; i < LATENCY_COUNT; i++) {
+        printf("latency  %-32s", limit_latency_name(i));
+        if (l->latency_s[i] >= 0)
+            printf(" %10.3f us\n", l->latency_s[i] * 1e6);
+        else
+            printf(" not measured\n");
+    }
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
+
+static void put_figure(const struct limit *limit, const char *unit)
+{
+    if (limit->per_s > 0)
+        printf(", \"%s\": %.6g, \"work\": %.6g, \"chains\": %u, \"subgroup\": %u", unit,
+               limit->per_s, limit->work, limit->chains, limit->lanes);
+    else
+        printf(", \"%s\": null", unit);
+    if (limit->why[0]) {
+        printf(", \"why\": ");
+        put_json_text(limit->why);
+    }
+    printf("}");
+}
 
 static void put_limit(const char *before, const char *key, const char *name,
                       const struct limit *limit, const char *unit)
 {
     printf("%s\n  {\"%s\": ", before, key);
     put_json_text(name);
-    if (limit->per_s > 0)
-        printf(", \"%s\": %.6g, \"work\": %.6g, \"chains\": %u, \"subgroup\": %u}", unit,
-               limit->per_s, limit->work, limit->chains, limit->lanes);
-    else
-        printf(", \"%s\": null}", unit);
+    put_figure(limit, unit);
+}
+
+static void put_matrix(const char *before, const struct vk_matrix *shape, const struct limit *limit)
+{
+    char name[96];
+    shape_name(shape, name, sizeof name);
+    printf("%s\n  {\"shape\": \"%s\", \"input\": \"%s\", \"sum\": \"%s\"", before, name,
+           strcmp(shape->a, shape->b) == 0 ? shape->a : "?", shape->result);
+    put_figure(limit, "flop_per_s");
 }
 
 /* The keys are those that src/engine/roof.c reads. */
@@ -105,14 +129,16 @@ static void print_json(const struct vk_caps *caps, const struct limits *l)
     for (int i = 0; i < MATH_COUNT; i++)
         put_limit(i ? "," : "", "math", limit_math_name(i), &l->math[i], "flop_per_s");
     printf("\n], \"matrix\": [");
-    for (uint32_t i = 0; i < caps->n_matrices; i++) {
-        char name[96];
-        shape_name(&caps->matrices[i], name, sizeof name);
-        put_limit(i ? "," : "", "shape", name, &l->matrix[i], "flop_per_s");
-    }
+    for (uint32_t i = 0; i < caps->n_matrices; i++)
+        put_matrix(i ? "," : "", &caps->matrices[i], &l->matrix[i]);
     printf("\n], \"latency_s\": {");
-    for (int i = 0; i < LATENCY_COUNT; i++)
-        printf("%s\"%s\": %.6g", i ? ", " : "", limit_latency_name(i), l->latency_s[i]);
+    for (int i = 0; i < LATENCY_COUNT; i++) {
+        printf("%s\"%s\": ", i ? ", " : "", limit_latency_name(i));
+        if (l->latency_s[i] >= 0)
+            printf("%.6g", l->latency_s[i]);
+        else
+            printf("null");
+    }
     printf("}}\n");
 }
 
@@ -158,12 +184,15 @@ int main(int argc, char **argv)
     if (status == HTH_OK && !vk)
         status = log_fail(&talk, HTH_ERROR_DEVICE, "no Vulkan device: --device %s is none",
                           settings.device);
-    if (status == HTH_OK)
+    if (status == HTH_OK) {
         status = limits_measure(&limits, vk, &talk);
-    if (status == HTH_OK && settings.json)
-        print_json(vk_get_caps(vk), &limits);
-    else if (status == HTH_OK)
-        print_text(vk_get_caps(vk), &limits);
+        if (settings.json)
+            print_json(vk_get_caps(vk), &limits);
+        else
+            print_text(vk_get_caps(vk), &limits);
+        if (status)
+            fprintf(stderr, "roof: not all was measured: %s\n", hth_status_name(status));
+    }
     vk_close(vk);
     return status ? EXIT_BAD : 0;
 }

@@ -13,14 +13,16 @@ shared uint total;
 void main()
 {
     uvec4 sum = uvec4(0u);
-    uint at = gl_GlobalInvocationID.x;
+    uint at = gl_WorkGroupID.x * a.first + gl_LocalInvocationIndex;
     for (uint k = 0u; k < a.per_lane; k += 8u)
         [[unroll]] for (uint i = 0u; i < 8u; i++, at += a.stride)
             sum += LOAD_U32X4(a.x, at);
     if (gl_LocalInvocationIndex == 0u)
         total = 0u;
     barrier();
-    atomicAdd(total, sum.x + sum.y + sum.z + sum.w);
+    uint all = subgroupAdd(sum.x + sum.y + sum.z + sum.w);
+    if (subgroupElect())
+        atomicAdd(total, all);
     barrier();
     if (gl_LocalInvocationIndex == 0u)
         STORE_U32(a.y, gl_WorkGroupID.x, total);

@@ -6,9 +6,16 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "gpu/row.h"
 #include "text/json_read.h"
 
 enum { MOST_BYTES = 1 << 20 };
+
+static bool is_text(const json_t *item, const char *key, const char *text)
+{
+    const char *own = json_string_value(json_object_get(item, key));
+    return own && strcmp(own, text) == 0;
+}
 
 /* The figure of the item in a list whose `key` is `name`; 0: there is none. */
 static double figure_of(const json_t *root, const char *list, const char *key, const char *name,
@@ -18,14 +25,13 @@ static double figure_of(const json_t *root, const char *list, const char *key, c
     const json_t *item;
     json_array_foreach(json_object_get(root, list), i, item)
     {
-        const char *own = json_string_value(json_object_get(item, key));
-        if (own && strcmp(own, name) == 0)
+        if (is_text(item, key, name))
             return json_number_value(json_object_get(item, unit));
     }
     return 0;
 }
 
-static double best_matrix(const json_t *root)
+static double best_matrix(const json_t *root, const char *input, const char *sum)
 {
     size_t i;
     const json_t *item;
@@ -33,7 +39,8 @@ static double best_matrix(const json_t *root)
     json_array_foreach(json_object_get(root, "matrix"), i, item)
     {
         double rate = json_number_value(json_object_get(item, "flop_per_s"));
-        best = rate > best ? rate : best;
+        if (is_text(item, "input", input) && is_text(item, "sum", sum))
+            best = rate > best ? rate : best;
     }
     return best;
 }
@@ -51,13 +58,16 @@ static bool take(struct roof *out, const json_t *root)
         .fp32_flop = figure_of(root, "math", "math", "fp32", "flop_per_s"),
         .fp16_flop = figure_of(root, "math", "math", "fp16", "flop_per_s"),
         .dot_flop = figure_of(root, "math", "math", "int8 dot product", "flop_per_s"),
-        .matrix_flop = best_matrix(root),
+        .matrix_f16_flop = best_matrix(root, "f16", "f32"),
+        .matrix_bf16_flop = best_matrix(root, "bf16", "f32"),
+        .matrix_s8_flop = best_matrix(root, "s8", "s32"),
     };
     if (device)
         snprintf(out->device, sizeof out->device, "%s", device);
     return device && is_rate(out->read_bytes) && out->read_bytes > 0 && is_rate(out->fp32_flop) &&
            out->fp32_flop > 0 && is_rate(out->fp16_flop) && is_rate(out->dot_flop) &&
-           is_rate(out->matrix_flop);
+           is_rate(out->matrix_f16_flop) && is_rate(out->matrix_bf16_flop) &&
+           is_rate(out->matrix_s8_flop);
 }
 
 enum hth_status roof_read(struct roof *out, const char *path, const struct log *log)
@@ -88,7 +98,19 @@ void roof_check_device(const struct roof *roof, const char *device, const struct
 
 double roof_best_flop(const struct roof *roof)
 {
-    return fmax(fmax(roof->fp32_flop, roof->fp16_flop), fmax(roof->dot_flop, roof->matrix_flop));
+    double vectors = fmax(fmax(roof->fp32_flop, roof->fp16_flop), roof->dot_flop);
+    double matrices =
+        fmax(fmax(roof->matrix_f16_flop, roof->matrix_bf16_flop), roof->matrix_s8_flop);
+    return fmax(vectors, matrices);
+}
+
+double roof_row_flop(const struct roof *roof, const struct row *row)
+{
+    if (row->matrices)
+        return row->integer  ? roof->matrix_s8_flop
+               : row->bfloat ? roof->matrix_bf16_flop
+                             : roof->matrix_f16_flop;
+    return row->integer ? roof->dot_flop : row->half ? roof->fp16_flop : roof->fp32_flop;
 }
 
 double roof_share(const struct roof *roof, const struct roof_work *work, const char **bound)

@@ -10,12 +10,16 @@
 #include "base/log.h"
 #include "hearth/status.h"
 
+struct row;
+
 /* Per second; 0: not measured. */
 struct roof {
     char device[256];
     double read_bytes;                     /* of the device's own memory */
     double fp32_flop, fp16_flop, dot_flop; /* a multiplication and an addition are two */
-    double matrix_flop;                    /* the most of all shapes of cooperative matrices */
+    /* Of cooperative matrices of these types, the most of all shapes; sums are fp32, of bytes
+     * 32-bit integers, as in all kernels here. */
+    double matrix_f16_flop, matrix_bf16_flop, matrix_s8_flop;
 };
 
 /* Reads what `bench/roof --json` printed. Errors, naming the file: HTH_ERROR_IO, HTH_ERROR_FORMAT,
@@ -27,6 +31,9 @@ void roof_check_device(const struct roof *roof, const char *device, const struct
 
 /* The fastest arithmetic. */
 double roof_best_flop(const struct roof *roof);
+
+/* That of a row; 0: not measured. */
+double roof_row_flop(const struct roof *roof, const struct row *row);
 
 /* What was done, the arithmetic that it was done with, and how long it took. */
 struct roof_work {

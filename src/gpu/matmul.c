@@ -129,6 +129,7 @@ static const struct row rows[] = {
      .blob = "matmul_coop_bf16",
      .by_format = true,
      .half = true,
+     .bfloat = true,
      .matrices = true,
      .fits = tile_coop_bf16_fits,
      .prefers = tile_coop_bf16_prefers,

@@ -72,6 +72,7 @@ struct row {
     enum weight_layout layout; /* of the weights it reads; LAYOUT_FILE unless said */
     bool integer;              /* takes integer activations */
     bool half;     /* multiplies in 16-bit floats, which activations are scaled to fit */
+    bool bfloat;   /* or in bfloat16, which they need not be */
     bool matrices; /* on cooperative matrices */
     /* NULL: always. The blob's existence and capabilities are checked besides. */
     bool (*fits)(const struct row_env *env, const struct op *op);
