@@ -10,16 +10,24 @@
 #include "gpu/batch.h"
 #include "quant/random.h"
 
-/* Together the copies have so many weights, more than caches hold; and vectors of so many bytes. */
-static const int64_t SPREAD_WEIGHTS = 128 << 20, SPREAD_BYTES = 64 << 20;
+/* Caches of graphics cards hold up to 128 MiB (Navi 2x), of processors half of that; a card without
+ * room for so much has smaller ones. */
+static const int64_t SPREAD_BYTES = 256 << 20, SPREAD_WEIGHTS = 128 << 20;
+static const int64_t VECTOR_BYTES = 64 << 20;
 
-static int copies_of(const struct trial_shape *shape)
+int trial_copies(const struct vk_caps *caps, const struct dtype *type,
+                 const struct trial_shape *shape)
 {
     /* with many columns nothing waits for memory */
     int64_t share = shape->columns > 16 ? shape->columns : 1;
-    int64_t by_weights = SPREAD_WEIGHTS / (shape->n * shape->k * share);
-    int64_t by_bytes = SPREAD_BYTES / (4 * shape->columns * (shape->n + shape->k));
-    int64_t n = by_weights < by_bytes ? by_weights : by_bytes;
+    int64_t bytes = (int64_t)dtype_row_bytes(type, (uint64_t)shape->k) * shape->n * share;
+    int64_t spread = (int64_t)(caps->device_bytes / 8);
+    spread = spread < SPREAD_BYTES ? spread : SPREAD_BYTES;
+    int64_t of_matrices = caps->kind == VK_KIND_SOFTWARE /* slow, so that less has to do */
+                              ? SPREAD_WEIGHTS / (shape->n * shape->k * share)
+                              : (spread + bytes - 1) / bytes;
+    int64_t of_vectors = VECTOR_BYTES / (4 * shape->columns * (shape->n + shape->k));
+    int64_t n = of_matrices < of_vectors ? of_matrices : of_vectors;
     return (int)(n < 1 ? 1 : n > TRIAL_MAX_COPIES ? TRIAL_MAX_COPIES : n);
 }
 
@@ -238,7 +246,7 @@ static enum hth_status check(struct trial *trial)
 
 enum hth_status trial_open(struct trial *trial)
 {
-    trial->n_copies = copies_of(&trial->shape);
+    trial->n_copies = trial_copies(vk_get_caps(trial->vk), trial->type, &trial->shape);
     enum hth_status status = place_copies(trial);
     if (status == HTH_OK)
         status = build_graph(trial);

@@ -12,7 +12,7 @@
 
 #include "gpu/compile.h"
 
-enum { TRIAL_MAX_COPIES = 64, TRIAL_MAX_ROUNDS = 1000, TRIAL_MIN_ROUNDS = 3 };
+enum { TRIAL_MAX_COPIES = 256, TRIAL_MAX_ROUNDS = 1000, TRIAL_MIN_ROUNDS = 3 };
 
 struct trial_shape {
     int64_t n, k; /* rows, and their length */
@@ -45,6 +45,11 @@ struct trial {
     uint64_t generation; /* of the recording; 0: none */
     const char *row;     /* the kernel that was chosen */
 };
+
+/* So many copies that together they are more than caches hold, where a kernel waits for memory; at
+ * least 1. */
+int trial_copies(const struct vk_caps *caps, const struct dtype *type,
+                 const struct trial_shape *shape);
 
 /* A kernel for this on this device; NULL if there is none or the shape is not the type's. */
 const struct row *trial_row(const struct trial *wanted);

@@ -14,3 +14,6 @@ if(HEARTH_SANITIZE)
     endforeach()
   endforeach()
 endif()
+
+target_sources(unit_trial PRIVATE ${CMAKE_SOURCE_DIR}/bench/trial.c)
+target_include_directories(unit_trial PRIVATE ${CMAKE_SOURCE_DIR}/bench)
