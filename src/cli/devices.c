@@ -69,7 +69,7 @@ static void set_flags(json_t *json, const struct vk_caps *device)
         json_set(json, flags[i].name, json_boolean(flags[i].value));
 }
 
-static json_t *json_device(const struct vk_caps *device, uint32_t index)
+static json_t *json_device(const struct vk_caps *device, uint32_t index, bool is_default)
 {
     char id[32], api[32];
     snprintf(id, sizeof id, "vulkan:%u", index);
@@ -81,6 +81,7 @@ static json_t *json_device(const struct vk_caps *device, uint32_t index)
                   "kind", kind_name(device->kind), "api", api, "vendor_id", (int)device->vendor_id,
                   "device_id", (int)device->device_id, "memory_bytes",
                   json_count(device->device_bytes), "heaps", json_heaps(device));
+    json_set(json, "default", json_boolean(is_default));
     json_set(json, "subgroup_default", json_integer(device->subgroup_default));
     json_set(json, "subgroup_min", json_integer(device->subgroup_min));
     json_set(json, "subgroup_max", json_integer(device->subgroup_max));
@@ -103,8 +104,9 @@ static json_t *json_cpu(void)
 static int show_json(const struct vk_caps *devices, uint32_t count)
 {
     json_t *list = json_array();
+    int best = vk_best(devices, count);
     for (uint32_t i = 0; i < count; i++)
-        json_push(list, json_device(&devices[i], i));
+        json_push(list, json_device(&devices[i], i, (int)i == best));
     json_push(list, json_cpu());
     return json_print(list);
 }

@@ -125,24 +125,43 @@ TEST(gpu_check_explains_itself)
     assert_says("--device wants a value");
 }
 
-/* The smallest of what a machine with a GPU would do, on the software device. */
-TEST(gpu_check_collects)
+static bool has_software_device(void)
 {
-    char out[1024];
     const char *software = getenv("HEARTH_TEST_SOFTWARE");
-    if (!software || strcmp(software, "1") != 0)
+    return software && strcmp(software, "1") == 0;
+}
+
+/* The smallest of what a machine with a GPU would do, on the software device: packed, as if for
+ * another machine. */
+TEST(gpu_check_packed)
+{
+    char pack[1024], out[1024], kept[2048];
+    if (!has_software_device())
         test_skip("no software device: scripts/with-lavapipe shows it to tests");
+    snprintf(pack, sizeof pack, "%s", test_temp_path("packed"));
     snprintf(out, sizeof out, "%s", test_temp_path("gpu-check"));
-    int status = run("scripts/gpu-check --build '%s' --out '%s' --device vulkan:0 --quick --parts "
-                     "devices,selftest,bench",
-                     HEARTH_BINARY_DIR, out);
+    if (run("scripts/gpu-check --build '%s' --pack '%s'", HEARTH_BINARY_DIR, pack) != 0)
+        fail_msg("%s", output);
+    assert_true(is_file(pack, "commit"));
+    int status = run("cd / && '%s/gpu-check' --out '%s' --device vulkan:0 --quick", pack, out);
     if (status != 0)
         fail_msg("%s", output);
+    static const char *const parts[] = {"devices",  "roof", "opbench", "bench",
+                                        "selftest", "ops",  "tune"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        char line[64];
+        snprintf(line, sizeof line, "%-10s ok", parts[i]);
+        assert_says(line);
+    }
     assert_says("results are in");
-    assert_true(is_file(out, "summary.txt"));
-    assert_true(is_file(out, "devices.txt"));
-    assert_true(is_file(out, "selftest.txt"));
-    assert_true(is_file(out, "bench.txt"));
+    static const char *const files[] = {"summary.txt",  "devices.json", "roof.json",
+                                        "opbench.txt",  "bench.txt",    "selftest.txt",
+                                        "op-tests.txt", "tuned.txt"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        assert_true(is_file(out, files[i]));
+    snprintf(kept, sizeof kept, "%s/cache/selftest", out); /* what it found comes back */
+    assert_int_equal(os_stat(kept, NULL, NULL), OS_FILE_FOLDER);
+    assert_int_equal(run("grep 'of the roof (read)' '%s/bench.txt'", out), 0);
 }
 
 /* A part that fails is said, and the others go on. */
@@ -155,6 +174,119 @@ TEST(gpu_check_tells_what_failed)
         1);
     assert_says("selftest   FAILED");
     assert_says("devices    ok");
+}
+
+/* A folder with a program of ours in the place of all that gpu-check starts. */
+static const char *fakes(void)
+{
+    static char folder[1024];
+    snprintf(folder, sizeof folder, "%s", test_temp_path("fakes"));
+    assert_int_equal(
+        run("mkdir -p '%s' && for name in hearth roof opbench op_rows op_fused op_cache "
+            "op_matmul op_matmul_experts; do cp tests/e2e/fake_gpu.sh '%s'/$name; done; "
+            "echo 'MemAvailable: 33554432 kB' > '%s/meminfo'",
+            folder, folder, folder),
+        0);
+    return folder;
+}
+
+static int check_fakes(const char *folder, const char *options)
+{
+    return run("rm -f '%s/calls'; HEARTH_EXEC= HEARTH_TEST_MEMINFO='%s/meminfo' "
+               "scripts/gpu-check --build '%s' --out '%s' %s",
+               folder, folder, folder, test_temp_path("of-fakes"), options);
+}
+
+/* Every program and test gets the same device, whatever stands first. */
+TEST(gpu_check_takes_one_device)
+{
+    static const struct {
+        const char *option, *device, *number;
+    } cases[] = {{"", "vulkan:1", "1"},
+                 {"--device vulkan:rtx", "vulkan:1", "1"},
+                 {"--device vulkan:4090", "vulkan:1", "1"},
+                 {"--device vulkan:UHD", "vulkan:0", "0"},
+                 {"--device vulkan:0", "vulkan:0", "0"}};
+    const char *folder = fakes();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (check_fakes(folder, cases[i].option) != 0)
+            fail_msg("%s", output);
+        run("grep -c -- '--device %s ' '%s/calls'", cases[i].device, folder);
+        assert_string_equal(
+            output, "9\n"); /* roof, opbench, four models and one again, self-test, tuning */
+        run("grep -- '--device ' '%s/calls' | grep -vc -- '--device %s '", folder, cases[i].device);
+        assert_string_equal(output, "0\n");
+        run("grep -c 'test=%s$' '%s/calls'", cases[i].number, folder);
+        assert_string_equal(output, "5\n");
+        run("grep -vc 'cache=.*/of-fakes/cache ' '%s/calls'", folder);
+        assert_string_equal(output, "0\n");
+    }
+    assert_int_equal(check_fakes(folder, "--device vulkan:radeon"), 0);
+    assert_says("vulkan:radeon is not among those that hearth devices lists");
+}
+
+TEST(gpu_check_compares_with_goals)
+{
+    const char *folder = fakes();
+    assert_int_equal(check_fakes(folder, ""), 0);
+    assert_says(
+        "llama-8b:q4_k_m answer, of reading memory                    90 %    93.4 %  reached");
+    assert_says(
+        "llama-8b:q8_0 prompt, of the fastest arithmetic              60 %    41.0 %  NOT reached");
+    assert_says(
+        "llama-8b:q4_k_m answer, tuned                                90 %    93.4 %  reached");
+    assert_int_equal(check_fakes(folder, "--parts devices"), 0);
+    assert_says("llama-8b:q8_0 answer, of reading memory                      90 %         -  not "
+                "measured");
+}
+
+/* A model that the host has no room for is left out, and its goals are not measured. */
+TEST(gpu_check_without_room)
+{
+    const char *folder = fakes();
+    assert_int_equal(run("echo 'MemAvailable: 9000000 kB' > '%s/meminfo'", folder), 0);
+    assert_int_equal(check_fakes(folder, "--parts bench"), 0);
+    assert_says("llama-8b:q4_k_m answer, of reading memory                    90 %    93.4 %");
+    assert_says("llama-8b:q8_0 answer, of reading memory                      90 %         -");
+    assert_int_equal(check_fakes(folder, "--parts bench --device vulkan:0"), 0);
+    run("grep -c 'bench synth:llama-8b' '%s/calls'", folder);
+    assert_string_equal(output, "0\n"); /* there it would be twice in that memory */
+}
+
+/* Models are compared with a roof only where there is one. */
+TEST(gpu_check_without_a_roof)
+{
+    const char *folder = fakes();
+    assert_int_equal(run("touch '%s/fails-roof'", folder), 0);
+    assert_int_equal(check_fakes(folder, ""), 1);
+    assert_says("roof       FAILED (3)");
+    assert_says("bench      ok");
+    run("grep -c -- '--roof' '%s/calls'", folder);
+    assert_string_equal(output, "0\n");
+}
+
+/* One end for all of it: what takes too long is ended, and what has no time left is said. */
+TEST(gpu_check_ends_in_time)
+{
+    const char *folder = fakes();
+    uint64_t start = os_time_ns();
+    assert_int_equal(run("touch '%s/hangs-opbench'", folder), 0);
+    assert_int_equal(check_fakes(folder, "--seconds 4"), 1);
+    assert_true(os_time_ns() - start < 30000000000u);
+    assert_says("roof       ok");
+    assert_says("opbench    took too long");
+    assert_says("bench      NOT RUN: no time was left");
+    assert_says("tune       NOT RUN: no time was left");
+}
+
+TEST(gpu_check_packs_all_or_says_what_lacks)
+{
+    const char *folder = fakes();
+    assert_int_equal(run("rm '%s/roof' '%s/op_cache' && scripts/gpu-check --build '%s' --pack '%s'",
+                         folder, folder, folder, test_temp_path("packed")),
+                     1);
+    assert_says("--target roof op_cache");
+    assert_says("is not whole");
 }
 
 TEST(with_lavapipe_refuses_nonsense)
