@@ -17,3 +17,8 @@ endif()
 
 target_sources(unit_trial PRIVATE ${CMAKE_SOURCE_DIR}/bench/trial.c)
 target_include_directories(unit_trial PRIVATE ${CMAKE_SOURCE_DIR}/bench)
+if(TARGET unit_fence_posix)
+  target_sources(unit_fence_posix PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/op/op_fence_posix.c)
+  target_link_libraries(unit_fence_posix PRIVATE ${CMAKE_DL_LIBS})
+  target_link_options(unit_fence_posix PRIVATE LINKER:--export-dynamic-symbol=mmap64)
+endif()
