@@ -143,6 +143,7 @@ TEST(gpu_check_packed)
     if (run("scripts/gpu-check --build '%s' --pack '%s'", HEARTH_BINARY_DIR, pack) != 0)
         fail_msg("%s", output);
     assert_true(is_file(pack, "commit"));
+    assert_false(is_file(pack, "lib/libc.so.6"));
     int status = run("cd / && '%s/gpu-check' --out '%s' --device vulkan:0 --quick", pack, out);
     if (status != 0)
         fail_msg("%s", output);
@@ -162,6 +163,7 @@ TEST(gpu_check_packed)
     snprintf(kept, sizeof kept, "%s/cache/selftest", out); /* what it found comes back */
     assert_int_equal(os_stat(kept, NULL, NULL), OS_FILE_FOLDER);
     assert_int_equal(run("grep 'of the roof (read)' '%s/bench.txt'", out), 0);
+    assert_int_equal(run("tar -tzf '%s.tar.gz' | grep 'gpu-check/cache/selftest/.*json'", out), 0);
 }
 
 /* A part that fails is said, and the others go on. */
@@ -287,6 +289,11 @@ TEST(gpu_check_packs_all_or_says_what_lacks)
                      1);
     assert_says("--target roof op_cache");
     assert_says("is not whole");
+    assert_int_equal(run("scripts/gpu-check --build '%s' --pack '%s' --parts devices,opbench",
+                         folder, test_temp_path("part")),
+                     0);
+    assert_true(is_file(test_temp_path("part"), "opbench"));
+    assert_false(is_file(test_temp_path("part"), "op_rows"));
 }
 
 TEST(with_lavapipe_refuses_nonsense)
