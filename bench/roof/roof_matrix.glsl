@@ -1,6 +1,6 @@
 // roof_matrix.glsl: SUMS cooperative matrices of a subgroup to which products are added that do not wait for each other, each of another
 // pair of operands. INPUT and SUM are the types that are multiplied and added up. A round adds K to each element and the next takes
-// 15/16 of that away (or, of bytes, 16 K and 15 K), which all types hold exactly.
+// 15/16 of that away (or, of bytes, 16 K and 15 K): operands that all types hold exactly.
 //
 // Where matrices are a program, its compiler multiplies once what is multiplied again, so there one round is written out, and
 // operands change places behind it; compilers of true ones move all sums where a loop goes back, so there 8 are.

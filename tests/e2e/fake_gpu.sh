@@ -23,5 +23,9 @@ hearth.bench)
    printf 'tg64             99.99 tokens/s (predicted 1.00)     900.00 GB/s of weights     %s %% of the roof (read)\n' 93.4 ;;
 roof.*)
    printf '{"device": "card", "read": [\n  {"memory": "device memory", "bytes_per_s": 1e12, "work": 1}\n], "math": [\n'
-   printf '  {"math": "fp32", "flop_per_s": 8e13, "work": 1}\n]}\n' ;;
+   printf '  {"math": "fp32", "flop_per_s": 8e13, "work": 1}\n], "matrix": [\n'
+   printf '  {"shape": "a", "input": "f16", "sum": "f16", "flop_per_s": 9.5e+14, "work": 1},\n'
+   printf '  {"shape": "b", "input": "f16", "sum": "f32", "flop_per_s": 4e+14, "work": 1},\n'
+   printf '  {"shape": "c", "input": "f16", "sum": "f32", "flop_per_s": null, "why": "failed"},\n'
+   printf '  {"shape": "d", "input": "s8", "sum": "s32", "flop_per_s": 8.00001e+14, "work": 1}\n]}\n' ;;
 esac
