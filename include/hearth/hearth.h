@@ -310,6 +310,9 @@ struct hth_session_info {
     /* Where a layer's experts are divided between the GPU and the CPU and change places: how often
      * tokens have used one, the GPU had it, and one was brought there. */
     uint64_t expert_uses, expert_hits, expert_uploads;
+    /* Kernels, each in a shape of its own, that the model's GPUs have by now; those of them that
+     * were compiled, as far as the driver says so: the others were on disk. */
+    int pipelines, pipelines_compiled;
 };
 struct hth_session_info hth_session_get_info(const struct hth_session *session);
 

@@ -144,6 +144,9 @@ static void report(struct bench *bench, const struct result *result)
                   "weight_bytes_file", json_count(bench->info.weight_bytes_file), "rows", rows,
                   "depth", bench->depth, "repeats", bench->repeat, "device", bench->info.device);
     json_set(value, "device_bytes", json_count(hth_model_get_plan(bench->model).gpu_bytes));
+    struct hth_session_info session = hth_session_get_info(bench->session);
+    json_set(value, "pipelines", json_integer(session.pipelines));
+    json_set(value, "pipelines_compiled", json_integer(session.pipelines_compiled));
     if (result->expected > 0) {
         json_set(value, "expected_tokens_per_s", json_number(result->expected));
         json_set(value, "estimated", json_boolean(result->estimated));

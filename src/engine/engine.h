@@ -163,7 +163,8 @@ struct hth_session {
     struct saved_pages saved;
     atomic_ullong bytes; /* that it holds */
     atomic_ullong read_bytes, expert_uses, expert_hits, expert_uploads;
-    struct kv_geom *kv_geom; /* [n_layer] */
+    atomic_int pipelines, pipelines_compiled; /* of the model's devices */
+    struct kv_geom *kv_geom;                  /* [n_layer] */
     uint64_t kv_page_bytes[SPLIT_DEVICES];
     struct kv_cache *kv;
     struct session_gpu gpu[SPLIT_DEVICES]; /* by device; the first is none */

@@ -154,7 +154,7 @@ enum hth_status session_enter(struct hth_session *session)
         return status;
     }
     session->entered = true;
-    session_count_bytes(session);
+    session_count(session);
     return HTH_OK;
 }
 
@@ -386,7 +386,7 @@ enum hth_status hth_session_feed(struct hth_session *session, const struct hth_f
     status = keeping_end(model, feed_all(session, feeds, n_feeds));
     for (int f = 0; f < n_feeds && status && status != HTH_ERROR_CANCELLED; f++)
         kv_truncate(session->kv, feeds[f].seq, session->before[f]);
-    session_count_bytes(session);
+    session_count(session);
     os_mutex_unlock(&model->device);
     return status;
 }
@@ -431,7 +431,10 @@ struct hth_session_info hth_session_get_info(const struct hth_session *session)
                                      .read_bytes = atomic_load(&session->read_bytes),
                                      .expert_uses = atomic_load(&session->expert_uses),
                                      .expert_hits = atomic_load(&session->expert_hits),
-                                     .expert_uploads = atomic_load(&session->expert_uploads)};
+                                     .expert_uploads = atomic_load(&session->expert_uploads),
+                                     .pipelines = atomic_load(&session->pipelines),
+                                     .pipelines_compiled =
+                                         atomic_load(&session->pipelines_compiled)};
 }
 
 static enum hth_status read_profile_of(const struct hth_session *session, struct gpu_exec *gpu,

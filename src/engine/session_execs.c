@@ -153,9 +153,23 @@ static bool all_choose(struct hth_session *session)
     return all;
 }
 
-void session_count_bytes(struct hth_session *session)
+static void count_pipelines(struct hth_session *session)
+{
+    const struct hth_model *model = session->model;
+    uint32_t all = 0, from_cache = 0, created, cached;
+    for (int d = 1; d < model->n_devices; d++) {
+        vk_pipeline_counts(model->devices[d].vk, &created, &cached);
+        all += created;
+        from_cache += cached;
+    }
+    atomic_store(&session->pipelines, (int)all);
+    atomic_store(&session->pipelines_compiled, (int)(all - from_cache));
+}
+
+void session_count(struct hth_session *session)
 {
     uint64_t bytes = 0;
+    count_pipelines(session);
     for (int d = 1; d < SPLIT_DEVICES; d++)
         if (session->gpu[d].exec)
             bytes += gpu_exec_bytes(session->gpu[d].exec);

@@ -36,8 +36,8 @@ uint64_t session_read_bytes(const struct hth_session *session);
 HTH_MUST_CHECK session_run(struct hth_session *session, const struct batch *batch,
                            const void **result);
 
-/* Counts what the session holds. */
-void session_count_bytes(struct hth_session *session);
+/* Counts what the session holds, and what its devices have compiled. */
+void session_count(struct hth_session *session);
 
 /* --- session_result.c ------------------------------------------------------------------------- */
 

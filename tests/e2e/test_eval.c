@@ -272,6 +272,20 @@ TEST(bench_for_people)
     spawn_free(&wrong);
 }
 
+/* A prompt, its rest and an answer take few kernels. */
+static void check_pipelines(const json_t *json)
+{
+    json_int_t before = 0;
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        const json_t *test = json_array_get(json, i);
+        json_int_t n = json_integer_value(json_object_get(test, "pipelines"));
+        assert_in_range(n, 6, 60);
+        assert_true(n >= before);
+        assert_true(json_integer_value(json_object_get(test, "pipelines_compiled")) <= n);
+        before = n;
+    }
+}
+
 TEST(bench_on_a_device_names_its_rows)
 {
     spawn_need_device();
@@ -281,6 +295,7 @@ TEST(bench_on_a_device_names_its_rows)
     json_t *json = parse(&s);
     check_test(json_array_get(json, 0), "pp40");
     check_test(json_array_get(json, 1), "tg3");
+    check_pipelines(json);
     assert_contains(s.out.ptr, "\"matvec");
     assert_contains(s.out.ptr, "\"matmul_f");
     json_decref(json);

@@ -1,5 +1,5 @@
 # Tests of whole models share logits.c, whatever their kind.
-foreach(target golden_logits golden_made_models golden_real golden_wrong_models golden_resident prop_split_batches prop_split_devices prop_split_models prop_placed prop_experts prop_best unit_engine unit_engine_turns unit_ring unit_hazard unit_measured unit_tuned unit_dispatches unit_stopwatch)
+foreach(target golden_logits golden_made_models golden_real golden_wrong_models golden_resident prop_split_batches prop_split_devices prop_split_models prop_placed prop_experts prop_best unit_engine unit_engine_turns unit_ring unit_hazard unit_measured unit_tuned unit_dispatches unit_stopwatch unit_pipelines)
   if(TARGET ${target})
     target_sources(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/logits.c)
     target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR})

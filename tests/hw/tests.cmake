@@ -41,6 +41,13 @@ if(Python3_FOUND AND NOT HEARTH_SANITIZE)
     set_property(TEST hw.rows.elements.${card} APPEND PROPERTY ENVIRONMENT radv_cooperative_matrix2_nv=true)
   endforeach()
 
+  # A second start finds a model's kernels on disk (the software device does not say so).
+  foreach(card gfx1201 rtx3090)
+    add_test(NAME hw.pipelines.${card} COMMAND ${hw_launcher} ${card} $<TARGET_FILE:unit_pipelines> a_second_start_compiles_none)
+    set_tests_properties(hw.pipelines.${card} PROPERTIES LABELS hw SKIP_RETURN_CODE 77 TIMEOUT 900
+      ENVIRONMENT HEARTH_TEST_NOTHING_RUNS=1)
+  endforeach()
+
   # The committed table of instructions, measured anew: a card of each compiler with a few formats, and with all.
   set(hw_instructions ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/instructions --check --hw ${hw_launcher} --listing $<TARGET_FILE:listing>)
   add_test(NAME hw.instructions COMMAND ${hw_instructions} -j 1 --formats Q4_K,Q8_0 --tile-formats Q4_K)
