@@ -60,6 +60,7 @@ struct meter {
     uint64_t result_bytes;
     uint32_t groups;        /* that fill the device */
     enum hth_status failed; /* the first time that something did */
+    uint64_t end_ns;        /* 0: none */
 };
 
 /* A dispatch, again and again. */
@@ -620,7 +621,17 @@ static void measure_memory(struct meter *m, struct limits *out)
     note(m, &copy[COPY_STAGED], measure_staged(m, &copy[COPY_STAGED]));
 }
 
-enum hth_status limits_measure(struct limits *out, struct vk *vk, const struct log *log)
+/* Is there time for another figure? If not, that is said. */
+static bool has_time(const struct meter *m, struct limit *limit)
+{
+    if (!m->end_ns || os_time_ns() < m->end_ns)
+        return true;
+    snprintf(limit->why, sizeof limit->why, "no time was left");
+    return false;
+}
+
+enum hth_status limits_measure(struct limits *out, struct vk *vk, double seconds,
+                               const struct log *log)
 {
     const struct vk_caps *caps = vk_get_caps(vk);
     /* a card is filled by thousands of workgroups, a processor by one for each of its threads */
@@ -628,6 +639,7 @@ enum hth_status limits_measure(struct limits *out, struct vk *vk, const struct l
     struct meter m = {.vk = vk,
                       .log = log,
                       .groups = groups,
+                      .end_ns = seconds > 0 ? os_time_ns() + (uint64_t)(seconds * 1e9) : 0,
                       .result_bytes = (uint64_t)groups * 4 * LANES * sizeof(float)};
     *out = (struct limits){.latency_s = {-1, -1, -1, -1}};
     enum hth_status status = vk_cmd_create(vk, 2, &m.cmd);
@@ -636,10 +648,12 @@ enum hth_status limits_measure(struct limits *out, struct vk *vk, const struct l
     if (status == HTH_OK) {
         measure_memory(&m, out);
         for (int i = 0; i < MATH_COUNT; i++)
-            note(&m, &out->math[i], measure_math(&m, i, &out->math[i]));
-        for (uint32_t i = 0; i < caps->n_matrices; i++)
-            note(&m, &out->matrix[i], measure_matrix(&m, &caps->matrices[i], &out->matrix[i]));
+            if (has_time(&m, &out->math[i]))
+                note(&m, &out->math[i], measure_math(&m, i, &out->math[i]));
         status = measure_latencies(&m, out->latency_s);
+        for (uint32_t i = 0; i < caps->n_matrices; i++)
+            if (has_time(&m, &out->matrix[i]))
+                note(&m, &out->matrix[i], measure_matrix(&m, &caps->matrices[i], &out->matrix[i]));
     }
     vk_cmd_destroy(vk, m.cmd);
     if (m.results)

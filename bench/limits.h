@@ -39,10 +39,12 @@ struct limits {
                                            * host; negative: not measured */
 };
 
-/* Fills all of *out, whatever it returns: what fails is said there, and the others are measured
- * (but after a lost device). Errors, of the first that failed: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT,
- * the device's; HTH_ERROR_DEVICE where a kernel's results are wrong. */
-HTH_MUST_CHECK limits_measure(struct limits *out, struct vk *vk, const struct log *log);
+/* Fills all of *out, whatever it returns: what fails, or is not begun within so many seconds (0: no
+ * end), is said there, and the others are measured (but after a lost device). Errors, of the first
+ * that failed: HTH_ERROR_MEMORY, HTH_ERROR_LIMIT, the device's; HTH_ERROR_DEVICE where a kernel's
+ * results are wrong. */
+HTH_MUST_CHECK limits_measure(struct limits *out, struct vk *vk, double seconds,
+                              const struct log *log);
 
 /* "device memory", "to the device", "fp32", "dispatch" */
 const char *limit_memory_name(enum limit_memory memory);

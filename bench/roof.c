@@ -2,6 +2,7 @@
  * roof.c — what a Vulkan device can do: the limits that every other figure is a share of.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "json_text.h"
@@ -21,12 +22,14 @@ static const struct log talk = {.write = write_log, .max_level = HTH_LOG_WARNING
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: roof [--device D] [--json]\n\n"
-            "Measures what a Vulkan device can do: reading memory, copies, arithmetic, and what\n"
-            "a dispatch costs. hearth bench and opbench take its --json as --roof FILE.\n\n"
-            "  --device D  vulkan, vulkan:N or vulkan:NAME (hearth devices) [vulkan]\n"
-            "  --json      one object instead of text\n");
+    fprintf(
+        out,
+        "usage: roof [--device D] [--seconds S] [--json]\n\n"
+        "Measures what a Vulkan device can do: reading memory, copies, arithmetic, and what\n"
+        "a dispatch costs. hearth bench and opbench take its --json as --roof FILE.\n\n"
+        "  --device D  vulkan, vulkan:N or vulkan:NAME (hearth devices) [vulkan]\n"
+        "  --seconds S begin nothing new after so many; what was not measured says so [no end]\n"
+        "  --json      one object instead of text\n");
 }
 
 /* --- text ------------------------------------------------------------------------------------- */
@@ -146,6 +149,7 @@ static void print_json(const struct vk_caps *caps, const struct limits *l)
 
 struct settings {
     const char *device;
+    double seconds;
     bool json;
 };
 
@@ -158,6 +162,8 @@ static bool parse(struct settings *settings, int argc, char **argv, int *code)
             settings->json = true;
         } else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc) {
             settings->device = argv[++i];
+        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc && atof(argv[i + 1]) > 0) {
+            settings->seconds = atof(argv[++i]);
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             usage(stdout);
             *code = 0;
@@ -185,7 +191,7 @@ int main(int argc, char **argv)
         status = log_fail(&talk, HTH_ERROR_DEVICE, "no Vulkan device: --device %s is none",
                           settings.device);
     if (status == HTH_OK) {
-        status = limits_measure(&limits, vk, &talk);
+        status = limits_measure(&limits, vk, settings.seconds, &talk);
         if (settings.json)
             print_json(vk_get_caps(vk), &limits);
         else

@@ -89,6 +89,13 @@ class Roof(unittest.TestCase):
                 self.assertLessEqual(share, MOST)
                 self.assertGreater(share, 0)
 
+    def test_time_ends(self):
+        done = run(ROOF, "--json", "--seconds", "0.001")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        roof = json.loads(done.stdout)
+        self.assertEqual({item["why"] for item in roof["math"] + roof["matrix"]}, {"no time was left"})
+        self.assertGreater(roof["read"][0]["bytes_per_s"], 0)
+
     def test_what_fails_costs_nothing_else(self):
         # from some pipeline on the driver's compiler fails (VK_ERROR_INITIALIZATION_FAILED)
         done = run(ROOF, "--json", HEARTH_CACHE=os.path.join(tempfile.gettempdir(), "no-such-folder"), **layered("vkCreateComputePipelines:6+:-3"))

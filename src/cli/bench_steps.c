@@ -81,7 +81,8 @@ void kernel_times_print(const struct kernel_times *times, const struct roof *roo
         print_rate(10, 1, kernel->flops, kernel->time_ns);
         if (roof && kernel->time_ns) {
             const struct roof_work work = {(double)kernel->bytes, (double)kernel->flops,
-                                           roof_best_flop(roof), (double)kernel->time_ns / 1e9};
+                                           roof_named_flop(roof, kernel->name),
+                                           (double)kernel->time_ns / 1e9};
             const char *bound;
             double share = roof_share(roof, &work, &bound);
             out_printf("  %5.1f %% (%s)", 100 * share, bound);

@@ -113,6 +113,14 @@ double roof_row_flop(const struct roof *roof, const struct row *row)
     return row->integer ? roof->dot_flop : row->half ? roof->fp16_flop : roof->fp32_flop;
 }
 
+double roof_named_flop(const struct roof *roof, const char *row_name)
+{
+    for (size_t i = 0; row_at(i, NULL); i++)
+        if (strcmp(row_at(i, NULL)->name, row_name) == 0)
+            return roof_row_flop(roof, row_at(i, NULL));
+    return roof_best_flop(roof);
+}
+
 double roof_share(const struct roof *roof, const struct roof_work *work, const char **bound)
 {
     double read_s = work->bytes / roof->read_bytes;

@@ -32,8 +32,9 @@ void roof_check_device(const struct roof *roof, const char *device, const struct
 /* The fastest arithmetic. */
 double roof_best_flop(const struct roof *roof);
 
-/* That of a row; 0: not measured. */
+/* That of a row; 0: not measured. By name: the fastest where no row is called so. */
 double roof_row_flop(const struct roof *roof, const struct row *row);
+double roof_named_flop(const struct roof *roof, const char *row_name);
 
 /* What was done, the arithmetic that it was done with, and how long it took. */
 struct roof_work {

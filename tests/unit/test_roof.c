@@ -57,6 +57,8 @@ TEST(rates_of_rows)
     assert_true(roof_row_flop(&roof, row_named("matmul_f16")) == 2e12);
     assert_true(roof_row_flop(&roof, row_named("matmul_f32")) == 1e12);
     assert_true(roof_row_flop(&roof, row_named("matmul_int")) == 0); /* was not measured */
+    assert_true(roof_named_flop(&roof, "matmul_coop_bf16") == 35e12);
+    assert_true(roof_named_flop(&roof, "no such row") == 80e12);
     assert_true(roof_best_flop(&roof) == 80e12);
     assert_string_equal(roof.device, "card");
 }
