@@ -113,10 +113,11 @@ static size_t find_place(const struct graph *graph, const struct op *fused)
 static bool fuse(struct fuser *fuser, const struct op *fused)
 {
     struct graph *graph = fuser->graph;
-    if (op_def_of(fused->kind)->check(fused) || anything_lost(graph, fused))
-        return false;
+    if (op_def_of(fused->kind)->check(fused) || (fuser->fits && !fuser->fits(fuser->user, fused)) ||
+        anything_lost(graph, fused))
+        return false; /* the last of them looks at the whole graph, and so does the next */
     size_t place = find_place(graph, fused);
-    if (place == SIZE_MAX || (fuser->fits && !fuser->fits(fuser->user, fused)))
+    if (place == SIZE_MAX)
         return false;
     struct op *copy = arena_alloc(&graph->arena, sizeof *copy);
     if (!copy) {
