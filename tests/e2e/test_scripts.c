@@ -123,6 +123,8 @@ TEST(gpu_check_explains_itself)
     assert_says("there is no part \"nothing\"");
     assert_int_equal(run("scripts/gpu-check --device"), 2);
     assert_says("--device wants a value");
+    assert_int_equal(run("scripts/gpu-check --seconds soon"), 2);
+    assert_says("--seconds wants a whole number");
 }
 
 static bool has_software_device(void)
@@ -275,7 +277,7 @@ TEST(gpu_check_ends_in_time)
     const char *folder = fakes();
     uint64_t start = os_time_ns();
     assert_int_equal(run("touch '%s/hangs-opbench'", folder), 0);
-    assert_int_equal(check_fakes(folder, "--seconds 4"), 1);
+    assert_int_equal(check_fakes(folder, "--seconds 04"), 1);
     assert_true(os_time_ns() - start < 30000000000u);
     assert_says("roof       ok");
     assert_says("opbench    took too long");

@@ -308,6 +308,7 @@ TEST(devices_tells_what_a_device_can)
     assert_true(json_array_size(json_object_get(device, "heaps")) >= 1);
     assert_true(json_is_boolean(json_object_get(device, "fp16")));
     assert_true(json_is_true(json_object_get(device, "supported")));
+    assert_true(json_is_false(json_object_get(device, "default")));
     json_decref(list);
     spawn_free(&s);
     spawn_free(&json);

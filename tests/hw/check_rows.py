@@ -80,6 +80,9 @@ def check(hw, program, gpu):
         print(f"{gpu}: hearth devices names {' and '.join(names) or 'no Vulkan device'}, and not {wanted}: "
               f"{devices.stderr.strip()[-200:]}")
         return 1
+    if not found[0]["default"]:
+        print(f"{gpu}: it is not what hearth takes by itself")
+        return 1
     rows = run(hw, gpu, program, "rows", "--stats", *FALLBACKS, "--json", "--device", "vulkan:0")
     try:
         pipelines = json.loads(rows.stdout)
