@@ -393,11 +393,10 @@ static void check_dispatches(struct vk *vk)
 }
 
 /* What parts of a dispatch do together is what it does, and each does no more. */
-TEST(a_dispatch_in_parts)
+static void check_parts(struct vk *vk)
 {
     enum { N = 1000, GROUPS = (N + 63) / 64 };
     static float x[N], y[N];
-    struct vk *vk = open_plain();
     uint32_t from = new_chunk(vk, 4096, VK_MEMORY_DEVICE);
     uint32_t to = new_chunk(vk, 4096, VK_MEMORY_DEVICE);
     struct vk_pipeline *pipeline = ready(vk, scale_key(3, 5));
@@ -423,6 +422,12 @@ TEST(a_dispatch_in_parts)
                 assert_true(y[i] == (part || i >= (int)cut * 64 ? 3 * x[i] + 5 : 0));
         }
     }
+}
+
+TEST(a_dispatch_in_parts)
+{
+    struct vk *vk = open_plain();
+    check_parts(vk);
     vk_close(vk);
 }
 
@@ -448,6 +453,7 @@ TEST(validation_has_nothing_to_say)
     if (vk_open(&vk, &options, test_log()) == HTH_ERROR_UNSUPPORTED)
         test_skip("%s", test_log_text());
     check_dispatches(vk);
+    check_parts(vk);
     check_round_trips(vk);
     uint32_t n_messages = vk_validation_messages(vk);
     vk_close(vk); /* where it may complain of what is left */
