@@ -38,4 +38,9 @@ set_property(TEST e2e.tune.until_nothing_is_left APPEND PROPERTY LABELS tier-all
 
 if(HEARTH_SANITIZE) # they measure, again and again
   set_tests_properties(e2e.placement.what_bench_achieves_is_kept e2e.placement.what_tune_finds_is_kept PROPERTIES LABELS "e2e;tier-all")
+  foreach(name packed takes_one_device compares_with_goals without_room without_a_roof ends_in_time) # and these a script
+    if(TEST e2e.scripts.gpu_check_${name})
+      set_property(TEST e2e.scripts.gpu_check_${name} APPEND PROPERTY LABELS tier-all)
+    endif()
+  endforeach()
 endif()

@@ -386,7 +386,7 @@ TEST(no_numbers_that_are_shared)
         struct hth_session *session;
         struct hth_session_options options = {.n_ctx = 128, .n_seqs = N_SEQS, .n_batch = 16};
         struct layer *layer = flip("matvec_q4_0", EIGHT, wrong ? TO_INFINITY : 0);
-        assert_int_equal(try_open(&model, wrong ? "vulkan:0" : "cpu", true), HTH_OK);
+        assert_int_equal(try_open(&model, wrong ? "vulkan:0" : "cpu", NONE), HTH_OK);
         assert_int_equal(hth_session_open(&session, model, &options), HTH_OK);
         n_vocab = (size_t)hth_model_get_info(model).n_vocab;
         struct hth_feed begin = {.ids = ids, .count = N_PAGE, .outputs = HTH_OUTPUT_NONE};

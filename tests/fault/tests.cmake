@@ -67,3 +67,7 @@ foreach(source ${fault_tests})
     endif()
   endforeach()
 endforeach()
+if(HEARTH_SANITIZE) # many runs of a prompt, or of all sizes of batches: every day one of them
+  set_property(TEST fault.submits.a_submit_of_experts_that_grows fault.submits.a_submit_that_grows_as_weights_pass
+    fault.wrong.none_is_compiled_later APPEND PROPERTY LABELS tier-all)
+endif()
