@@ -111,6 +111,7 @@ SAMPLES = {
     "docs": [
         ({"docs/x.md": "See `src/vk/nowhere.c`.\n"}, "there is no src/vk/nowhere.c"),
         ({"docs/x.md": "See [this](nowhere.md).\n"}, "leads nowhere"),
+        ({"bench/x.md": "| `bench/x` | a table (`results/nowhere.md`) |\n"}, "there is no bench/results/nowhere.md"),
         ({"docs/x.md": "See `src/vk/vk.h`, `shaders/<op>/x.comp` and [tests](testing.md).\n"}, None),
     ],
     "public_headers": [

@@ -144,13 +144,16 @@ def rule_lines(tree, _):
 def rule_docs(tree, _):
     """Files that the documentation names exist."""
     wrong = []
-    for path in tree.paths("docs/*.md", "README.md", "third_party/*.md"):
+    for path in tree.paths("docs/*.md", "README.md", "third_party/*.md", "bench/*.md"):
+        folder = path.rsplit("/", 1)[0] + "/" if "/" in path else ""
         for number, line in tree.lines(path):
             for name in re.findall(r"`((?:src|include|shaders|tests|docs|scripts|cmake|tools|bench|third_party)/[\w./-]*\w/?)`", line):
                 if not tree.exists(name.rstrip("/")):
                     wrong.append(f"{path}:{number}: there is no {name}")
+            for name in re.findall(r"`(results/[\w./-]*\w)`", line):
+                if not tree.exists(folder + name):
+                    wrong.append(f"{path}:{number}: there is no {folder}{name}")
             for name in re.findall(r"\]\(([^)#:]+)\)", line):
-                folder = path.rsplit("/", 1)[0] + "/" if "/" in path else ""
                 if not tree.exists(style_tree.os.path.normpath(folder + name)):
                     wrong.append(f"{path}:{number}: the link to {name} leads nowhere")
     return wrong
