@@ -212,19 +212,13 @@ void clock_device_info(VkDeviceCreateInfo *own)
 
 PFN_vkVoidFunction clock_between(const char *name, PFN_vkVoidFunction real)
 {
-#define CASE(fn)                                                                                   \
-    if (strcmp(name, #fn) == 0) {                                                                  \
-        real_##fn = (PFN_##fn)real;                                                                \
-        return (PFN_vkVoidFunction)own_##fn;                                                       \
-    }
-    CASE(vkBeginCommandBuffer)
-    CASE(vkCmdDispatch)
-    CASE(vkCmdDispatchBase)
-    CASE(vkCmdWriteTimestamp)
-    CASE(vkGetQueryPoolResults)
-    CASE(vkQueueSubmit)
-    CASE(vkWaitSemaphores)
-    CASE(vkEnumerateDeviceExtensionProperties)
-#undef CASE
+    LAYER_STAND_BETWEEN(vkBeginCommandBuffer)
+    LAYER_STAND_BETWEEN(vkCmdDispatch)
+    LAYER_STAND_BETWEEN(vkCmdDispatchBase)
+    LAYER_STAND_BETWEEN(vkCmdWriteTimestamp)
+    LAYER_STAND_BETWEEN(vkGetQueryPoolResults)
+    LAYER_STAND_BETWEEN(vkQueueSubmit)
+    LAYER_STAND_BETWEEN(vkWaitSemaphores)
+    LAYER_STAND_BETWEEN(vkEnumerateDeviceExtensionProperties)
     return real;
 }

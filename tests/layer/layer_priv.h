@@ -12,6 +12,14 @@
 
 extern struct layer layer_state;
 
+/* In a function of (name, real): if that is the name of `fn`, keeps the driver's in real_fn and
+ * gives own_fn. */
+#define LAYER_STAND_BETWEEN(fn)                                                                    \
+    if (strcmp(name, #fn) == 0) {                                                                  \
+        real_##fn = (PFN_##fn)real;                                                                \
+        return (PFN_vkVoidFunction)own_##fn;                                                       \
+    }
+
 /* Ours for a function that deals with queues, with `real` kept to be called; or `real`. */
 PFN_vkVoidFunction queues_between(const char *name, PFN_vkVoidFunction real);
 

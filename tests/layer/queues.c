@@ -216,18 +216,12 @@ void queues_device_info(VkDeviceCreateInfo *own)
 
 PFN_vkVoidFunction queues_between(const char *name, PFN_vkVoidFunction real)
 {
-#define CASE(fn)                                                                                   \
-    if (strcmp(name, #fn) == 0) {                                                                  \
-        real_##fn = (PFN_##fn)real;                                                                \
-        return (PFN_vkVoidFunction)own_##fn;                                                       \
-    }
-    CASE(vkGetPhysicalDeviceQueueFamilyProperties)
-    CASE(vkGetDeviceQueue)
-    CASE(vkCreateBuffer)
-    CASE(vkCreateCommandPool)
-    CASE(vkQueueSubmit)
-    CASE(vkWaitSemaphores)
-    CASE(vkDeviceWaitIdle)
-#undef CASE
+    LAYER_STAND_BETWEEN(vkGetPhysicalDeviceQueueFamilyProperties)
+    LAYER_STAND_BETWEEN(vkGetDeviceQueue)
+    LAYER_STAND_BETWEEN(vkCreateBuffer)
+    LAYER_STAND_BETWEEN(vkCreateCommandPool)
+    LAYER_STAND_BETWEEN(vkQueueSubmit)
+    LAYER_STAND_BETWEEN(vkWaitSemaphores)
+    LAYER_STAND_BETWEEN(vkDeviceWaitIdle)
     return real;
 }

@@ -204,18 +204,12 @@ static void VKAPI_CALL own_vkGetPhysicalDeviceProperties2(VkPhysicalDevice devic
 
 PFN_vkVoidFunction wrong_between(const char *name, PFN_vkVoidFunction real)
 {
-#define CASE(fn)                                                                                   \
-    if (strcmp(name, #fn) == 0) {                                                                  \
-        real_##fn = (PFN_##fn)real;                                                                \
-        return (PFN_vkVoidFunction)own_##fn;                                                       \
-    }
-    CASE(vkCreateShaderModule)
-    CASE(vkCreateComputePipelines)
-    CASE(vkGetPhysicalDeviceProperties2)
-    CASE(vkCmdBindPipeline)
-    CASE(vkCmdPushConstants)
-    CASE(vkCmdDispatch)
-    CASE(vkEndCommandBuffer)
-#undef CASE
+    LAYER_STAND_BETWEEN(vkCreateShaderModule)
+    LAYER_STAND_BETWEEN(vkCreateComputePipelines)
+    LAYER_STAND_BETWEEN(vkGetPhysicalDeviceProperties2)
+    LAYER_STAND_BETWEEN(vkCmdBindPipeline)
+    LAYER_STAND_BETWEEN(vkCmdPushConstants)
+    LAYER_STAND_BETWEEN(vkCmdDispatch)
+    LAYER_STAND_BETWEEN(vkEndCommandBuffer)
     return real;
 }
