@@ -309,8 +309,6 @@ static enum hth_status measure_staged(struct meter *m, struct limit *out)
 
 /* --- arithmetic ------------------------------------------------------------------------------- */
 
-/* --- arithmetic ------------------------------------------------------------------------------- */
-
 struct math {
     const char *blob;
     double per_step, near; /* as each addition rounds */

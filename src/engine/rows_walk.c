@@ -6,10 +6,12 @@
 static enum hth_status walk_model(struct rows_walk *w, const struct model *model,
                                   enum hth_kv_type kv_type)
 {
-    static const int usual[] = {1,  2,  3,  4,  5,  6,  7,  8,   9,   10, 11,
-                                12, 13, 14, 15, 16, 32, 64, 128, 256, 512};
-    const int *buckets = w->buckets ? w->buckets : usual;
-    size_t n_buckets = w->buckets ? w->n_buckets : ARRAY_LEN(usual);
+    enum { LARGEST = 512, MOST = 32 };
+    int all[MOST];
+    const int *buckets = w->buckets ? w->buckets : all;
+    size_t n_buckets = w->n_buckets;
+    for (int n = 1; !w->buckets && n <= LARGEST; n = gpu_bucket(n + 1))
+        all[n_buckets++] = n;
     struct hth_session_options session = {.kv = kv_type};
     struct kv_geom *kv = mem_calloc((size_t)model->hp.n_layer, sizeof *kv);
     if (!kv)
