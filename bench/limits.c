@@ -13,8 +13,10 @@ enum {
     RUNS = 5,
     LATENCY_RUNS = 50,
     MOST_DISPATCHES = 4096,
-    LANES = 256,   /* of a workgroup of roof_read and roof_math */
-    PER_LANE = 32, /* loads of 16 bytes */
+    LANES = 256,     /* of a workgroup of roof_read and roof_math */
+    PER_LANE = 32,   /* loads of 16 bytes */
+    LANES_ALONE = 8, /* of a workgroup of roof_read_lanes */
+    PER_LANE_ALONE = 2048,
     ROUNDS = 512,
     MATRIX_ROUNDS = 256, /* so many are whole in halves, and short enough for a slow device */
     MOST_CHAINS = 16,    /* of roof_math */
@@ -220,33 +222,38 @@ static uint64_t read_bytes(const struct vk_caps *caps)
     return bytes >> 20 << 20;
 }
 
-static uint64_t bytes_of_group(void)
+/* How memory is read: by all workgroups together from the beginning to the end, by each a piece of
+ * its own, or by each lane. */
+enum read_way { READ_TOGETHER, READ_BY_GROUPS, READ_BY_LANES, READ_WAYS };
+
+static struct work reading(enum read_way way, uint32_t chunk, uint64_t bytes)
 {
-    return (uint64_t)LANES * PER_LANE * 16;
+    bool by_lanes = way == READ_BY_LANES;
+    struct work work = {.args = {.x = vk_ref(chunk, 0),
+                                 .per_lane = by_lanes ? PER_LANE_ALONE : PER_LANE,
+                                 .first = LANES * PER_LANE,
+                                 .stride = LANES}};
+    work.groups = (uint32_t)(bytes / 16 / work.args.per_lane / (by_lanes ? LANES_ALONE : LANES));
+    if (way == READ_TOGETHER)
+        work.args.first = LANES, work.args.stride = work.groups * LANES;
+    return work;
 }
 
-/* All workgroups together from the beginning to the end, or each a piece of its own. */
-static enum hth_status read_chunk(struct meter *m, uint32_t chunk, uint32_t groups, bool together,
-                                  struct limit *best)
+static enum hth_status read_chunk(struct meter *m, uint32_t chunk, uint64_t bytes,
+                                  enum read_way way, struct limit *best)
 {
     uint32_t sums[CHECKED];
     struct limit limit = {0};
-    struct vk_pipeline *pipeline;
-    enum hth_status status = get_pipeline(m, "roof_read", NULL, 0, &pipeline);
-    if (status)
-        return status;
-    struct work work = {.pipeline = pipeline,
-                        .groups = groups,
-                        .args = {.x = vk_ref(chunk, 0),
-                                 .y = vk_ref(m->results, 0),
-                                 .per_lane = PER_LANE,
-                                 .first = together ? LANES : LANES * PER_LANE,
-                                 .stride = together ? groups * LANES : LANES}};
-    status = measure(m, &work, (double)groups * (double)bytes_of_group(), &limit);
+    struct work work = reading(way, chunk, bytes);
+    const char *name = way == READ_BY_LANES ? "roof_read_lanes" : "roof_read";
+    enum hth_status status = get_pipeline(m, name, NULL, 0, &work.pipeline);
+    work.args.y = vk_ref(m->results, 0);
+    if (status == HTH_OK)
+        status = measure(m, &work, (double)bytes, &limit);
     if (status == HTH_OK)
         status = read_results(m, sums, CHECKED);
     for (int i = 0; status == HTH_OK && i < CHECKED; i++)
-        status = compare(m, "roof_read", sums[i], (double)(bytes_of_group() / 4), 0);
+        status = compare(m, name, sums[i], (double)(bytes / 4 / work.groups), 0);
     if (status == HTH_OK)
         keep_best(best, &limit);
     return status;
@@ -254,13 +261,13 @@ static enum hth_status read_chunk(struct meter *m, uint32_t chunk, uint32_t grou
 
 static enum hth_status measure_read(struct meter *m, enum vk_memory kind, struct limit *out)
 {
-    uint32_t chunk = 0, groups = (uint32_t)(read_bytes(vk_get_caps(m->vk)) / bytes_of_group());
-    enum hth_status status =
-        vk_chunk_create(m->vk, groups * bytes_of_group(), kind, "what is read", &chunk);
+    uint32_t chunk = 0;
+    uint64_t bytes = read_bytes(vk_get_caps(m->vk));
+    enum hth_status status = vk_chunk_create(m->vk, bytes, kind, "what is read", &chunk);
     if (status == HTH_OK)
-        status = fill(m, chunk, groups * bytes_of_group());
-    for (int together = 0; status == HTH_OK && together <= 1; together++)
-        status = read_chunk(m, chunk, groups, together, out);
+        status = fill(m, chunk, bytes);
+    for (int way = 0; status == HTH_OK && way < READ_WAYS; way++)
+        status = read_chunk(m, chunk, bytes, (enum read_way)way, out);
     if (chunk)
         vk_chunk_destroy(m->vk, chunk);
     return status;
