@@ -41,7 +41,12 @@ enum opcode {
 };
 
 enum { DECORATION_SPEC_ID = 1, DECORATION_ARRAY_STRIDE = 6, DECORATION_BUILTIN = 11 };
-enum { DECORATION_OFFSET = 35, BUILTIN_NUM_WORKGROUPS = 24, BUILTIN_WORKGROUP_SIZE = 25 };
+enum {
+    DECORATION_BINDING = 33,
+    DECORATION_OFFSET = 35,
+    BUILTIN_NUM_WORKGROUPS = 24,
+    BUILTIN_WORKGROUP_SIZE = 25
+};
 enum { STORAGE_WORKGROUP = 4, STORAGE_PUSH_CONSTANT = 9, STORAGE_PHYSICAL = 5349 };
 enum { MODE_LOCAL_SIZE = 17, MODE_LOCAL_SIZE_ID = 38, MODEL_COMPUTE = 5 };
 enum { CAPABILITY_ADDRESSES = 5347 };
@@ -55,6 +60,7 @@ struct module {
     uint32_t *stride;   /* id of an array type → ArrayStride */
     uint32_t *name;     /* id → where its OpName is */
     uint32_t size_id;   /* id of the constant that is the workgroup's size, or 0 */
+    bool has_array;     /* of storage buffers: binding 0 (shaders/common/prelude.glsl) */
     uint32_t counts_id; /* id of the variable that is the numbers of workgroups, or 0 */
     uint32_t size_mode; /* where the LocalSize or LocalSizeId mode is, or 0 */
     uint32_t n_entries;
@@ -137,6 +143,8 @@ static bool note_decoration(struct module *m, const uint32_t *w)
         m->spec_id[w[1]] = value + 1;
     } else if (w[2] == DECORATION_ARRAY_STRIDE) {
         m->stride[w[1]] = value;
+    } else if (w[2] == DECORATION_BINDING && length_of(w) > 3 && value == 0) {
+        m->has_array = true;
     } else if (w[2] == DECORATION_BUILTIN && value == BUILTIN_WORKGROUP_SIZE) {
         m->size_id = w[1];
     } else if (w[2] == DECORATION_BUILTIN && value == BUILTIN_NUM_WORKGROUPS) {
@@ -567,6 +575,7 @@ bool spirv_parse(const uint32_t *words, size_t n_words, struct spirv_info *out, 
               read_local_size(&m, out) && read_specs(&m, out) && read_capabilities(&m, out);
     if (ok)
         read_counts(&m, out);
+    out->uses_addresses = out->uses_addresses && !m.has_array;
     mem_free(m.defined);
     if (!ok)
         spirv_info_clear(out);

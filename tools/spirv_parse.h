@@ -25,7 +25,7 @@ struct spirv_info {
     uint16_t local_size[3];
     int32_t local_size_spec[3];
     bool uses_subgroups;
-    bool uses_addresses;
+    bool uses_addresses; /* and nothing at binding 0 */
     uint8_t reads_counts;
 };
 

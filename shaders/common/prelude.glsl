@@ -2,7 +2,8 @@
 //
 // Memory is reached only through the macros below. A place is `ref` = chunk << 24 | offset / 256, and an
 // index counts elements of the macro's type from there. Two forms: an array of storage buffers, one per
-// chunk (default), and 64-bit addresses (HTH_ADDRESSES), whose bases stand in a uniform buffer.
+// chunk (default), and 64-bit addresses (HTH_ADDRESSES), whose bases stand in a uniform buffer. A shader that defines
+// UNIFORM_ADDRESSES has UNIFORM_F32X4 besides, a read by address in either form, which nothing checks.
 // A chunk's number must be the same in a whole workgroup. SHARED_* is what workgroups of one dispatch tell each
 // other: both write and read through it, with memoryBarrierBuffer() between. The array is as long as the descriptors that the
 // device binds (vk.h fills max_chunks in by its name): most bind MAX_CHUNKS, a few drivers only 32 or 16.
@@ -26,21 +27,17 @@
 
 #ifdef HTH_ADDRESSES
 #define REF_CHUNK(ref) min((ref) >> 24, MAX_CHUNKS - 1u)
+#else
+layout(constant_id = 31) const uint max_chunks = MAX_CHUNKS;
+#define REF_CHUNK(ref) min((ref) >> 24, max_chunks - 1u)
+#endif
+
+#if defined(HTH_ADDRESSES) || defined(UNIFORM_ADDRESSES)
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
-layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer PtrU32 { uint d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer PtrU32x2 { uvec2 d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PtrU32x4 { uvec4 d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer PtrU16 { uint16_t d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer PtrF32 { float d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PtrF32x4 { vec4 d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutU32 { uint d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 2) writeonly buffer PtrOutU16 { uint16_t d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutF32 { float d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedU32 { uint d[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedF32 { float d[]; };
 layout(set = 0, binding = 1, std140) uniform Chunks { uvec4 address[MAX_CHUNKS / 2]; } chunks;
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PtrF32x4 { vec4 d[]; };
 
 uint64_t chunk_address(uint ref)
 {
@@ -48,6 +45,20 @@ uint64_t chunk_address(uint ref)
     return packUint2x32((REF_CHUNK(ref) & 1u) == 0u ? pair.xy : pair.zw) +
            uint64_t(ref & 0xffffffu) * 256ul;
 }
+#define UNIFORM_F32X4(ref, i) PtrF32x4(chunk_address(ref)).d[i]
+#endif
+
+#ifdef HTH_ADDRESSES
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer PtrU32 { uint d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer PtrU32x2 { uvec2 d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PtrU32x4 { uvec4 d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer PtrU16 { uint16_t d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer PtrF32 { float d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutU32 { uint d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 2) writeonly buffer PtrOutU16 { uint16_t d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer PtrOutF32 { float d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedU32 { uint d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer PtrSharedF32 { float d[]; };
 #define LOAD_U32(ref, i) PtrU32(chunk_address(ref)).d[i]
 #define LOAD_U32X2(ref, i) PtrU32x2(chunk_address(ref)).d[i]
 #define LOAD_U32X4(ref, i) PtrU32x4(chunk_address(ref)).d[i]
@@ -60,8 +71,6 @@ uint64_t chunk_address(uint ref)
 #define SHARED_U32(ref, i) PtrSharedU32(chunk_address(ref)).d[i]
 #define SHARED_F32(ref, i) PtrSharedF32(chunk_address(ref)).d[i]
 #else
-layout(constant_id = 31) const uint max_chunks = MAX_CHUNKS;
-#define REF_CHUNK(ref) min((ref) >> 24, max_chunks - 1u)
 layout(set = 0, binding = 0, std430) readonly buffer MemU32 { uint d[]; } mem_u32[max_chunks];
 layout(set = 0, binding = 0, std430) readonly buffer MemU32x2 { uvec2 d[]; } mem_u32x2[max_chunks];
 layout(set = 0, binding = 0, std430) readonly buffer MemU32x4 { uvec4 d[]; } mem_u32x4[max_chunks];

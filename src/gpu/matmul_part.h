@@ -73,6 +73,14 @@ bool tile_int_turn(const struct row_env *env, const struct op *op, const uint32_
 /* Of integers or halves, which need more registers. */
 void tile_narrow_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
 
+/* Rows of its own for each lane, as matvec_lanes. */
+bool tile_lanes_prefers(const struct row_env *env, const struct op *op);
+void tile_lanes_shape(const struct row_env *env, const struct op *op, struct row_choice *choice);
+enum { TILE_LANES_KNOBS = 4 };
+extern const struct row_knob tile_lanes_knobs[TILE_LANES_KNOBS];
+bool tile_lanes_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                     struct row_choice *choice);
+
 bool tile_int_fits(const struct row_env *env, const struct op *op);
 bool tile_int_prefers(const struct row_env *env, const struct op *op);
 /* Of cooperative matrices of integers, too. */

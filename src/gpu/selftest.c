@@ -175,16 +175,21 @@ static bool blames_row(enum hth_status status)
            status != HTH_ERROR_DEVICE_LOST;
 }
 
+/* `least`, or one more, which is no multiple of `of`. */
+static int64_t beyond(uint32_t of, int64_t least)
+{
+    return of > 1 && least % of == 0 ? least + 1 : least;
+}
+
 struct selftest_size selftest_size_for(const struct row_choice *choice)
 {
     uint32_t each = choice_get(choice, "LANE_ROWS", 0) ? choice_get(choice, "GROUP", 1) : 1;
-    uint32_t in_tile = choice_get(choice, "BM", each * choice_get(choice, "ROWS", 1));
-    int64_t rows = (int64_t)in_tile + 16;
-    int tokens = (int)choice_get(choice, "BN", 1) + 4;
-    uint32_t splits = choice_get(choice, "SPLITS", 1);
+    uint32_t bm = choice_get(choice, "BM", each * choice_get(choice, "ROWS", 1));
+    uint32_t bn = choice_get(choice, "BN", 1), splits = choice_get(choice, "SPLITS", 1);
+    int64_t rows = (int64_t)bm + 16, tokens = (int64_t)bn + 4;
     return (struct selftest_size){
-        .rows = rows > CASE_ROWS ? rows : CASE_ROWS,
-        .tokens = tokens > CASE_TOKENS ? tokens : CASE_TOKENS,
+        .rows = beyond(bm, rows > CASE_ROWS ? rows : CASE_ROWS),
+        .tokens = (int)beyond(bn, tokens > CASE_TOKENS ? tokens : CASE_TOKENS),
         .experts = CASE_EXPERTS,
         .pos = CASE_POS + KV_PAGE * (int)(splits < CASE_SPLITS ? splits : CASE_SPLITS)};
 }

@@ -127,6 +127,70 @@ bool tile_int_turn(const struct row_env *env, const struct op *op, const uint32_
     return turn_tile(env, op, values, choice, 32 + 2 * 8);
 }
 
+/* --- rows of a lane's own --------------------------------------------------------------------- */
+
+enum { LANES_BN = 16, LANES_LEAST_BN = 4, LANES_SUMS = 32 }; /* MAX_BN and MAX_SUMS of the shader */
+
+/* As matvecs of such rows: better where reads are not coalesced and shared memory is as far as any
+ * other. */
+bool tile_lanes_prefers(const struct row_env *env, const struct op *op)
+{
+    (void)op;
+    return env->caps->kind == VK_KIND_SOFTWARE;
+}
+
+/* As few groups of columns as there can be, alike; by expert as many as one gets. */
+static uint32_t lanes_columns(const struct matmul_parts *p, uint32_t most)
+{
+    uint32_t columns = (uint32_t)matmul_columns(p), groups = (columns + most - 1) / most;
+    if (!p->ids)
+        return (columns + groups - 1) / groups;
+    uint32_t of_expert = columns / (uint32_t)p->w[0]->ne[2], bn = most;
+    while (bn > LANES_LEAST_BN && bn / 2 >= of_expert)
+        bn /= 2;
+    return bn;
+}
+
+void tile_lanes_shape(const struct row_env *env, const struct op *op, struct row_choice *choice)
+{
+    struct matmul_parts p = matmul_parts(op);
+    bool many = row_has_many_registers(env->caps);
+    choice->subgroup_size = row_subgroup(env->caps, 1);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    choice_set(choice, "GROUP", lanes);
+    choice_set(choice, "BM", many ? 2 * lanes : lanes);
+    choice_set(choice, "BN", lanes_columns(&p, many ? LANES_BN : LANES_BN / 2));
+}
+
+enum { KNOB_LANES_BN, KNOB_LANES_ROWS, KNOB_LANES_SUBGROUPS, KNOB_LANES_SUBGROUP };
+
+const struct row_knob tile_lanes_knobs[TILE_LANES_KNOBS] = {
+    [KNOB_LANES_BN] = {"BN", {4, 8, 12, 16}},
+    [KNOB_LANES_ROWS] = {"ROWS", {1, 2, 4}},
+    [KNOB_LANES_SUBGROUPS] = {"SUBGROUPS", {1, 2, 4, 8}},
+    [KNOB_LANES_SUBGROUP] = {"SUBGROUP", {4, 8, 16, 32, 64, 128}},
+};
+
+bool tile_lanes_turn(const struct row_env *env, const struct op *op, const uint32_t *values,
+                     struct row_choice *choice)
+{
+    struct matmul_parts p = matmul_parts(op);
+    uint32_t group = choice_get(choice, "GROUP", 32), bm = choice_get(choice, "BM", 64);
+    uint32_t lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    uint32_t rows = row_turned(values[KNOB_LANES_ROWS], bm / group);
+    uint32_t bn = row_turned(values[KNOB_LANES_BN], choice_get(choice, "BN", LANES_BN));
+    uint32_t subgroups = row_turned(values[KNOB_LANES_SUBGROUPS], group / lanes);
+    if (rows * bn > (row_has_many_registers(env->caps) ? LANES_SUMS : LANES_SUMS / 2) ||
+        bn > (uint64_t)matmul_columns(&p))
+        return false;
+    choice->subgroup_size = row_turned(values[KNOB_LANES_SUBGROUP], choice->subgroup_size);
+    lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    choice_set(choice, "GROUP", lanes * subgroups);
+    choice_set(choice, "BM", lanes * subgroups * rows);
+    choice_set(choice, "BN", bn);
+    return true;
+}
+
 /* --- dispatches ------------------------------------------------------------------------------- */
 
 /* By expert: slots are sorted into tiles of one expert each first. The list of them serves gate, up

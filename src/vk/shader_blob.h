@@ -39,7 +39,7 @@ struct shader_blob {
     uint16_t local_size[3]; /* default where it is a specialization constant */
     int32_t local_size_spec[3]; /* the constant's id, or -1: literal */
     bool uses_subgroups;        /* has group operations: its results depend on subgroups */
-    bool uses_addresses;        /* reaches memory through 64-bit addresses */
+    bool uses_addresses;        /* reaches all memory through 64-bit addresses: no array */
     uint8_t reads_counts; /* bits of the dimensions whose number of workgroups it reads: a dispatch
                              of it cannot be several there */
     const char *op;       /* the shader's folder: "matmul" */

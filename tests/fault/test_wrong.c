@@ -131,9 +131,7 @@ static struct layer *flip(const char *name, uint32_t value, uint32_t mask)
     const struct shader_blob *blob = shader_blob_find(name);
     assert_non_null(blob);
     layer_reset(layer);
-    layer->flip_hash = hash_of(blob);
-    layer->flip_word = find_constant(blob, value);
-    layer->flip_mask = mask;
+    layer->flip[0] = (struct layer_flip){hash_of(blob), find_constant(blob, value), mask};
     return layer;
 }
 
@@ -159,7 +157,7 @@ static void check_replaced(const char *row, const char *blob, const char *instea
     assert_int_equal(hth_model_get_info(model).kernels_checked, 0);
     assert_right(model);
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = layer->flip[1].mask = 0;
     layer->late_hash = 0;
 }
 
@@ -177,18 +175,33 @@ TEST(a_bit_of_a_matvec)
     assert_logged("the kernel matvec_f32 (matvec_q4_0) is not used");
 }
 
-/* In place of a tile of floats comes one that this device would not prefer. */
+/* And of the one that takes its place; then comes one that this device would not prefer. */
+static struct layer *flip_tiles_of_floats(void)
+{
+    struct layer *layer = flip("matmul_lanes_q4_0", EIGHT, MIDDLE_BIT);
+    const struct shader_blob *next = shader_blob_find("matmul_f32_q4_0");
+    layer->flip[1] = (struct layer_flip){hash_of(next), find_constant(next, EIGHT), MIDDLE_BIT};
+    return layer;
+}
+
 TEST(a_bit_of_a_tile)
 {
-    flip("matmul_f32_q4_0", EIGHT, MIDDLE_BIT);
+    flip("matmul_lanes_q4_0", EIGHT, MIDDLE_BIT);
+    check_replaced("matmul_lanes_f32", "matmul_lanes_q4_0", "matmul_f32");
+}
+
+TEST(a_bit_of_two_tiles)
+{
+    flip_tiles_of_floats();
     check_replaced("matmul_f32", "matmul_f32_q4_0", "matmul_coop_s8");
+    assert_logged("the kernel matmul_lanes_f32 (matmul_lanes_q4_0) is not used");
 }
 
 /* Tiles that take bytes run before there are any, as the driver forgets the barrier between the
- * two: these are what takes the place of a tile that is wrong. */
+ * two: these are what takes the place of tiles that are wrong. */
 TEST(a_missing_barrier)
 {
-    flip("matmul_f32_q4_0", EIGHT, MIDDLE_BIT)->late_hash = hash_of(shader_blob_find("quantize"));
+    flip_tiles_of_floats()->late_hash = hash_of(shader_blob_find("quantize"));
     check_replaced("matmul_coop_s8", "matmul_coop_s8_q4_0", "matmul_coop_f16");
     assert_true(layer_use()->n_overtaken > 0);
 }
@@ -201,7 +214,7 @@ TEST(nothing_is_left)
     assert_int_equal(try_open(&model, "vulkan:0", WHOLE), HTH_ERROR_UNSUPPORTED);
     assert_logged("nothing else fits");
     assert_logged("use --device cpu");
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }
 
 /* The program's report names it, and ends with 1. */
@@ -210,12 +223,12 @@ TEST(a_report_of_a_wrong_kernel)
     struct spawn s = {0};
     char plan[64];
     struct layer *layer = flip("matvec_q4_0", EIGHT, MIDDLE_BIT);
-    snprintf(plan, sizeof plan, "%llx:%x:%x", (unsigned long long)layer->flip_hash,
-             layer->flip_word, layer->flip_mask);
+    snprintf(plan, sizeof plan, "%llx:%x:%x", (unsigned long long)layer->flip[0].hash,
+             layer->flip[0].word, layer->flip[0].mask);
     setenv("HEARTH_LAYER_FLIP", plan, 1);
     RUN(&s, "selftest", MODEL, "--device", "vulkan:0", "--rows", "matvec_f32");
     unsetenv("HEARTH_LAYER_FLIP");
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
     assert_code(&s, 1);
     assert_contains(s.out.ptr, "\nWRONG ");
     assert_contains(s.out.ptr, "matvec_f32 (matvec_q4_0): GROUP=");
@@ -272,7 +285,7 @@ TEST(a_kernel_that_ends_the_process)
     char plan[32];
     layer_reset(layer_use());
     snprintf(plan, sizeof plan, "%llx",
-             (unsigned long long)hash_of(shader_blob_find("matmul_f32_q4_0")));
+             (unsigned long long)hash_of(shader_blob_find("matmul_lanes_q4_0")));
     setenv("HEARTH_LAYER_END", plan, 1);
     eval(&s);
     assert_code(&s, -1);
@@ -288,11 +301,12 @@ TEST(a_kernel_that_ends_the_process)
     }
     eval(&s);
     assert_code(&s, 0);
-    assert_contains(s.err.ptr, "the kernel matmul_f32 (matmul_f32_q4_0) is not used from now on");
-    assert_contains(s.err.ptr, "hearth was ended 2 times while it ran; in its place: matmul_coop");
+    assert_contains(s.err.ptr,
+                    "the kernel matmul_lanes_f32 (matmul_lanes_q4_0) is not used from now on");
+    assert_contains(s.err.ptr, "hearth was ended 2 times while it ran; in its place: matmul_f32");
     eval(&s);
     assert_code(&s, 0);
-    assert_contains(s.err.ptr, "the kernel matmul_f32 (matmul_f32_q4_0) is not used, as ");
+    assert_contains(s.err.ptr, "the kernel matmul_lanes_f32 (matmul_lanes_q4_0) is not used, as ");
     unsetenv("HEARTH_LAYER_END");
     spawn_free(&s);
 }
@@ -343,7 +357,7 @@ static void check_again(const char *blob, uint32_t value, uint32_t mask, struct 
     assert_true(layer->n_flipped > 0);
     assert_logged("tried again with the plainest kernels");
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }
 
 TEST(no_numbers_are_computed_again)
@@ -406,7 +420,7 @@ TEST(no_numbers_that_are_shared)
             assert_logged("tried again with the plainest kernels");
         hth_session_close(session);
         hth_model_close(model);
-        layer->flip_mask = 0;
+        layer->flip[0].mask = 0;
     }
     for (int seq = 0; seq < N_SEQS; seq++) {
         assert_true(test_nmse(logits[0][seq], logits[1][seq], n_vocab) < 1e-3);
@@ -432,7 +446,7 @@ TEST(no_numbers_at_all)
     assert_logged("tried again with the plainest kernels");
     assert_logged("the answer stops here; use --device cpu");
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }
 
 /* The likeliest token after another, as the session found it or by all logits. */
@@ -463,7 +477,7 @@ TEST(no_best_is_computed_again)
     assert_logged("tried again with the plainest kernels");
     assert_int_equal(id, likeliest(model, false));
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }
 
 /* A kernel that chooses wrongly is found, and the host chooses in its place. */
@@ -476,7 +490,7 @@ TEST(a_bit_of_a_choice)
     assert_logged("in its place: the CPU");
     assert_int_equal(likeliest(model, true), likeliest(model, false));
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }
 
 /* --- the record ------------------------------------------------------------------------------- */
@@ -627,5 +641,5 @@ TEST(a_bit_of_a_tuned_kernel)
     assert_string_equal(test_log_text(), "");
     assert_right(model);
     hth_model_close(model);
-    layer->flip_mask = 0;
+    layer->flip[0].mask = 0;
 }

@@ -83,8 +83,8 @@ static void read_environment(void)
         layer_state.max_range = (uint32_t)strtoul(range, NULL, 10);
     if (budget)
         atomic_store(&layer_state.budget, strtoull(budget, NULL, 10));
-    if (flip && sscanf(flip, "%" SCNx64 ":%" SCNx32 ":%" SCNx32, &layer_state.flip_hash,
-                       &layer_state.flip_word, &layer_state.flip_mask) != 3)
+    if (flip && sscanf(flip, "%" SCNx64 ":%" SCNx32 ":%" SCNx32, &layer_state.flip[0].hash,
+                       &layer_state.flip[0].word, &layer_state.flip[0].mask) != 3)
         abort(); /* a test that is written wrong */
     if (late)
         layer_state.late_hash = strtoull(late, NULL, 16);

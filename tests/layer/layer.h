@@ -55,6 +55,12 @@ struct layer_object {
 /* Which of two queues is held back. */
 enum layer_queues { LAYER_ONE_QUEUE, LAYER_COPIES_LATE, LAYER_COPIES_EARLY };
 
+/* Bits of a word of a shader that are not as they were. */
+struct layer_flip {
+    uint64_t hash;       /* of the shader's words: FNV-1a, word by word */
+    uint32_t word, mask; /* mask 0: nothing is flipped */
+};
+
 struct layer {
     struct layer_call *calls;
     size_t n_calls;
@@ -67,16 +73,15 @@ struct layer {
     bool fail_on;                       /* and all calls after it */
     VkResult fail_result;
     enum layer_queues queues;
-    uint32_t max_range;            /* bytes; 0: the device's own */
-    uint64_t flip_hash;            /* of a shader's words: FNV-1a, word by word */
-    uint32_t flip_word, flip_mask; /* mask 0: nothing is flipped */
-    uint64_t late_hash;            /* of a shader that nothing waits for; 0: none */
-    uint64_t end_hash;             /* of a shader that the driver does not survive; 0: none */
-    atomic_ullong budget;          /* bytes; 0: the driver's own */
-    uint32_t subgroup;             /* 0: the device's own */
-    atomic_ullong group_ns;        /* that a workgroup takes by timestamps; 0: the device's own */
-    uint64_t late_ns;              /* from a submit until it is done, at least */
-    bool offers_priority;          /* of queues, VK_KHR_global_priority */
+    uint32_t max_range;        /* bytes; 0: the device's own */
+    struct layer_flip flip[2]; /* of two shaders */
+    uint64_t late_hash;        /* of a shader that nothing waits for; 0: none */
+    uint64_t end_hash;         /* of a shader that the driver does not survive; 0: none */
+    atomic_ullong budget;      /* bytes; 0: the driver's own */
+    uint32_t subgroup;         /* 0: the device's own */
+    atomic_ullong group_ns;    /* that a workgroup takes by timestamps; 0: the device's own */
+    uint64_t late_ns;          /* from a submit until it is done, at least */
+    bool offers_priority;      /* of queues, VK_KHR_global_priority */
 
     atomic_int n_failed;     /* how often the plan was carried out */
     atomic_int n_flipped;    /* shaders */

@@ -148,8 +148,9 @@ static VkResult VKAPI_CALL own_vkCreateShaderModule(VkDevice device,
     uint64_t hash = hash_words(info->pCode, n);
     if (plan->end_hash && hash == plan->end_hash)
         raise(SIGKILL);
-    bool wanted = plan->flip_mask && n <= sizeof words / sizeof *words && plan->flip_word < n &&
-                  hash == plan->flip_hash;
+    const struct layer_flip *flip = &plan->flip[hash == plan->flip[1].hash];
+    bool wanted =
+        flip->mask && n <= sizeof words / sizeof *words && flip->word < n && hash == flip->hash;
     if (!wanted) {
         VkResult result = real_vkCreateShaderModule(device, info, allocator, module);
         if (result == VK_SUCCESS)
@@ -158,7 +159,7 @@ static VkResult VKAPI_CALL own_vkCreateShaderModule(VkDevice device,
     }
     VkShaderModuleCreateInfo own = *info;
     memcpy(words, info->pCode, info->codeSize);
-    words[plan->flip_word] ^= plan->flip_mask;
+    words[flip->word] ^= flip->mask;
     own.pCode = words;
     atomic_fetch_add(&layer_state.n_flipped, 1);
     return real_vkCreateShaderModule(device, &own, allocator, module);

@@ -5,7 +5,7 @@
 
 /* A kernel is only chosen for weights that lie as it reads them. */
 
-static const struct vk_caps caps = {INVENTED_GPU, .fp16 = true, .int64 = true};
+static const struct vk_caps caps = {INVENTED_GPU, .fp16 = true};
 
 static void check(enum weight_layout gate, enum weight_layout up, bool there)
 {

@@ -96,6 +96,17 @@ TEST(tiles_take_integers_where_they_are_fast)
     check(narrow, &dtype_q8_0, 64, "matmul_int");
 }
 
+/* Where there are no registers to share; x is read by address, which not every device knows. */
+TEST(processors_take_rows_of_a_lanes_own)
+{
+    check(cpu, &dtype_q8_0, 64, "matmul_lanes_f32");
+    check(cpu, &dtype_f32, 64, "matmul_lanes_f32");
+    struct vk_caps caps = caps_of(&cpu);
+    const struct row_env env = {.caps = &caps, .n_seqs = 1};
+    caps.addresses = false;
+    assert_string_equal(selected(&env, &dtype_q8_0, 64), "matmul_f32");
+}
+
 TEST(formats_without_integers_take_halves_where_they_are_fast)
 {
     check(fast, &dtype_f16, 64, "matmul_f16");
@@ -114,8 +125,8 @@ TEST(tiles_take_matrices_where_they_are_fast)
     check(with_matrices, &dtype_q8_0, 16, "matvec_f32");
     check(narrow_with_matrices, &dtype_q8_0, 64, "matmul_coop_f16");
     check(narrow_with_matrices, &dtype_f16, 64, "matmul_coop_f16");
-    check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
-    check(emulated_matrices, &dtype_f16, 64, "matmul_f32");
+    check(emulated_matrices, &dtype_q8_0, 64, "matmul_lanes_f32");
+    check(emulated_matrices, &dtype_f16, 64, "matmul_lanes_f32");
 }
 
 /* Where an instruction makes more products of them than of halves, and scales do not change within
@@ -132,7 +143,7 @@ TEST(tiles_take_matrices_of_bytes_where_they_are_faster)
     check(narrow_with_bytes, &dtype_q8_0, 64, "matmul_coop_s8");
     check(narrow_with_bytes, &dtype_q6_k, 64, "matmul_coop_f16");
     check(with_short_bytes, &dtype_q8_0, 64, "matmul_coop_f16");
-    check(emulated_matrices, &dtype_q8_0, 64, "matmul_f32");
+    check(emulated_matrices, &dtype_q8_0, 64, "matmul_lanes_f32");
     struct device slow = with_bytes, without_halves = with_short_bytes;
     slow.int_dot = false;
     check(slow, &dtype_q8_0, 64, "matmul_f32");
@@ -185,6 +196,8 @@ TEST(the_next_row_takes_the_place_of_a_wrong_one)
     assert_string_equal(chosen_with(&bars, NULL, 1, false), "matmul_f32");
     assert_string_equal(chosen_with(&bars, "matvec_f32", 1, false), "matvec_f32");
     assert_true(row_bars_add(&bars, "matmul_f32", "matmul_f32_q4_0"));
+    assert_string_equal(chosen_with(&bars, NULL, 64, false), "matmul_lanes_f32");
+    assert_true(row_bars_add(&bars, "matmul_lanes_f32", "matmul_lanes_q4_0"));
     assert_string_equal(chosen_with(&bars, NULL, 64, false), "none");
     assert_string_equal(chosen_with(&bars, NULL, 1, false), "matvec_lanes_f32");
     row_bars_free(&bars);

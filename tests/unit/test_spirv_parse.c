@@ -148,6 +148,22 @@ TEST(reads_interface)
     spirv_info_clear(&info);
 }
 
+/* What reaches some memory by address and the rest through the array of buffers needs the array. */
+TEST(addresses_beside_buffers_are_not_all)
+{
+    struct writer w;
+    struct spirv_info info;
+    for (int with_array = 0; with_array <= 1; with_array++) {
+        write_sample(&w);
+        EMIT(&w, 17, 5347);                         /* PhysicalStorageBufferAddresses */
+        EMIT(&w, 71, PUSH, 33, with_array ? 0 : 1); /* Binding */
+        if (!parse(&w, &info))
+            fail_msg("refused: %s", reason);
+        assert_int_equal(info.uses_addresses, !with_array);
+        spirv_info_clear(&info);
+    }
+}
+
 /* Ends a sample that reads how many workgroups there are. */
 static uint8_t counts_read(uint32_t op, uint32_t index)
 {

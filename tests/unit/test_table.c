@@ -237,6 +237,11 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
         check_coop(caps, c, lanes);
         return;
     }
+    if (strncmp(row->name, "matmul_lanes", 12) == 0) {
+        uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0);
+        assert_true(bm % group == 0 && bm / group <= 4 && bn <= 16 && bm / group * bn <= 32);
+        return;
+    }
     uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0), tn = choice_get(c, "TN", 0);
     uint32_t units = choice_get(c, "UNITS", 0), columns = choice_get(c, "UNIFORM_COLUMNS", 0);
     uint32_t number = strncmp(row->name, "matmul_f32", 10) == 0   ? 128
