@@ -43,10 +43,14 @@ def figures(roof):
 
 
 class Roof(unittest.TestCase):
-    def measured(self):
-        done = run(ROOF, "--json")
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
-        return json.loads(done.stdout)
+    first = None  # what was measured first serves two tests
+
+    def measured(self, again=False):
+        if again or not Roof.first:
+            done = run(ROOF, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            Roof.first = json.loads(done.stdout)
+        return Roof.first
 
     def test_all_is_measured(self):
         roof = self.measured()
@@ -60,11 +64,11 @@ class Roof(unittest.TestCase):
                     self.assertGreater(rates[types] or 0, 0)
         self.assertTrue(all(seconds is not None for seconds in roof["latency_s"].values()))
 
-    def shares(self, folder):
+    def shares(self, folder, again):
         """The share of its limit that each row reaches, by what is measured."""
         path, shares = os.path.join(folder, "roof.json"), {}
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(self.measured(), file)
+            json.dump(self.measured(again), file)
         for formats, shape, columns, row in CASES:
             done = run(OPBENCH, "--roof", path, "--formats", formats, "--shapes", shape, "--columns", columns, "--rounds", "3", "--seconds", "0",
                        "--json", *(["--rows", row] if row else []))
@@ -78,8 +82,8 @@ class Roof(unittest.TestCase):
     def test_nothing_is_faster(self):
         least = {}
         with tempfile.TemporaryDirectory(prefix="roof-test-") as folder:
-            for _ in range(TRIES):
-                for key, share in self.shares(folder).items():
+            for number in range(TRIES):
+                for key, share in self.shares(folder, number > 0).items():
                     least[key] = min(share, least.get(key, share))
                 if all(share <= MOST for share in least.values()):
                     break

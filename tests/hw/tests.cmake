@@ -1,12 +1,10 @@
 # The compilers of GPUs that are not here (scripts/setup --for test): an entry per card. Without them each is skipped.
-# Of cards for which one compiler writes nearly the same instructions, one is tried every day, the others with `scripts/test --all`.
+# Of cards for which one compiler writes much the same instructions, one is tried every day, the others with `scripts/test --all`.
 set(hw_twins
-  skl icl tgl adl dg1 a380 mtl arl # of a770: Gen9 to Xe-HPG
-  lnl ptl # of b580: Xe2 and Xe3
+  skl icl tgl adl dg1 a380 a770 mtl arl lnl ptl # of b580: Gen9 to Xe3
   polaris10 vega10 renoir # of vega20: GCN4 and GCN5
-  navi10 navi21 navi23 vangogh rembrandt # of navi31: RDNA1 and RDNA2
-  navi32 navi33 phoenix gfx1150 gfx1151 # of navi31: RDNA3 and RDNA3.5
-  gfx1200 # of gfx1201: RDNA4
+  navi10 navi21 navi23 vangogh rembrandt # of gfx1201: RDNA1 and RDNA2
+  navi31 navi32 navi33 phoenix gfx1150 gfx1151 gfx1200 # of gfx1201: RDNA3 to RDNA4
   gtx980 gtx1080 rtx2080 rtx4090 rtx5090 # of rtx3090: Maxwell to Blackwell
 )
 set(hw_launcher "${HEARTH_PREFIX}/hw/hw")
