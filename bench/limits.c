@@ -266,11 +266,16 @@ static enum hth_status measure_read(struct meter *m, enum vk_memory kind, struct
     enum hth_status status = vk_chunk_create(m->vk, bytes, kind, "what is read", &chunk);
     if (status == HTH_OK)
         status = fill(m, chunk, bytes);
-    for (int way = 0; status == HTH_OK && way < READ_WAYS; way++)
-        status = read_chunk(m, chunk, bytes, (enum read_way)way, out);
+    bool any = false; /* one way may fail where another does not */
+    enum hth_status failed = HTH_OK;
+    for (int way = 0; status == HTH_OK && way < READ_WAYS; way++) {
+        enum hth_status one = read_chunk(m, chunk, bytes, (enum read_way)way, out);
+        any |= one == HTH_OK;
+        failed = one ? one : failed;
+    }
     if (chunk)
         vk_chunk_destroy(m->vk, chunk);
-    return status;
+    return status == HTH_OK && !any ? failed : status;
 }
 
 static enum hth_status measure_copy(struct meter *m, enum vk_memory from, enum vk_memory to,

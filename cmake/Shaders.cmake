@@ -16,7 +16,7 @@
 # (where there is spirv-opt), validate.
 #
 # For tests each blob is made once more, as <blob>_addr, with -DHTH_ADDRESSES=1: the form of memory by 64-bit addresses. Op tests
-# link hearth_blobs_both, a table of both forms that stands in for the program's own; the program carries only the first.
+# link hearth_blobs_both, a table of both forms that stands in for the program's own; the program carries only the first (which may read by address, too).
 
 set(shader_tool_hints "${HEARTH_PREFIX}/bin" "$ENV{VULKAN_SDK}/bin" "$ENV{VULKAN_SDK}/Bin")
 find_program(HEARTH_GLSLANG NAMES glslang glslangValidator HINTS ${shader_tool_hints})

@@ -16,7 +16,7 @@ void main()
     uint first = gl_WorkGroupID.x * LANES * a.per_lane, found = 0u;
     for (uint line = gl_LocalInvocationIndex; line < LANES * a.per_lane / 4u; line += LANES)
         found |= LOAD_U32(a.x, 4u * first + 16u * line);
-    uvec4 sum = uvec4(a.per_lane == 0u ? found : 0u); // which looks needed
+    uvec4 sum = uvec4(a.per_lane == 0xffffffffu ? found : 0u); // which looks needed
     uint at = first + gl_LocalInvocationIndex * a.per_lane;
     for (uint k = 0u; k < a.per_lane; k += 8u)
         [[unroll]] for (uint i = 0u; i < 8u; i++)

@@ -4,7 +4,8 @@
 // args: matmul_args matmul/matmul_args.h
 //
 // Nothing is shared and nobody waits. x is read by its address: where memory is checked, a check for each float is dearer
-// than its products, and every invocation of the device reads what this one reads. So no address may lie outside of x.
+// than its products. So no address may lie outside of x, behind the last round of the loop and in a tile without columns
+// either, whose loads lavapipe does not leave out (prelude.glsl).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #define UNIFORM_ADDRESSES 1
@@ -26,12 +27,10 @@ const uint ROWS = BM / GROUP; // of a lane, GROUP apart
 
 #include "matmul/tile_columns.glsl"
 
-// Columns 4 i … 4 i + 3 of a unit's run against all columns of x. Plain floats' rows may end before a unit does.
+// Columns 4 i … 4 i + 3 of a unit's run against all columns of x. Plain floats' rows may end before a unit does: w is 0 there.
 void add_four(vec4 w[MAX_ROWS], uint x_row[MAX_BN], uint column, inout float acc[MAX_SUMS])
 {
-#if QUANT_ELEMS == 1
-    column = min(column, a.k - 4u); // of which w is 0
-#endif
+    column = min(column, a.k - 4u);
     [[unroll]] for (uint c = 0u; c < BN; c++) {
         vec4 x = UNIFORM_F32X4(a.x, x_row[c] + (column >> 2));
         [[unroll]] for (uint part = 0u; part < 4u; part++)
@@ -64,7 +63,7 @@ void main()
     uint slot[MAX_BN], x_row[MAX_BN];
     [[unroll]] for (uint c = 0u; c < BN; c++) {
         slot[c] = slot_of(columns, c);
-        x_row[c] = x_row_of(slot[c]) * (a.x_stride >> 2);
+        x_row[c] = columns.count > 0u ? x_row_of(slot[c]) * (a.x_stride >> 2) : 0u;
     }
     bool here = columns.w != REF_NONE; // an expert that is not gives zeros
 

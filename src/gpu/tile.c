@@ -129,7 +129,8 @@ bool tile_int_turn(const struct row_env *env, const struct op *op, const uint32_
 
 /* --- rows of a lane's own --------------------------------------------------------------------- */
 
-enum { LANES_BN = 16, LANES_LEAST_BN = 4, LANES_SUMS = 32 }; /* MAX_BN and MAX_SUMS of the shader */
+/* MAX_BN and MAX_SUMS of the shader; its MAX_ROWS is the most that the knob offers. */
+enum { LANES_BN = 16, LANES_LEAST_BN = 4, LANES_SUMS = 32 };
 
 /* As matvecs of such rows: better where reads are not coalesced and shared memory is as far as any
  * other. */
@@ -185,8 +186,11 @@ bool tile_lanes_turn(const struct row_env *env, const struct op *op, const uint3
         return false;
     choice->subgroup_size = row_turned(values[KNOB_LANES_SUBGROUP], choice->subgroup_size);
     lanes = row_subgroup_actual(env->caps, choice->subgroup_size);
+    bm = lanes * subgroups * rows;
+    if ((p.w[0]->ne[1] + bm - 1) / bm > env->caps->max_groups[0])
+        return false;
     choice_set(choice, "GROUP", lanes * subgroups);
-    choice_set(choice, "BM", lanes * subgroups * rows);
+    choice_set(choice, "BM", bm);
     choice_set(choice, "BN", bn);
     return true;
 }

@@ -68,7 +68,8 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
         if (cost->fastest == 0 ||
             rate(cost, d, RATE_MATRIX) > rate(cost, cost->fastest, RATE_MATRIX))
             cost->fastest = d;
-    bool apart = cost->fastest && machine->devices[cost->fastest].kind == MACHINE_DISCRETE;
+    const struct machine_device *fastest = &machine->devices[cost->fastest];
+    bool apart = cost->fastest && (fastest->kind == MACHINE_DISCRETE || fastest->stands_in);
     cost->stream_device = turn->as_run && !apart ? 0 : cost->fastest;
     uint64_t staging = turn->as_run ? cost_ring_bytes(units) : cost_staging_bytes(units);
     if (cost->stream_device)

@@ -8,9 +8,9 @@
  *
  * Buffers are named (chunk, offset): one descriptor set for the whole engine, binding 0 an array of
  * VK_MAX_CHUNKS storage buffers, one per chunk (unused ones point at chunk 0, which holds the
- * tables that shaders look into); binding 1 a uniform buffer with the chunks' addresses, for the
- * address form. A place is packed in 32 bits for shaders: `vk_ref`. A few drivers (mobile ones,
- * Mesa 22's lavapipe) bind fewer than VK_MAX_CHUNKS storage buffers: there the array has
+ * tables that shaders look into); binding 1 a uniform buffer with the chunks' addresses, for what
+ * is read by address. A place is packed in 32 bits for shaders: `vk_ref`. A few drivers (mobile
+ * ones, Mesa 22's lavapipe) bind fewer than VK_MAX_CHUNKS storage buffers: there the array has
  * caps.max_chunks, and only shaders whose array is as long as their specialization constant
  * "max_chunks" (filled in here, whatever the key says) fit.
  *

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/os.h"
 #include "harness/test.h"
@@ -34,6 +35,7 @@ void layer_reset(struct layer *layer)
 {
     layer->fail_call = NULL;
     layer->fail_on = false;
+    memset(layer->flip, 0, sizeof layer->flip);
     layer->budget = 0;
     layer->n_failed = layer->n_late = layer->n_flipped = layer->n_overtaken = 0;
     for (size_t i = 0; i < layer->n_calls; i++)

@@ -239,7 +239,9 @@ static void check_shape(const struct vk_caps *caps, const struct row *row,
     }
     if (strncmp(row->name, "matmul_lanes", 12) == 0) {
         uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0);
-        assert_true(bm % group == 0 && bm / group <= 4 && bn <= 16 && bm / group * bn <= 32);
+        uint32_t rows = bm / group, most = row_has_many_registers(caps) ? 32 : 16;
+        assert_true(bm % group == 0 && rows >= 1 && rows <= 4);
+        assert_true(bn >= 1 && bn <= 16 && rows * bn <= most);
         return;
     }
     uint32_t bm = choice_get(c, "BM", 0), bn = choice_get(c, "BN", 0), tn = choice_get(c, "TN", 0);
