@@ -266,8 +266,10 @@ class Context(Fakes):
                 self.call(context, "m.gguf", "--depths=" + depths)
 
 
-# Slower in each turn, as is what it expects; the device has what --vram lets it have of 1000 bytes, and that is predicted badly.
+# A little slower in each turn, as is what it expects; the device has what --vram lets it have of 1000 bytes, and that is predicted
+# badly. Runs whose number is in JUMPS expect twice as much.
 PLANNED = """
+slow = (1 + n / 1e5) / (2 if n in JUMPS else 1)
 part = option("--vram") / 1000 if "--vram" in sys.argv else 1.0
 off = SPLIT if 0.1 < part < 0.9 else WHOLE
 print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "expected_tokens_per_s": s / slow / off, "estimated": False,
@@ -276,15 +278,15 @@ print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "e
 
 
 class Predicted(Fakes):
-    def predicted(self, whole, split, *argv):
-        path = self.program("hearth", PLANNED.replace("SPLIT", str(split)).replace("WHOLE", str(whole)))
+    def predicted(self, whole, split, *argv, jumps=()):
+        path = self.program("hearth", PLANNED.replace("SPLIT", str(split)).replace("WHOLE", str(whole)).replace("JUMPS", str(jumps)))
         return self.call(predicted, "--hearth", path, "m.gguf", *argv)
 
     def test_reached(self):
         code, report = self.predicted(0.95, 1.2)
         self.assertEqual(code, 0)
-        self.assertEqual(len(re.findall(r" 0\.950 \| 0\.950 \| 0\.950 \| ±10 %: reached \|", report)), 4)
-        self.assertEqual(len(re.findall(r" 1\.200 \| 1\.200 \| 1\.200 \| ±25 %: reached \|", report)), 6)
+        self.assertEqual(len(re.findall(r" 0\.950 \| 0\.950 \| 0\.950 \| +0 \| ±10 %: reached \|", report)), 4)
+        self.assertEqual(len(re.findall(r" 1\.200 \| 1\.200 \| 1\.200 \| +0 \| ±25 %: reached \|", report)), 6)
 
     def test_not_reached(self):
         self.assertEqual(self.predicted(0.89, 1.2, "--turns", "1")[0], 1)
@@ -293,15 +295,29 @@ class Predicted(Fakes):
         self.assertEqual(code, 1)
         self.assertEqual(len(re.findall("NOT reached", report)), 6)
 
-    def test_turns(self):
-        self.predicted(1, 1, "--turns", "2", "--vram", "0,50,100", "--device", "vulkan:3")
+    def test_order(self):
+        self.predicted(1, 1, "--turns", "5", "--vram", "0,50,100", "--device", "vulkan:3")
         limits = [line[line.index("--vram") + 1] if "--vram" in line else None for line in self.log()]
-        # all of it comes first, so that the device has room to be measured
-        self.assertEqual(limits, [None] + [None, "1"] + [None, "500"] + [None] + [None] + [None, "500"] + [None, "1"])
+        # all of it comes first, so that the device has room to be measured; so many turns of each and one run more, then the rest
+        visit = lambda limit, turns: ([None, limit] if limit else [None]) * (turns + 1)
+        self.assertEqual(limits, [None] + visit("1", 4) + visit("500", 4) + visit(None, 4) + visit(None, 1) + visit("500", 1) + visit("1", 1))
         self.assertTrue(all(line[-2:] == ["--device", "vulkan:3"] for line in self.log()))
 
+    def test_turns_in_which_the_machine_changed(self):
+        code, report = self.predicted(1, 1, "--turns", "3", "--vram", "100", jumps=(2,))
+        self.assertEqual(code, 0)
+        self.assertEqual(len(re.findall(r" 1\.000 \| 1\.000 \| 1\.000 \| +2 \| ±10 %: reached \|", report)), 2)
+        code, report = self.predicted(1, 1, "--turns", "3", "--vram", "100", "--most", "2", jumps=tuple(range(1000))[::2])
+        self.assertEqual(code, 1)
+        self.assertEqual(len(re.findall(r" +9 \| ±10 %: NOT reached \(0 turns\)", report)), 2)
+
+    def test_kept_rates(self):
+        code, report = self.predicted(1, 1, "--turns", "3", "--vram", "100", "--keep", jumps=(2,))
+        self.assertEqual(code, 0)
+        self.assertIn("corrected by what was achieved", report)
+
     def test_only_measured_rates_count(self):
-        path = self.program("hearth", PLANNED.replace("SPLIT", "1").replace("WHOLE", "1").replace("False", "True"))
+        path = self.program("hearth", PLANNED.replace("SPLIT", "1").replace("WHOLE", "1").replace("JUMPS", "()").replace("False", "True"))
         with self.assertRaisesRegex(machine.Failed, "m.gguf at 0 %: hearth bench has no prediction"):
             self.call(predicted, "--hearth", path, "m.gguf")
 

@@ -5,7 +5,7 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 3 };
+enum { MEASURED_VERSION = 4 };
 
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 

@@ -66,8 +66,10 @@ static json_t *heap(const struct plan *plan, int device)
         "activation_bytes", count(h->activations), "staging_bytes", count(h->staging));
     json_t *rates = json_object(), *estimated = json_array();
     for (int r = 0; r < RATE_COUNT; r++) {
-        static const double units[RATE_COUNT] = {1e9, 1e12, 1e9, 1e9, 1e-6, 1e-6, 1e-6};
+        static const double units[RATE_COUNT] = {1e9, 1e12, 1e9, 1e9, 1e9, 1e-6, 1e-6, 1e-6};
         const char *name = machine_rate_name((enum machine_rate)r);
+        if (r == RATE_ACTIVATION && d->rate[r] == 0)
+            continue;
         json_object_set_new(rates, name, json_real(d->rate[r] / units[r]));
         if (d->estimated >> r & 1u)
             json_array_append_new(estimated, json_string(name));

@@ -332,8 +332,8 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
         double unit;
     } words[RATE_COUNT] = {
         {"reads", "GB/s", 1e9},        {"computes", "Tflop/s", 1e12}, {"copies", "GB/s", 1e9},
-        {"over the bus", "GB/s", 1e9}, {"an op", "us", 1e-6},         {"a hop", "us", 1e-6},
-        {"a copy", "us", 1e-6},
+        {"over the bus", "GB/s", 1e9}, {"activations", "GB/s", 1e9},  {"an op", "us", 1e-6},
+        {"a hop", "us", 1e-6},         {"a copy", "us", 1e-6},
     };
     struct machine machine;
     set_host(&machine);

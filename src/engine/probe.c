@@ -12,16 +12,22 @@
 
 enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, MOST_LAYERS = 17 };
 
-/* Products with a square matrix, or attention where there are pages of a cache, each with those of
- * a layer of its own, one after the other: the difference of two chains is free of what a batch
- * costs. */
+/* Products with a square matrix, norms with gates, or attention where there are pages of a cache,
+ * each with those of a layer of its own, one after the other: the difference of two chains is free
+ * of what a batch costs. */
 struct shape {
     int device, n, n_tokens; /* n: the side of the matrix; of attention the width of queries */
     const struct dtype *dtype;
     struct cache_shape cache;
     int n_pages;
+    bool links; /* of what is no product: a norm, and a gate of it */
     int n_products[CHAINS];
 };
+
+static bool multiplies(const struct shape *shape)
+{
+    return !shape->n_pages && !shape->links;
+}
 
 /* What is computed with, and the chains. */
 struct trial {
@@ -70,17 +76,26 @@ static struct tensor *attend(struct graph *graph, const struct trial *trial, int
     return kv->k_dim == kv->v_dim ? y : x;
 }
 
+static struct tensor *next_of(struct graph *graph, const struct trial *trial, int i,
+                              struct tensor *x, struct tensor *weight)
+{
+    if (trial->shape.n_pages)
+        return attend(graph, trial, i, x);
+    if (!trial->shape.links)
+        return op_matmul(graph, "y", weight, x, NULL);
+    return op_glu(graph, "y", x, op_rms_norm(graph, "n", x, weight, 1e-5f), GLU_SILU);
+}
+
 static enum hth_status build_chain(void *user, struct graph *graph, struct batch_size size)
 {
     const struct chain *chain = user;
     graph_init(graph, size.n_tokens, size.n_outputs, NULL);
-    struct tensor *matrix =
-        chain->trial->shape.n_pages ? NULL : graph_weight(graph, &chain->trial->matrix);
-    struct tensor *x =
-        op_get_rows(graph, "x", graph_weight(graph, &chain->trial->table), INDEX_TOKENS);
+    struct tensor *table = graph_weight(graph, &chain->trial->table), *weight = table;
+    if (multiplies(&chain->trial->shape))
+        weight = graph_weight(graph, &chain->trial->matrix);
+    struct tensor *x = op_get_rows(graph, "x", table, INDEX_TOKENS);
     for (int i = 0; i < chain->n_products; i++)
-        x = chain->trial->shape.n_pages ? attend(graph, chain->trial, i, x)
-                                        : op_matmul(graph, "y", matrix, x, NULL);
+        x = next_of(graph, chain->trial, i, x, weight);
     graph->logits = op_get_rows(graph, "out", x, INDEX_OUTPUTS);
     return graph->status;
 }
@@ -183,7 +198,7 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
     struct trial *trial = &probe->trial;
     const struct interleaved_options room = {.most_bytes = 2 * trial->matrix.size_bytes};
     enum hth_status status = HTH_OK;
-    if (c == 0 && !trial->shape.n_pages)
+    if (c == 0 && multiplies(&trial->shape))
         status = interleaved_create(&trial->interleaved, 2, &room, NULL);
     struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
     const struct batch_size size = {.n_tokens = trial->shape.n_tokens, .n_outputs = 1};
@@ -209,8 +224,8 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
     const struct place_options all = {0};
     enum hth_status status = HTH_OK;
     if (c == 0)
-        status =
-            place_weights(&trial->place, vk, weights, trial->shape.n_pages ? 1 : 2, &all, NULL);
+        status = place_weights(&trial->place, vk, weights, multiplies(&trial->shape) ? 2 : 1, &all,
+                               NULL);
     if (status == HTH_OK)
         status = gpu_exec_create(&trial->gpu[c], &options, NULL);
     return status ? status : fill_pages(trial, trial->gpu[c]);
@@ -220,7 +235,7 @@ static bool same_shape(const struct shape *a, const struct shape *b)
 {
     char name[2][MACHINE_CACHE_NAME];
     if (a->device != b->device || a->n != b->n || a->n_tokens != b->n_tokens ||
-        a->dtype != b->dtype || a->n_pages != b->n_pages ||
+        a->dtype != b->dtype || a->n_pages != b->n_pages || a->links != b->links ||
         a->n_products[LONG] != b->n_products[LONG])
         return false;
     return !a->n_pages || strcmp(machine_cache_name(&a->cache, name[0]),
@@ -235,7 +250,8 @@ static bool want_trial(struct machine_probe *probe, const struct shape *shape)
         return trial->ready;
     close_trial(trial);
     trial->shape = *shape;
-    bool good = shape->n_pages ? make_cache(trial) : make_matrix(trial, (size_t)shape->n);
+    size_t n_rows = multiplies(shape) ? (size_t)shape->n : 0;
+    bool good = shape->n_pages ? make_cache(trial) : make_matrix(trial, n_rows);
     for (int c = 0; c < CHAINS && good; c++) {
         probe->chains[c] = (struct chain){trial, shape->n_products[c]};
         good = (shape->device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
@@ -340,6 +356,20 @@ static double op_s(struct machine_probe *probe, int device)
     return product_s(probe, &shape);
 }
 
+/* A norm reads and writes a row, a gate reads two and writes one. */
+static double activation_s(struct machine_probe *probe, int device, uint64_t bytes)
+{
+    const uint64_t column_bytes = 5 * sizeof(float) * MANY_TOKENS;
+    int n = (int)(bytes / column_bytes) / 32 * 32;
+    const struct shape shape = {.device = device,
+                                .n = n > 0 ? n : 32,
+                                .n_tokens = MANY_TOKENS,
+                                .dtype = &dtype_f32,
+                                .links = true,
+                                .n_products = {1, 5}};
+    return product_s(probe, &shape) * (double)bytes / (double)(shape.n * column_bytes);
+}
+
 /* The smallest batch there is: a row in, its product out. */
 static double hop_s(struct machine_probe *probe, int device, uint64_t bytes)
 {
@@ -398,6 +428,7 @@ double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64
     case PROBE_MATRIX: return machine_probe_format_s(probe, kind, device, &dtype_q8_0, amount);
     case PROBE_COPY: return device ? copy_s(probe->vk[device], amount) : 0;
     case PROBE_HOP: return hop_s(probe, device, amount);
+    case PROBE_ACTIVATION: return activation_s(probe, device, amount);
     case PROBE_DIRECT: break; /* no kernel does that yet */
     }
     return 0;

@@ -1,6 +1,6 @@
 /*
- * probe.h — this machine as plan/machine.h measures it: matrix products, attention, copies and
- * hand-overs timed on its real devices.
+ * probe.h — this machine as plan/machine.h measures it: matrix products, norms and gates,
+ * attention, copies and hand-overs timed on its real devices.
  *
  * Owns the matrix that is being multiplied, or the cache that is looked at, until another one is
  * asked for or it is closed. Pool and devices are borrowed. What cannot be had (memory, a kernel)

@@ -114,7 +114,7 @@ static enum hth_status read_threads(const struct reader *reader, const json_t *o
 static enum hth_status read_device(const struct reader *reader, const json_t *object,
                                    struct machine *machine, struct machine_device *device)
 {
-    static const double units[RATE_COUNT] = {1e9, 1e12, 1e9, 1e9, 1e-6, 1e-6, 1e-6};
+    static const double units[RATE_COUNT] = {1e9, 1e12, 1e9, 1e9, 1e9, 1e-6, 1e-6, 1e-6};
     const char *known[RATE_COUNT + 6] = {"name", "kind", MEMORY, BUDGET, THREADS};
     const char *name = json_string_value(json_object_get(object, "name"));
     if (!json_is_object(object) || !name || !*name)

@@ -191,6 +191,18 @@ static double dispatch_s(const struct cost *cost, struct worker worker, const st
     return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
 }
 
+/* What is no product: norms read and write rows of activations, rotations, gates and sums what a
+ * token's products make, about as wide as their elements by a row. */
+static double activation_s(const struct cost *cost, struct worker worker, const struct unit *unit,
+                           double tokens)
+{
+    double row = cost->units->n_embd, bytes_per_s = rate(cost, worker.device, RATE_ACTIVATION);
+    if (bytes_per_s <= 0 || row <= 0)
+        return 0;
+    double bytes = tokens * (4 * row + unit->n_used * unit->elems / row) * sizeof(float);
+    return pace(cost, worker) * bytes / bytes_per_s;
+}
+
 /* Weights or keys and values in the host's memory that a GPU works with, for a batch. */
 struct remote {
     double bytes, n_copies;
@@ -283,7 +295,7 @@ static void cost_plain(const struct cost *cost, const struct unit *unit, struct 
                           .file_part = cost->file_part,
                           .streamed_s = seconds,
                           .flop_s = product_s(cost, prompt, unit, 0, tokens)};
-    add_prefill(at, dispatch_s(cost, prompt, unit), sum);
+    add_prefill(at, dispatch_s(cost, prompt, unit) + activation_s(cost, prompt, unit, tokens), sum);
     if (choice.device == 0 && at > 0)
         add_remote(cost, at, (enum prefill_mode)choice.mode, &work, sum);
     else
@@ -331,6 +343,7 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
     double rest = whole ? unit->n - r : cost->distinct[unit->n] - have,
            missed = (1 - hit) * columns;
     double gpu = 0;
+    add_prefill(at, activation_s(cost, there, unit, tokens), sum);
     if (r > 0)
         gpu = product_s(cost, gpu_worker, unit, have, hit * columns) +
               dispatch_s(cost, gpu_worker, unit);

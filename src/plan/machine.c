@@ -12,8 +12,8 @@ static const char *const kind_names[] = {"cpu", "discrete", "integrated"};
 
 /* As keys of a profile and words of a report. */
 static const char *const rate_names[RATE_COUNT] = {
-    "read_gb_per_s", "matrix_tflops", "copy_gb_per_s", "direct_gb_per_s",
-    "dispatch_us",   "hop_us",        "latency_us",
+    "read_gb_per_s",       "matrix_tflops", "copy_gb_per_s", "direct_gb_per_s",
+    "activation_gb_per_s", "dispatch_us",   "hop_us",        "latency_us",
 };
 
 const char *machine_device_name(const struct machine *machine, int device, char out[24])
@@ -127,6 +127,7 @@ static double estimate(const struct machine *machine, const struct machine_devic
     case RATE_COPY: return apart ? BUS : device->rate[RATE_READ];
     case RATE_DIRECT:
         return apart ? DIRECT_PART * device->rate[RATE_COPY] : device->rate[RATE_READ];
+    case RATE_ACTIVATION: return 0;
     case RATE_DISPATCH: return cpu ? 2e-6 : 5e-6;
     case RATE_HOP: return cpu ? 0 : apart ? 40e-6 : 20e-6;
     case RATE_LATENCY: return apart ? 15e-6 : 0;
@@ -161,7 +162,7 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
                 return log_fail(log, HTH_ERROR_ARGUMENT,
                                 "%s: %s is %g in bytes, flop and seconds, which no machine has",
                                 device->name, rate_names[r], device->rate[r]);
-            if (device->rate[r] != 0)
+            if (device->rate[r] != 0 || r == RATE_ACTIVATION)
                 continue;
             device->rate[r] = estimate(machine, device, (enum machine_rate)r);
             device->estimated |= 1u << r;
@@ -180,6 +181,7 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
         double read_part = part < 0.5 ? 2 * part : 1;
         cpu->rate[RATE_MATRIX] *= part;
         cpu->rate[RATE_READ] *= read_part;
+        cpu->rate[RATE_ACTIVATION] *= read_part;
         for (int f = 0; f < MACHINE_MAX_FORMATS; f++) {
             cpu->formats[f].matrix *= part;
             cpu->formats[f].read *= read_part;
@@ -253,6 +255,23 @@ static bool fit_line(const struct probe *probe, enum probe_kind kind, int device
     return true;
 }
 
+/* What is left of a time without its op, which is not most of one so long: an op that seems to be
+ * was measured while the machine was busy. */
+static double without_op_s(double seconds, double op_s)
+{
+    return seconds > 2 * op_s ? seconds - op_s : seconds / 2;
+}
+
+/* As much as small models have of them in a batch, which caches hold in part; two ops at least. */
+static void measure_activations(struct machine_device *device, const struct probe *probe, int d)
+{
+    enum { BYTES = 5 << 20 };
+    double seconds = median_s(probe, PROBE_ACTIVATION, d, (struct subject){0}, BYTES);
+    if (seconds > 0)
+        set_rate(device, RATE_ACTIVATION,
+                 BYTES / without_op_s(seconds, 2 * device->rate[RATE_DISPATCH]));
+}
+
 /* Reading and computing, on any device. */
 static void measure_products(struct machine *machine, const struct probe *probe, int d)
 {
@@ -272,6 +291,7 @@ static void measure_products(struct machine *machine, const struct probe *probe,
     }
     if (fit_line(probe, PROBE_MATRIX, d, flop, &fixed, &rate))
         set_rate(device, RATE_MATRIX, rate);
+    measure_activations(device, probe, d);
 }
 
 void machine_measure_device(struct machine *machine, const struct probe *probe, int d)
@@ -298,13 +318,6 @@ void machine_measure(struct machine *machine, const struct probe *probe)
 {
     for (int d = 0; d < machine->n_devices; d++)
         machine_measure_device(machine, probe, d);
-}
-
-/* What is left of a time without its op, which is not most of one so long: an op that seems to be
- * was measured while the machine was busy. */
-static double without_op_s(double seconds, double op_s)
-{
-    return seconds > 2 * op_s ? seconds - op_s : seconds / 2;
 }
 
 /* As much work as takes some milliseconds, by the rate for all. */

@@ -29,10 +29,13 @@ enum machine_kind {
 
 /* Which figure is meant: an index of machine_device.rate. */
 enum machine_rate {
-    RATE_READ,     /* bytes/s of weights in its own memory, by matrix-vector products */
-    RATE_MATRIX,   /* flop/s of matrix products of many tokens */
-    RATE_COPY,     /* bytes/s from the host's memory into its own */
-    RATE_DIRECT,   /* bytes/s of the host's memory, read by its shaders */
+    RATE_READ,   /* bytes/s of weights in its own memory, by matrix-vector products */
+    RATE_MATRIX, /* flop/s of matrix products of many tokens */
+    RATE_COPY,   /* bytes/s from the host's memory into its own */
+    RATE_DIRECT, /* bytes/s of the host's memory, read by its shaders */
+    /* bytes/s of a prompt's activations that norms, rotations and sums read and write; 0: not
+     * measured, and then they cost nothing */
+    RATE_ACTIVATION,
     RATE_DISPATCH, /* seconds that an op costs beside its work */
     RATE_HOP,      /* seconds for the activations of a token to come from or go to the host */
     RATE_LATENCY,  /* seconds that a copy costs beside its bytes */
@@ -134,12 +137,13 @@ HTH_MUST_CHECK machine_complete(struct machine *machine, const struct log *log);
 /* --- measuring -------------------------------------------------------------------------------- */
 
 enum probe_kind {
-    PROBE_OP,     /* one op with next to no work */
-    PROBE_READ,   /* one matrix-vector product over `amount` bytes of weights */
-    PROBE_MATRIX, /* one matrix product of `amount` flop, compute-bound */
-    PROBE_COPY,   /* one upload of `amount` bytes */
-    PROBE_DIRECT, /* one matrix product over `amount` bytes of the host's memory */
-    PROBE_HOP,    /* activations of one token, `amount` bytes, to the device and back */
+    PROBE_OP,         /* one op with next to no work */
+    PROBE_READ,       /* one matrix-vector product over `amount` bytes of weights */
+    PROBE_MATRIX,     /* one matrix product of `amount` flop, compute-bound */
+    PROBE_COPY,       /* one upload of `amount` bytes */
+    PROBE_DIRECT,     /* one matrix product over `amount` bytes of the host's memory */
+    PROBE_HOP,        /* activations of one token, `amount` bytes, to the device and back */
+    PROBE_ACTIVATION, /* norms of many tokens and gates, which read and write `amount` bytes */
 };
 
 /* PROBE_READ: attention of one token over `amount` bytes of keys and values. PROBE_MATRIX: of many

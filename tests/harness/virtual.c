@@ -128,6 +128,9 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
         seconds = rate(vm, device, RATE_DISPATCH) + n / rate(vm, device, RATE_DIRECT);
         break;
     case PROBE_HOP: seconds = hop_s(vm, 0, device, n) + hop_s(vm, device, 0, n); break;
+    case PROBE_ACTIVATION:
+        seconds = 2 * rate(vm, device, RATE_DISPATCH) + n / rate(vm, device, RATE_ACTIVATION);
+        break;
     }
     return seconds * noise;
 }
@@ -456,6 +459,15 @@ static void run_remote(struct runner *run, struct pipeline *p, struct choice cho
     p->bus_free_s = p->now_s;
 }
 
+/* All that a prompt's tokens pass besides products. */
+static double norms_s(struct runner *run, const struct unit *unit, int device)
+{
+    double row = run->job->units->n_embd, wide = unit->n_used * unit->elems / row;
+    double bytes = run->job->turn.n_batch * (4 * row + wide) * sizeof(float);
+    double bytes_per_s = rate(run->vm, device, RATE_ACTIVATION);
+    return bytes_per_s > 0 ? bytes / bytes_per_s : 0;
+}
+
 static void prefill_experts(struct runner *run, struct pipeline *p, const struct unit *unit,
                             struct choice choice)
 {
@@ -511,10 +523,13 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
     struct amount work = weigh(run->vm, job->units, unit, at, position);
     double flop = tokens * work.flop;
     if (unit->kind == UNIT_EXPERTS) {
+        compute(p, norms_s(run, unit, at));
         prefill_experts(run, p, unit, choice);
         return;
     }
     compute(p, unit->n_ops * rate(run->vm, at, RATE_DISPATCH));
+    if (!kv)
+        compute(p, norms_s(run, unit, at));
     if (choice.device == 0 && at) {
         int n = kv ? 1 + (int)(bytes / CACHE_PIECE) : unit->kind == UNIT_ATTENTION ? 4 : 3;
         struct share share = {bytes, flop, tokens, n, kv ? 0 : run->file_part};

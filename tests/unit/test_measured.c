@@ -382,6 +382,7 @@ static void check_probe(struct vk *vk, int device)
     }
     assert_true(read > 0 && matrix > 0);
     assert_true(machine_probe_time_s(probe, PROBE_OP, device, 0) < 1);
+    assert_true(machine_probe_time_s(probe, PROBE_ACTIVATION, device, 5 << 20) > 0);
     assert_true(machine_probe_time_s(probe, PROBE_DIRECT, device, 1 << 20) == 0);
     if (device) {
         assert_true(machine_probe_time_s(probe, PROBE_COPY, device, 1 << 20) > 0);
@@ -414,7 +415,7 @@ TEST(no_device_no_times)
 {
     struct machine_probe *probe;
     assert_int_equal(machine_probe_open(&probe, NULL, NULL, 1, test_log()), HTH_OK);
-    for (int kind = PROBE_READ; kind <= PROBE_HOP; kind++)
+    for (int kind = PROBE_READ; kind <= PROBE_ACTIVATION; kind++)
         assert_true(machine_probe_time_s(probe, (enum probe_kind)kind, 1, 1 << 20) == 0);
     machine_probe_close(probe);
 }

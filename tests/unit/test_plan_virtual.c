@@ -45,6 +45,10 @@ static void make_trial(struct trial *t, const char *machine, const char *model, 
     if (plan_report_open(&t->report, &request) != HTH_OK)
         return;
     virtual_start(&t->vm, &t->report->machine, 1);
+    for (int d = 0; d < t->vm.truth.n_devices; d++) {
+        double *rate = t->vm.truth.devices[d].rate;
+        rate[RATE_ACTIVATION] = rate[RATE_READ] / 2;
+    }
     virtual_learn(&t->vm, &t->learned);
     struct plan_options options = {.skew = 0.7, .as_run = as_run, .n_batch = as_run ? 512 : 0};
     assert_int_equal(plan_create(&t->plan, &t->learned, &t->report->units, &options, test_log()),
@@ -175,6 +179,7 @@ enum mistake {
     NONE,
     NO_HOPS,
     NO_DISPATCHES,
+    NO_ACTIVATIONS,
     NO_EXPERT_CACHE,
     NO_CACHE_OF_KEYS,
     NO_FILE,
@@ -190,6 +195,7 @@ static const char *const mistakes[MISTAKES] = {
     "none",
     "no hops",
     "no cost of dispatches",
+    "norms cost nothing",
     "no expert cache",
     "context not counted",
     "file as fast as memory",
@@ -210,6 +216,7 @@ static struct said predict_wrongly(const struct trial *t, enum mistake mistake)
         double *rate = machine.devices[d].rate;
         rate[RATE_HOP] *= mistake != NO_HOPS;
         rate[RATE_DISPATCH] *= mistake != NO_DISPATCHES;
+        rate[RATE_ACTIVATION] *= mistake != NO_ACTIVATIONS;
         rate[RATE_COPY] *= mistake == COPIES_FOR_NOTHING ? 1e6 : 1;
         if (mistake == CPU_AS_FAST_AS_GPU)
             rate[RATE_READ] = machine.devices[machine.n_devices - 1].rate[RATE_READ];
