@@ -5,8 +5,9 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 4 };
+enum { MEASURED_VERSION = 5 };
 
+static const char PRODUCTS[] = "products_s"; /* by width */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 
 /* --- what they depend on ---------------------------------------------------------------------- */
@@ -52,6 +53,16 @@ static json_t *pair_of(const struct machine_rates *rates)
                      machine_rate_name(RATE_MATRIX), rates->matrix);
 }
 
+static json_t *format_of(const struct machine_rates *rates)
+{
+    json_t *format = pair_of(rates), *products = json_array();
+    int failed = 0;
+    for (int w = 0; w < MACHINE_WIDTHS; w++)
+        failed |= json_array_append_new(products, json_real(rates->product_s[w]));
+    failed |= json_object_set_new(format, PRODUCTS, products);
+    return whole(format, failed);
+}
+
 static json_t *formats_of(const struct machine_device *device)
 {
     json_t *formats = json_object();
@@ -60,7 +71,7 @@ static json_t *formats_of(const struct machine_device *device)
         const struct dtype *dtype = dtype_by_id(id);
         const struct machine_rates *format = dtype ? machine_format_of(device, dtype) : NULL;
         if (format)
-            failed |= json_object_set_new(formats, dtype->name, pair_of(format));
+            failed |= json_object_set_new(formats, dtype->name, format_of(format));
     }
     return whole(formats, failed);
 }
@@ -130,6 +141,17 @@ static const char *read_rates(const json_t *rates, struct machine_device *device
     return json_is_object(rates) ? NULL : "it is cut short";
 }
 
+static bool read_products(const json_t *products, struct machine_rates *out)
+{
+    bool good = json_array_size(products) == MACHINE_WIDTHS;
+    for (size_t w = 0; w < MACHINE_WIDTHS && good; w++) {
+        const json_t *seconds = json_array_get(products, w);
+        out->product_s[w] = json_number_value(seconds);
+        good = json_is_number(seconds) && machine_rate_sensible(RATE_DISPATCH, out->product_s[w]);
+    }
+    return good;
+}
+
 static bool read_pair(const json_t *rates, struct machine_rates *out)
 {
     return read_rate(rates, RATE_READ, &out->read) && read_rate(rates, RATE_MATRIX, &out->matrix) &&
@@ -146,7 +168,8 @@ static int read_formats(const json_t *formats, struct machine_device *device)
     {
         const struct dtype *dtype = dtype_by_name(str_of(name));
         struct machine_rates format = {0};
-        bool sound = dtype && dtype->gguf_id < MACHINE_MAX_FORMATS && read_pair(rates, &format);
+        bool sound = dtype && dtype->gguf_id < MACHINE_MAX_FORMATS && read_pair(rates, &format) &&
+                     read_products(json_object_get(rates, PRODUCTS), &format);
         if (sound)
             device->formats[dtype->gguf_id] = format;
         n_bad += !sound;

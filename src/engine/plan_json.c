@@ -29,8 +29,15 @@ static json_t *text(const char *bytes)
 
 static json_t *pair(const struct machine_rates *rates)
 {
-    return json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read / 1e9,
-                     machine_rate_name(RATE_MATRIX), rates->matrix / 1e12);
+    json_t *value = json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read / 1e9,
+                              machine_rate_name(RATE_MATRIX), rates->matrix / 1e12);
+    for (int w = 0; w < MACHINE_WIDTHS; w++)
+        if (rates->product_s[w] > 0) {
+            char name[32];
+            snprintf(name, sizeof name, "product_%d_us", 512 << w);
+            json_object_set_new(value, name, json_real(rates->product_s[w] / 1e-6));
+        }
+    return value;
 }
 
 /* Of a device that was measured: rates by format and cache, and what runs took since. */

@@ -242,14 +242,15 @@ enum hth_status plan_measure(const struct plan_measuring *what, bool anew, const
     return status == HTH_OK ? machine_complete(machine, log) : status;
 }
 
-/* Are there matrices in a format, whose rates are not known? */
+/* Are there matrices in a format, whose rates are not known for rows so long? */
 static bool lacks_format(const struct machine_device *device, const struct units *units,
                          const struct dtype *dtype)
 {
     bool needs = false;
     for (int i = 1; i <= units->n_shares; i++)
         needs |= units->shares[i].dtype == dtype && units->shares[i].elems > 0;
-    return needs && !machine_format_of(device, dtype);
+    const struct machine_rates *format = machine_format_of(device, dtype);
+    return needs && !(format && format->product_s[machine_width_class(units->n_embd)] > 0);
 }
 
 /* What units need of one device; *found: something new was. */
@@ -264,7 +265,7 @@ static enum hth_status measure_units(struct measuring *m, const struct units *un
             continue;
         status = m->probe ? HTH_OK : begin_measuring(m);
         if (status == HTH_OK)
-            *found |= machine_measure_format(m->what->machine, &m->times, d, dtype);
+            *found |= machine_measure_format(m->what->machine, &m->times, d, dtype, units->n_embd);
     }
     if (status || machine_cache_of(device, units->cache_name))
         return status;
@@ -347,9 +348,14 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
         }
     for (size_t i = 0; dtype_at(i) && device->measured; i++) {
         const struct machine_rates *format = machine_format_of(device, dtype_at(i));
-        if (format)
-            strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
-                          format->read / 1e9, format->matrix / 1e12);
+        if (!format)
+            continue;
+        strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
+                      format->read / 1e9, format->matrix / 1e12);
+        for (int w = 0; w < MACHINE_WIDTHS; w++)
+            if (format->product_s[w] > 0)
+                strbuf_printf(out, ", a product of %d %.3g us", 512 << w,
+                              format->product_s[w] / 1e-6);
     }
     for (int i = 0; i < device->n_caches && device->measured; i++)
         strbuf_printf(out, "; attention %s reads %.3g GB/s, computes %.3g Tflop/s",

@@ -10,37 +10,34 @@
 #include "gpu/exec.h"
 #include "kv/kv.h"
 
-enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, MOST_LAYERS = 17 };
+enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, MOST_LAYERS = 17, MOST_MATRICES = 512 };
+enum { MORE_THAN_CACHES = 64 << 20 }; /* bytes */
 
-/* Products with a square matrix, norms with gates, or attention where there are pages of a cache,
- * each with those of a layer of its own, one after the other: the difference of two chains is free
- * of what a batch costs. */
+/* Products with square matrices, in turn, norms with gates, or attention where there are pages of a
+ * cache, each with those of a layer of its own, one after the other: the difference of two chains
+ * is free of what a batch costs. */
 struct shape {
     int device, n, n_tokens; /* n: the side of the matrix; of attention the width of queries */
     const struct dtype *dtype;
     struct cache_shape cache;
     int n_pages;
-    bool links; /* of what is no product: a norm, and a gate of it */
+    bool links;     /* of what is no product: a norm, and a gate of it */
+    int n_matrices; /* of products */
     int n_products[CHAINS];
 };
-
-static bool multiplies(const struct shape *shape)
-{
-    return !shape->n_pages && !shape->links;
-}
 
 /* What is computed with, and the chains. */
 struct trial {
     struct shape shape;
-    unsigned char *bytes; /* of the matrix, and behind it a table of one row */
+    unsigned char *bytes; /* of the matrices, and behind them a table of one row */
     struct kv_geom layers[MOST_LAYERS];
     unsigned char *pages;
     uint64_t page_bytes;
     uint32_t *page_numbers;
     void **page_places;
-    struct weight matrix, table;
+    struct weight table, matrices[MOST_MATRICES];
     struct graph graph[CHAINS];
-    struct interleaved *interleaved; /* the CPU's copy of the matrix, as models have it */
+    struct interleaved *interleaved; /* the CPU's copy of the matrices, as models have them */
     struct cpu_exec *cpu[CHAINS];
     struct gpu_exec *gpu[CHAINS];
     struct place place;
@@ -77,25 +74,25 @@ static struct tensor *attend(struct graph *graph, const struct trial *trial, int
 }
 
 static struct tensor *next_of(struct graph *graph, const struct trial *trial, int i,
-                              struct tensor *x, struct tensor *weight)
+                              struct tensor *x, struct tensor *norm)
 {
-    if (trial->shape.n_pages)
+    const struct shape *shape = &trial->shape;
+    if (shape->n_pages)
         return attend(graph, trial, i, x);
-    if (!trial->shape.links)
-        return op_matmul(graph, "y", weight, x, NULL);
-    return op_glu(graph, "y", x, op_rms_norm(graph, "n", x, weight, 1e-5f), GLU_SILU);
+    if (shape->links)
+        return op_glu(graph, "y", x, op_rms_norm(graph, "n", x, norm, 1e-5f), GLU_SILU);
+    const struct weight *matrix = &trial->matrices[i % shape->n_matrices];
+    return op_matmul(graph, "y", graph_weight(graph, matrix), x, NULL);
 }
 
 static enum hth_status build_chain(void *user, struct graph *graph, struct batch_size size)
 {
     const struct chain *chain = user;
     graph_init(graph, size.n_tokens, size.n_outputs, NULL);
-    struct tensor *table = graph_weight(graph, &chain->trial->table), *weight = table;
-    if (multiplies(&chain->trial->shape))
-        weight = graph_weight(graph, &chain->trial->matrix);
+    struct tensor *table = graph_weight(graph, &chain->trial->table);
     struct tensor *x = op_get_rows(graph, "x", table, INDEX_TOKENS);
     for (int i = 0; i < chain->n_products; i++)
-        x = next_of(graph, chain->trial, i, x, weight);
+        x = next_of(graph, chain->trial, i, x, table);
     graph->logits = op_get_rows(graph, "out", x, INDEX_OUTPUTS);
     return graph->status;
 }
@@ -131,29 +128,30 @@ static void make_row(const struct dtype *dtype, size_t n, unsigned char *row)
 }
 
 /* No byte may be one of a page that is only promised: all are written. */
-static bool make_matrix(struct trial *trial, size_t n_rows)
+static bool make_matrices(struct trial *trial)
 {
-    size_t n = (size_t)trial->shape.n;
+    size_t n = (size_t)trial->shape.n, n_rows = n * (size_t)trial->shape.n_matrices;
     const struct dtype *dtype = trial->shape.dtype;
-    size_t row = dtype_row_bytes(dtype, n), matrix = n_rows * row, table = n * sizeof(float);
-    trial->bytes = mem_alloc(matrix + table);
+    size_t row = dtype_row_bytes(dtype, n), all = n_rows * row, table = n * sizeof(float);
+    trial->bytes = mem_alloc(all + table);
     if (!trial->bytes)
         return false;
     if (n_rows > 0)
         make_row(dtype, n, trial->bytes);
     for (size_t r = 1; r < n_rows; r++)
         memcpy(trial->bytes + r * row, trial->bytes, row);
-    memset(trial->bytes + matrix, 0x3c, table); /* 0.0115 */
-    trial->matrix = (struct weight){.name = "matrix",
-                                    .dtype = dtype,
-                                    .ne = {trial->shape.n, trial->shape.n, 1, 1},
-                                    .data = trial->bytes,
-                                    .size_bytes = matrix,
-                                    .index = 1};
+    memset(trial->bytes + all, 0x3c, table); /* 0.0115 */
+    for (int i = 0; i < trial->shape.n_matrices; i++)
+        trial->matrices[i] = (struct weight){.name = "matrix",
+                                             .dtype = dtype,
+                                             .ne = {trial->shape.n, trial->shape.n, 1, 1},
+                                             .data = trial->bytes + (size_t)i * n * row,
+                                             .size_bytes = n * row,
+                                             .index = 1 + i};
     trial->table = (struct weight){.name = "table",
                                    .dtype = &dtype_f32,
                                    .ne = {trial->shape.n, 1, 1, 1},
-                                   .data = trial->bytes + matrix,
+                                   .data = trial->bytes + all,
                                    .size_bytes = table};
     return true;
 }
@@ -169,7 +167,7 @@ static bool make_cache(struct trial *trial)
     trial->pages = trial->page_bytes ? mem_alloc(n * trial->page_bytes) : NULL;
     trial->page_numbers = mem_calloc(n, sizeof *trial->page_numbers);
     trial->page_places = mem_calloc(n, sizeof *trial->page_places);
-    if (!trial->pages || !trial->page_numbers || !trial->page_places || !make_matrix(trial, 0))
+    if (!trial->pages || !trial->page_numbers || !trial->page_places || !make_matrices(trial))
         return false;
     memset(trial->pages, 0x11, n * trial->page_bytes);
     for (size_t i = 0; i < n; i++) {
@@ -196,10 +194,11 @@ static enum hth_status fill_pages(const struct trial *trial, struct gpu_exec *ex
 static enum hth_status open_cpu(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
-    const struct interleaved_options room = {.most_bytes = 2 * trial->matrix.size_bytes};
+    const size_t n = (size_t)trial->shape.n_matrices;
+    const struct interleaved_options room = {.most_bytes = 2 * n * trial->matrices[0].size_bytes};
     enum hth_status status = HTH_OK;
-    if (c == 0 && multiplies(&trial->shape))
-        status = interleaved_create(&trial->interleaved, 2, &room, NULL);
+    if (c == 0 && n > 0)
+        status = interleaved_create(&trial->interleaved, 1 + n, &room, NULL);
     struct cpu_exec_options options = {.pool = probe->pool, .interleaved = trial->interleaved};
     const struct batch_size size = {.n_tokens = trial->shape.n_tokens, .n_outputs = 1};
     if (status == HTH_OK)
@@ -220,12 +219,14 @@ static enum hth_status open_gpu(struct machine_probe *probe, int c)
                                        .max_tokens = trial->shape.n_tokens,
                                        .kv_page_bytes = trial->page_bytes,
                                        .n_kv_pages = n_pages_of(trial)};
-    const struct weight *const weights[] = {&trial->table, &trial->matrix};
+    const struct weight *weights[1 + MOST_MATRICES] = {&trial->table};
+    const size_t n = (size_t)trial->shape.n_matrices;
     const struct place_options all = {0};
     enum hth_status status = HTH_OK;
+    for (size_t i = 0; i < n; i++)
+        weights[1 + i] = &trial->matrices[i];
     if (c == 0)
-        status = place_weights(&trial->place, vk, weights, multiplies(&trial->shape) ? 2 : 1, &all,
-                               NULL);
+        status = place_weights(&trial->place, vk, weights, 1 + n, &all, NULL);
     if (status == HTH_OK)
         status = gpu_exec_create(&trial->gpu[c], &options, NULL);
     return status ? status : fill_pages(trial, trial->gpu[c]);
@@ -236,7 +237,7 @@ static bool same_shape(const struct shape *a, const struct shape *b)
     char name[2][MACHINE_CACHE_NAME];
     if (a->device != b->device || a->n != b->n || a->n_tokens != b->n_tokens ||
         a->dtype != b->dtype || a->n_pages != b->n_pages || a->links != b->links ||
-        a->n_products[LONG] != b->n_products[LONG])
+        a->n_matrices != b->n_matrices || a->n_products[LONG] != b->n_products[LONG])
         return false;
     return !a->n_pages || strcmp(machine_cache_name(&a->cache, name[0]),
                                  machine_cache_name(&b->cache, name[1])) == 0;
@@ -250,8 +251,7 @@ static bool want_trial(struct machine_probe *probe, const struct shape *shape)
         return trial->ready;
     close_trial(trial);
     trial->shape = *shape;
-    size_t n_rows = multiplies(shape) ? (size_t)shape->n : 0;
-    bool good = shape->n_pages ? make_cache(trial) : make_matrix(trial, n_rows);
+    bool good = shape->n_pages ? make_cache(trial) : make_matrices(trial);
     for (int c = 0; c < CHAINS && good; c++) {
         probe->chains[c] = (struct chain){trial, shape->n_products[c]};
         good = (shape->device ? open_gpu(probe, c) : open_cpu(probe, c)) == HTH_OK;
@@ -314,14 +314,18 @@ static struct shape square(int device, const struct dtype *dtype, double elems, 
                           .n = (blocks > 0 ? blocks : 1) * block,
                           .n_tokens = n_tokens,
                           .dtype = dtype,
+                          .n_matrices = 1,
                           .n_products = {1, 5}};
 }
 
-/* What the product with a square matrix takes, as of one of exactly so many elements. */
+/* What the product with a square matrix takes, as of one of exactly so many elements; of more than
+ * one matrix each is another one's turn. */
 static double square_s(struct machine_probe *probe, int device, const struct dtype *dtype,
-                       double elems, int n_tokens)
+                       double elems, int n_tokens, int n_matrices)
 {
     struct shape shape = square(device, dtype, elems, n_tokens);
+    shape.n_matrices = n_matrices;
+    shape.n_products[LONG] = n_matrices > 1 ? n_matrices : shape.n_products[LONG];
     return product_s(probe, &shape) * elems / ((double)shape.n * shape.n);
 }
 
@@ -383,9 +387,13 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
     struct machine_probe *probe = user;
     if (device >= probe->n_devices)
         return 0;
-    return kind == PROBE_READ
-               ? square_s(probe, device, dtype, elems_of(dtype, amount), 1)
-               : square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS);
+    if (kind == PROBE_MATRIX)
+        return square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS, 1);
+    if (kind == PROBE_READ)
+        return square_s(probe, device, dtype, elems_of(dtype, amount), 1, 1);
+    double n_matrices = elems_of(dtype, MORE_THAN_CACHES) / (double)amount;
+    n_matrices = n_matrices < MOST_MATRICES ? n_matrices : MOST_MATRICES;
+    return square_s(probe, device, dtype, (double)amount, 1, n_matrices < 5 ? 5 : (int)n_matrices);
 }
 
 /* As models have it: of each page a layer's part alone. Tokens are the last of the positions. */
@@ -425,6 +433,7 @@ double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64
     switch (kind) {
     case PROBE_OP: return op_s(probe, device);
     case PROBE_READ:
+    case PROBE_PRODUCT:
     case PROBE_MATRIX: return machine_probe_format_s(probe, kind, device, &dtype_q8_0, amount);
     case PROBE_COPY: return device ? copy_s(probe->vk[device], amount) : 0;
     case PROBE_HOP: return hop_s(probe, device, amount);

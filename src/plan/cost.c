@@ -49,7 +49,8 @@ static double rate(const struct cost *cost, int device, enum machine_rate which)
 /* Of what has none of its own. */
 static struct machine_rates usual_rates(const struct machine_device *device)
 {
-    return (struct machine_rates){device->rate[RATE_READ], device->rate[RATE_MATRIX]};
+    return (struct machine_rates){.read = device->rate[RATE_READ],
+                                  .matrix = device->rate[RATE_MATRIX]};
 }
 
 /* Bytes/s of the host's weights that are read at `read` where they are in memory. */
@@ -80,6 +81,7 @@ void cost_init(struct cost *cost, const struct machine *machine, const struct un
         for (int phase = 0; phase < PHASES; phase++)
             cost->pace[d][phase] = learn_factor(&machine->devices[d].past[phase]);
     }
+    cost->width_class = machine_width_class(units->n_embd);
     cost->kv_decode = turn->depth + turn->n_in + turn->n_out / 2.0;
     cost->kv_prefill = turn->depth + turn->n_in / 2.0;
     for (int i = 0; i < units->n_units; i++)
@@ -104,6 +106,18 @@ static double hop_s(const struct cost *cost, int from, int to, double tokens)
         int device = side ? to : from;
         if (device > 0)
             seconds += rate(cost, device, RATE_HOP) + bytes / rate(cost, device, RATE_COPY);
+    }
+    return seconds;
+}
+
+/* What goes to a cache elsewhere, and comes back from it: queries, keys and values are three, two
+ * copies more than a hop has. */
+static double cache_hops_s(const struct cost *cost, int from, int to, double tokens)
+{
+    double seconds = 2 * hop_s(cost, from, to, tokens);
+    for (int side = 0; side < 2 && from != to; side++) {
+        int device = side ? to : from;
+        seconds += device > 0 ? 2 * rate(cost, device, RATE_DISPATCH) : 0;
     }
     return seconds;
 }
@@ -191,6 +205,26 @@ static double dispatch_s(const struct cost *cost, struct worker worker, const st
     return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
 }
 
+/* Products of one token, which cost more than other ops: little of a device is at work when they
+ * begin and end. */
+static double products_s(const struct cost *cost, struct worker worker, const struct unit *unit)
+{
+    const struct machine_device *device = &cost->machine->devices[worker.device];
+    double op_s = device->rate[RATE_DISPATCH], own_s = 0, elems = 0;
+    for (int i = unit->shares; i; i = cost->units->shares[i].next) {
+        const struct unit_share *share = &cost->units->shares[i];
+        const struct machine_rates *own = machine_format_of(device, share->dtype);
+        double seconds = own ? own->product_s[cost->width_class] : 0;
+        if (seconds <= 0)
+            continue;
+        own_s += share->elems * seconds;
+        elems += share->elems;
+    }
+    double all = larger(unit->elems, elems);
+    double mean_s = all > 0 ? (own_s + (all - elems) * op_s) / all : op_s;
+    return pace(cost, worker) * unit->n_ops * mean_s;
+}
+
 /* What is no product: norms read and write rows of activations, rotations, gates and sums what a
  * token's products make, about as wide as their elements by a row. */
 static double activation_s(const struct cost *cost, struct worker worker, const struct unit *unit,
@@ -267,7 +301,7 @@ static void cost_cache(const struct cost *cost, const struct unit *unit, struct 
     flop *= tokens * cost->kv_prefill;
     double seconds = cache_s(cost, prompt, bytes, flop);
     struct remote work = {.bytes = bytes,
-                          .n_copies = unit->n_ops,
+                          .n_copies = unit->n_copies,
                           .tokens = tokens,
                           .streamed_s = seconds,
                           .flop_s = cache_s(cost, prompt, 0, flop)};
@@ -285,12 +319,12 @@ static void cost_plain(const struct cost *cost, const struct unit *unit, struct 
     int at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
     struct worker answer = {choice.device, PHASE_ANSWER}, prompt = {at, PHASE_PROMPT};
     add_decode(choice.device, (double)unit->bytes,
-               product_s(cost, answer, unit, 1, 1) + dispatch_s(cost, answer, unit), sum);
+               product_s(cost, answer, unit, 1, 1) + products_s(cost, answer, unit), sum);
     if (unit->kind == UNIT_HEAD) /* of one position of a prompt only */
         return;
     double seconds = product_s(cost, prompt, unit, 1, tokens);
     struct remote work = {.bytes = (double)unit->bytes,
-                          .n_copies = unit->n_ops,
+                          .n_copies = unit->n_copies,
                           .tokens = tokens,
                           .file_part = cost->file_part,
                           .streamed_s = seconds,
@@ -315,8 +349,8 @@ static void experts_decode(const struct cost *cost, const struct unit *unit, str
     double gpu_one = g ? product_s(cost, there, unit, 1, 1) : 0;
     double hops = g ? 2 * hop_s(cost, g, 0, 1) : 0, chance = pow(1 - miss, k), expected = 0;
     for (int m = 0; m <= k; m++) { /* chance of m misses: binomial */
-        double gpu = m < k ? (k - m) * gpu_one + dispatch_s(cost, there, unit) : 0;
-        double cpu = m ? m * cpu_one + dispatch_s(cost, host, unit) + hops : 0;
+        double gpu = m < k ? (k - m) * gpu_one + products_s(cost, there, unit) : 0;
+        double cpu = m ? m * cpu_one + products_s(cost, host, unit) + hops : 0;
         if (miss >= 1)
             chance = m == k;
         expected += chance * together(cost, g, gpu, cpu);
@@ -354,7 +388,7 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
         sum->cpu_s += together(cost, g, gpu, cpu + 2 * hop_s(cost, g, 0, tokens));
     } else {
         struct remote work = {.bytes = rest * (double)unit->bytes,
-                              .n_copies = whole ? unit->n_ops : rest,
+                              .n_copies = whole ? unit->n_copies : rest,
                               .tokens = rest > 0 ? missed / rest : 0,
                               .file_part = cost->file_part,
                               .streamed_s = product_s(cost, there, unit, rest, missed),
@@ -367,15 +401,16 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
 void cost_unit(const struct cost *cost, const struct unit *unit, struct choice choice,
                struct cost_state *state, struct cost_parts *sum)
 {
-    int at = prefill_device(cost, choice), there_and_back = unit->kind == UNIT_KV ? 2 : 1;
-    double tokens = unit->kind == UNIT_HEAD ? 0 : cost->turn.n_batch;
-    double hop = there_and_back * hop_s(cost, state->decode, choice.device, 1);
+    int at = prefill_device(cost, choice);
+    double tokens = unit->kind == UNIT_HEAD ? 0 : cost->turn.n_batch, hop;
     if (unit->kind != UNIT_KV) { /* attention's output is computed where its weights are */
+        hop = hop_s(cost, state->decode, choice.device, 1);
         sum->hop_s += tokens > 0 ? hop_s(cost, state->prefill, at, tokens) : 0;
         state->decode = choice.device;
         state->prefill = (int8_t)at;
     } else {
-        sum->hop_s += 2 * hop_s(cost, state->prefill, at, tokens);
+        hop = cache_hops_s(cost, state->decode, choice.device, 1);
+        sum->hop_s += cache_hops_s(cost, state->prefill, at, tokens);
     }
     if (unit->kind == UNIT_HEAD && choice.device > 0) /* the logits */
         hop += rate(cost, choice.device, RATE_HOP) +

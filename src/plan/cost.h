@@ -50,6 +50,7 @@ struct cost {
     int stream_device; /* whose bus carries what is streamed or read directly; 0: nothing is */
     double ahead_s;    /* copies that staging has room for */
     struct machine_rates cache[MACHINE_MAX_DEVICES]; /* rates of attention */
+    int width_class;                                 /* of the model's rows */
     double pace[MACHINE_MAX_DEVICES][PHASES]; /* what runs take, as multiples of what rates say */
     double file_part;                 /* of the host's weights, that do not fit into its memory */
     double kv_decode, kv_prefill;     /* positions that a token and a batch look at */

@@ -335,7 +335,7 @@ static bool measure_rates(const struct machine_device *device, const struct prob
     double flop = some_flop(device), op_s = device->rate[RATE_DISPATCH];
     double read_s = without_op_s(median_s(probe, PROBE_READ, d, of, (uint64_t)bytes), op_s);
     double matrix_s = without_op_s(median_s(probe, PROBE_MATRIX, d, of, (uint64_t)flop), op_s);
-    struct machine_rates found = {bytes / read_s, flop / matrix_s};
+    struct machine_rates found = {.read = bytes / read_s, .matrix = flop / matrix_s};
     if (read_s <= 0 || matrix_s <= 0 || !machine_rate_sensible(RATE_READ, found.read) ||
         !machine_rate_sensible(RATE_MATRIX, found.matrix))
         return false;
@@ -348,14 +348,38 @@ static bool measure_rates(const struct machine_device *device, const struct prob
 
 static const double MORE_THAN_CACHES = 64 << 20; /* bytes */
 
+int machine_width_class(int width)
+{
+    int class = (int)lround(log2(width / 512.0));
+    return width < 512 ? 0 : class < MACHINE_WIDTHS ? class : MACHINE_WIDTHS - 1;
+}
+
+/* What a square matrix takes beyond its bytes; never nothing, which would be not known. */
+static double product_s(const struct machine_device *device, const struct probe *probe, int d,
+                        const struct dtype *dtype, int width)
+{
+    const double LEAST = 1e-9;
+    const struct machine_rates *rates = &device->formats[dtype->gguf_id];
+    uint64_t elems = (uint64_t)width * (uint64_t)width;
+    double bytes = (double)elems / dtype->block_elems * dtype->block_bytes;
+    double seconds = median_s(probe, PROBE_PRODUCT, d, (struct subject){.dtype = dtype}, elems);
+    seconds = seconds / learn_factor(&device->past[PHASE_ANSWER]) - bytes / rates->read;
+    return seconds > LEAST && seconds < 1 ? seconds : LEAST;
+}
+
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
-                            const struct dtype *dtype)
+                            const struct dtype *dtype, int width)
 {
     struct machine_device *device = &machine->devices[d];
+    int class = machine_width_class(width);
     if (!probe->format_s || dtype->gguf_id >= MACHINE_MAX_FORMATS)
         return false;
-    return measure_rates(device, probe, d, (struct subject){.dtype = dtype}, MORE_THAN_CACHES,
-                         &device->formats[dtype->gguf_id]);
+    struct machine_rates *format = &device->formats[dtype->gguf_id];
+    if (format->read <= 0 && !measure_rates(device, probe, d, (struct subject){.dtype = dtype},
+                                            MORE_THAN_CACHES, format))
+        return false;
+    format->product_s[class] = product_s(device, probe, d, dtype, 512 << class);
+    return true;
 }
 
 bool machine_measure_cache(struct machine *machine, const struct probe *probe, int d,

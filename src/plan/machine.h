@@ -15,7 +15,8 @@
 #include "op/op.h"
 
 enum {
-    MACHINE_MAX_DEVICES = 4,  /* the CPU among them */
+    MACHINE_MAX_DEVICES = 4, /* the CPU among them */
+    MACHINE_WIDTHS = 4,
     MACHINE_MAX_FORMATS = 64, /* above all numbers that formats have in GGUF files */
     MACHINE_MAX_CACHES = 8,   /* whose rates are kept */
     MACHINE_CACHE_NAME = 64,  /* room for machine_cache_name */
@@ -47,6 +48,9 @@ enum machine_rate {
 struct machine_rates {
     double read;   /* bytes/s that are read for one token */
     double matrix; /* flop/s of many tokens */
+    /* seconds that a product of one token costs beside its bytes, by the width of rows
+     * (machine_width_class): short ones are over before they run; 0: not known, as any op */
+    double product_s[MACHINE_WIDTHS];
 };
 
 /* Keys and values of a layer, whose offsets do not matter here, and the heads that look at them. */
@@ -143,6 +147,7 @@ enum probe_kind {
     PROBE_COPY,       /* one upload of `amount` bytes */
     PROBE_DIRECT,     /* one matrix product over `amount` bytes of the host's memory */
     PROBE_HOP,        /* activations of one token, `amount` bytes, to the device and back */
+    PROBE_PRODUCT,    /* one of a token with a square matrix of `amount` weights, in no cache */
     PROBE_ACTIVATION, /* norms of many tokens and gates, which read and write `amount` bytes */
 };
 
@@ -157,7 +162,7 @@ struct probe {
     int n_runs;          /* of which the median counts; 0: 9 */
     int cpu_matrix_part; /* a CPU multiplies so much less than a GPU; 0: the same */
     double (*time_s)(void *user, enum probe_kind kind, int device, uint64_t amount);
-    /* The same for products with a format, PROBE_READ and PROBE_MATRIX; may be NULL. */
+    /* The same for products with a format: PROBE_READ, PROBE_MATRIX, PROBE_PRODUCT; may be NULL. */
     double (*format_s)(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
                        uint64_t amount);
     probe_cache_fn *cache_s; /* may be NULL */
@@ -168,10 +173,13 @@ struct probe {
 void machine_measure(struct machine *machine, const struct probe *probe);
 void machine_measure_device(struct machine *machine, const struct probe *probe, int device);
 
-/* Measures the rates of one format on one device, which takes some tens of milliseconds; true if
- * there are any now. */
+/* Rows of 512, 1024, 2048, 4096 weights; each stands for those about as long. */
+int machine_width_class(int width);
+
+/* Measures the rates of one format on one device, products for rows about as long as `width`, which
+ * takes some tens of milliseconds; true if there are any now. */
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int device,
-                            const struct dtype *dtype);
+                            const struct dtype *dtype, int width);
 
 /* The same of attention. */
 bool machine_measure_cache(struct machine *machine, const struct probe *probe, int device,

@@ -205,13 +205,14 @@ static void go_on(struct run *run, int layer, int32_t from, const struct label *
     front->items[front->count++] = to;
 }
 
-/* What is left of the time is for the layers that are left. A label meets each option, and each
- * other label. */
+/* What is left of the time is for the layers that are left, of which none starves: half of an even
+ * share is always there. A label meets each option, and each other label. */
 static int count_labels(const struct run *run, int layer)
 {
     const struct search *search = run->search;
     double options = 1, work = search->n_layers <= FEW_LAYERS ? WORK_FEW : WORK_MANY;
-    double share = fmax(0, work - run->work) / (search->n_layers - layer);
+    double share =
+        fmax(work / 2 / search->n_layers, (work - run->work) / (search->n_layers - layer));
     for (int state = 0; state < search->n_states; state++)
         options += (double)list_of(run, layer, state)->count;
     double n = fmin(share / options, sqrt(share));

@@ -67,8 +67,21 @@ static struct unit_share *share_of(struct units *units, struct unit *unit,
     return share;
 }
 
-static void add_weight(struct units *units, int index, const struct weight *weight,
-                       const struct hparams *hp)
+/* Products of one input are one dispatch: queries with keys and values, gate with up, the later
+ * named after the earlier. Formats that differ part them. */
+static bool joins(const struct weight *before, const struct weight *weight)
+{
+    static const char *const joined[][2] = {
+        {".attn_q.", ".attn_k."}, {".attn_k.", ".attn_v."}, {".ffn_gate", ".ffn_up"}};
+    for (size_t i = 0; before && i < ARRAY_LEN(joined); i++)
+        if (strstr(before->name, joined[i][0]) && strstr(weight->name, joined[i][1]))
+            return before->dtype == weight->dtype;
+    return false;
+}
+
+/* `before`: the matrix before it in a pass, or NULL. */
+static void add_weight(struct units *units, int index, const struct weight *before,
+                       const struct weight *weight, const struct hparams *hp)
 {
     struct unit *unit = &units->items[index];
     int64_t rows = weight->ne[1] * weight->ne[2];
@@ -80,8 +93,9 @@ static void add_weight(struct units *units, int index, const struct weight *weig
     }
     bytes = align_up(bytes / n, PLACE_ALIGN);
     unit->bytes += bytes;
-    unit->n_ops++;
-    if (rows > 1) {
+    unit->n_copies++;
+    if (rows > 1) { /* norms and biases are fused with products */
+        unit->n_ops += !joins(before, weight);
         struct unit_share *share = share_of(units, unit, weight->dtype);
         double elems = (double)(weight->ne[0] * rows) / (double)n;
         unit->elems += elems;
@@ -100,18 +114,22 @@ static void add_weight(struct units *units, int index, const struct weight *weig
 static void cut_layer(struct units *units, const struct model *model, int layer, size_t *at)
 {
     const struct hparams *hp = &model->hp;
-    enum { ATTENTION_OPS = 3 }; /* rotation with the cache's write, attention, residual */
+    enum { ATTENTION_OPS = 2, COPIES = 3 }; /* rotation with the cache's write, attention */
+    const struct weight *before = NULL;
     units->layer_first[layer] = units->n_units;
     find_unit(units, UNIT_ATTENTION, layer);
     struct unit *kv = &units->items[find_unit(units, UNIT_KV, layer)];
     kv->bytes = units->kv_bytes_per_position * align_up((uint64_t)units->n_ctx, KV_PAGE) *
                 (uint64_t)units->n_seqs;
     kv->n_ops = ATTENTION_OPS;
+    kv->n_copies = COPIES;
     for (; *at < model->n_weights && model_layer_of(model->weights[*at]->name) <= layer; (*at)++) {
         const struct weight *weight = model->weights[*at];
-        if (model_layer_of(weight->name) == layer)
-            add_weight(units, find_unit(units, kind_of(weight->name, hp->n_expert > 0), layer),
-                       weight, hp);
+        if (model_layer_of(weight->name) != layer)
+            continue;
+        add_weight(units, find_unit(units, kind_of(weight->name, hp->n_expert > 0), layer), before,
+                   weight, hp);
+        before = weight->ne[1] > 1 ? weight : before;
     }
 }
 
@@ -123,7 +141,7 @@ static void cut_head(struct units *units, const struct model *model)
     units->host_bytes = model->token_embd->size_bytes;
     for (size_t i = 0; i < ARRAY_LEN(of_head); i++)
         if (of_head[i])
-            add_weight(units, head, of_head[i], &model->hp);
+            add_weight(units, head, NULL, of_head[i], &model->hp);
     if (model->output == model->token_embd) /* one table for both: the host's copy stays */
         units->unit_of_weight[model->token_embd->index] = head;
     units->layer_first[units->n_layers + 1] = units->n_units;

@@ -35,7 +35,8 @@ struct unit {
     int layer;        /* the head's is the number of layers */
     uint64_t bytes;   /* as allocated; of one expert; of UNIT_KV for the whole context */
     double elems;     /* multiplied by each token; of one expert; of UNIT_KV 0 */
-    int n_ops;        /* dispatches of a pass */
+    int n_ops;        /* dispatches of an answer's pass, of what is fused one */
+    int n_copies;     /* its weights, each a copy where they are streamed */
     int n, n_used;    /* experts and those that a token takes; else 1 and 1 */
     int shares;       /* the first of its matrices by format, in units->shares; 0: not known */
     unsigned allowed; /* bit d: may live with device d; from options that say where */

@@ -51,25 +51,28 @@ void invent_units(struct units *units, const struct invented_model *model, uint6
         bool moe = model->n_expert && !(model->mixed && rng_below(&rng, 3) == 0);
         units->layer_first[l] = units->n_units;
         struct unit unit = {
-            .kind = UNIT_ATTENTION, .layer = l, .bytes = mib(attention), .n_ops = 6};
+            .kind = UNIT_ATTENTION, .layer = l, .bytes = mib(attention), .n_ops = 4, .n_copies = 8};
         unit.elems = (double)unit.bytes * 8 / BITS;
         add(units, unit);
         add(units, (struct unit){.kind = UNIT_KV,
                                  .layer = l,
                                  .bytes = units->kv_bytes_per_position * 4096,
-                                 .n_ops = 3});
+                                 .n_ops = 2,
+                                 .n_copies = 3});
         int n_expert = moe ? model->n_expert : 1;
         unit = (struct unit){.kind = moe ? UNIT_EXPERTS : UNIT_FFN,
                              .layer = l,
                              .bytes = mib(ffn / n_expert),
-                             .n_ops = 3,
+                             .n_ops = 2,
+                             .n_copies = 3,
                              .n = n_expert,
                              .n_used = moe ? model->n_used : 1};
         unit.elems = (double)unit.bytes * 8 / BITS;
         add(units, unit);
     }
     units->layer_first[n] = units->n_units;
-    struct unit head = {.kind = UNIT_HEAD, .layer = n, .bytes = mib(model->layer_mib), .n_ops = 2};
+    struct unit head = {
+        .kind = UNIT_HEAD, .layer = n, .bytes = mib(model->layer_mib), .n_ops = 1, .n_copies = 2};
     head.elems = (double)head.bytes * 8 / BITS;
     add(units, head);
     units->layer_first[n + 1] = units->n_units;

@@ -118,6 +118,7 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     switch (kind) {
     case PROBE_OP: seconds = rate(vm, device, RATE_DISPATCH); break;
     case PROBE_READ:
+    case PROBE_PRODUCT:
         seconds = rate(vm, device, RATE_DISPATCH) + compute_s(vm, device, n, 0, 0);
         break;
     case PROBE_MATRIX:
@@ -140,18 +141,42 @@ static double own_s(struct virtual_machine *vm, enum probe_kind kind, int device
                     const struct machine_rates *own, uint64_t amount)
 {
     const struct machine_device *d = &vm->truth.devices[device];
-    double times = !own                 ? 1
-                   : kind == PROBE_READ ? d->rate[RATE_READ] / own->read
-                                        : d->rate[RATE_MATRIX] / own->matrix;
+    double times = !own                   ? 1
+                   : kind != PROBE_MATRIX ? d->rate[RATE_READ] / own->read
+                                          : d->rate[RATE_MATRIX] / own->matrix;
     return times * (time_s(vm, kind, device, amount) - rate(vm, device, RATE_DISPATCH)) +
            rate(vm, device, RATE_DISPATCH);
+}
+
+/* What dispatches of a unit cost in an answer. */
+static double product_op_s(const struct virtual_machine *vm, const struct units *units,
+                           const struct unit *unit, int device)
+{
+    double seconds = rate(vm, device, RATE_DISPATCH), own = 0, elems = 0;
+    int width = machine_width_class(units->n_embd);
+    for (int i = unit->shares; i; i = units->shares[i].next) {
+        const struct unit_share *share = &units->shares[i];
+        const struct machine_rates *format =
+            machine_format_of(&vm->truth.devices[device], share->dtype);
+        own += share->elems *
+               (format && format->product_s[width] > 0 ? format->product_s[width] : seconds);
+        elems += share->elems;
+    }
+    return unit->n_ops * (elems > 0 ? own / elems : seconds);
 }
 
 static double format_s(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
                        uint64_t amount)
 {
     struct virtual_machine *vm = user;
-    return own_s(vm, kind, device, machine_format_of(&vm->truth.devices[device], dtype), amount);
+    const struct machine_rates *own = machine_format_of(&vm->truth.devices[device], dtype);
+    if (kind != PROBE_PRODUCT)
+        return own_s(vm, kind, device, own, amount);
+    int width = machine_width_class((int)sqrt((double)amount));
+    double op_s = rate(vm, device, RATE_DISPATCH);
+    amount = amount / dtype->block_elems * dtype->block_bytes;
+    return own_s(vm, kind, device, own, amount) +
+           (own && own->product_s[width] > 0 ? own->product_s[width] - op_s : 0);
 }
 
 static double cache_s(void *user, enum probe_kind kind, int device, const struct cache_shape *shape,
@@ -316,10 +341,10 @@ static double decode_experts(struct runner *run, const struct unit *unit, struct
     int misses = r->n_used - hits;
     if (hits)
         gpu = compute_s(vm, g, hits * on_gpu.bytes, hits * on_gpu.flop, 0) +
-              unit->n_ops * rate(vm, g, RATE_DISPATCH);
+              product_op_s(vm, run->job->units, unit, g);
     if (misses)
         cpu = compute_s(vm, 0, misses * on_cpu.bytes, misses * on_cpu.flop, file) +
-              unit->n_ops * rate(vm, 0, RATE_DISPATCH);
+              product_op_s(vm, run->job->units, unit, 0);
     if (misses && g)
         cpu += hop_s(vm, g, 0, run->token_bytes) + hop_s(vm, 0, g, run->token_bytes);
     if (run->upload_s > 0 && cpu > 0) { /* beside the CPU's work, for its memory */
@@ -349,7 +374,7 @@ static double decode_token(struct runner *run, double position)
             seconds += decode_experts(run, unit, job->choices[i]);
         else
             seconds += compute_s(run->vm, device, work.bytes, work.flop, kv ? 0 : run->file_part) +
-                       unit->n_ops * rate(run->vm, device, RATE_DISPATCH);
+                       product_op_s(run->vm, units, unit, device);
         if (kv)
             seconds += hop_s(run->vm, device, at, run->token_bytes);
         else

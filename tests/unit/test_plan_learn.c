@@ -119,10 +119,10 @@ static void slow_down_formats(struct machine *machine)
     for (int d = 0; d < machine->n_devices; d++) {
         const double *rate = machine->devices[d].rate;
         struct machine_rates *formats = machine->devices[d].formats;
-        formats[dtype_q4_k.gguf_id] = (struct machine_rates){rate[RATE_READ] * (d ? 0.9 : 0.7),
-                                                             rate[RATE_MATRIX] * (d ? 0.6 : 0.5)};
-        formats[dtype_q6_k.gguf_id] = (struct machine_rates){rate[RATE_READ] * (d ? 0.6 : 0.4),
-                                                             rate[RATE_MATRIX] * (d ? 0.4 : 0.6)};
+        formats[dtype_q4_k.gguf_id] = (struct machine_rates){
+            rate[RATE_READ] * (d ? 0.9 : 0.7), rate[RATE_MATRIX] * (d ? 0.6 : 0.5), {0}};
+        formats[dtype_q6_k.gguf_id] = (struct machine_rates){
+            rate[RATE_READ] * (d ? 0.6 : 0.4), rate[RATE_MATRIX] * (d ? 0.4 : 0.6), {0}};
     }
 }
 
@@ -202,7 +202,8 @@ TEST(formats_have_rates_of_their_own)
         struct probe probe = virtual_probe(&t.vm);
         for (int d = 0; d < t.learned.n_devices; d++)
             for (size_t f = 0; dtype_at(f); f++)
-                assert_true(machine_measure_format(&t.learned, &probe, d, dtype_at(f)));
+                assert_true(machine_measure_format(&t.learned, &probe, d, dtype_at(f),
+                                                   t.report->units.n_embd));
         learn_cache(&t);
         make_plan(&t);
         double own = error_of(&t);
@@ -216,14 +217,14 @@ TEST(formats_have_rates_of_their_own)
 }
 
 /* All but attention. */
-static void make_known(struct trial *t)
+static void make_known(struct trial *t, int width)
 {
     struct probe probe = virtual_probe(&t->vm);
     for (int d = 0; d < t->learned.n_devices; d++) {
         t->learned.devices[d].measured = true;
         t->learned.devices[d].estimated = 0;
         for (size_t f = 0; dtype_at(f); f++)
-            assert_true(machine_measure_format(&t->learned, &probe, d, dtype_at(f)));
+            assert_true(machine_measure_format(&t->learned, &probe, d, dtype_at(f), width));
     }
 }
 
@@ -243,7 +244,7 @@ TEST(attention_has_rates_of_its_own)
             snprintf(slow.shape, sizeof slow.shape, "%s", t.report->units.cache_name);
             machine_add_cache(&t.vm.truth.devices[d], &slow);
         }
-        make_known(&t);
+        make_known(&t, t.report->units.n_embd);
         make_plan(&t);
         double alike = error_of(&t);
         assert_true(t.plan.estimated);
@@ -259,6 +260,33 @@ TEST(attention_has_rates_of_its_own)
     }
 }
 
+/* Short rows are over before a device is at full speed: measured at the model's width a prediction
+ * holds, and what is known of another width is no help. */
+TEST(short_products_have_times_of_their_own)
+{
+    struct trial t;
+    open_trial(&t, "card-24", "llama-1b", false);
+    int width = t.report->units.n_embd, class = machine_width_class(width);
+    assert_int_equal(class, 2);
+    struct machine_device *gpu = &t.vm.truth.devices[1];
+    for (size_t f = 0; dtype_at(f); f++) {
+        struct machine_rates *format = &gpu->formats[dtype_at(f)->gguf_id];
+        *format = (struct machine_rates){gpu->rate[RATE_READ], gpu->rate[RATE_MATRIX], {0}};
+        format->product_s[class] = 8 * gpu->rate[RATE_DISPATCH];
+    }
+    make_known(&t, 4096);
+    learn_cache(&t);
+    make_plan(&t);
+    double other = error_of(&t);
+    make_known(&t, width);
+    make_plan(&t);
+    double own = error_of(&t);
+    print_message("off by %.1f %%; with products of its width %.1f %%\n", 100 * other, 100 * own);
+    assert_true(other > 0.10);
+    assert_true(own <= 0.10);
+    close_trial(&t);
+}
+
 /* Where an op's own time was measured in a busy moment and came out as more than a whole product
  * takes, rates of formats are found all the same, and not far off. */
 TEST(a_busy_moment_spoils_no_format)
@@ -270,7 +298,7 @@ TEST(a_busy_moment_spoils_no_format)
         const struct machine_rates *found = &t.learned.devices[d].formats[dtype_q4_k.gguf_id];
         const struct machine_rates *true_rate = &t.vm.truth.devices[d].formats[dtype_q4_k.gguf_id];
         t.learned.devices[d].rate[RATE_DISPATCH] = 1;
-        assert_true(machine_measure_format(&t.learned, &probe, d, &dtype_q4_k));
+        assert_true(machine_measure_format(&t.learned, &probe, d, &dtype_q4_k, 4096));
         assert_true(off(found->read, true_rate->read) < 1.2);
         assert_true(off(found->matrix, true_rate->matrix) < 1.2);
     }
