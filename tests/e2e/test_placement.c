@@ -5,7 +5,9 @@
 
 /* cost: 15 */
 
-#define SMALL "-c", "128", "-b", "32", "-n", "6", "-p", "Hello"
+/* After this prompt no word is a close call: every division answers the same well beyond six
+ * tokens. After "Hello" the fourth is one, which the rounding of the activations decides. */
+#define SMALL "-c", "128", "-b", "32", "-n", "6", "-p", "Why?"
 
 static void run_on_device(struct spawn *s, const char *option, const char *value)
 {
