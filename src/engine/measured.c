@@ -7,7 +7,7 @@
 
 enum { MEASURED_VERSION = 5 };
 
-static const char PRODUCTS[] = "products_s"; /* by width */
+static const char PRODUCTS[] = "products", OP[] = "op_s"; /* by width; of each */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 
 /* --- what they depend on ---------------------------------------------------------------------- */
@@ -57,8 +57,13 @@ static json_t *format_of(const struct machine_rates *rates)
 {
     json_t *format = pair_of(rates), *products = json_array();
     int failed = 0;
-    for (int w = 0; w < MACHINE_WIDTHS; w++)
-        failed |= json_array_append_new(products, json_real(rates->product_s[w]));
+    for (int w = 0; w < MACHINE_WIDTHS; w++) {
+        const struct machine_products *own = &rates->products[w];
+        json_t *known = own->read > 0 ? json_pack("{s:f, s:f}", machine_rate_name(RATE_READ),
+                                                  own->read, OP, own->op_s)
+                                      : json_object();
+        failed |= json_array_append_new(products, known);
+    }
     failed |= json_object_set_new(format, PRODUCTS, products);
     return whole(format, failed);
 }
@@ -145,9 +150,11 @@ static bool read_products(const json_t *products, struct machine_rates *out)
 {
     bool good = json_array_size(products) == MACHINE_WIDTHS;
     for (size_t w = 0; w < MACHINE_WIDTHS && good; w++) {
-        const json_t *seconds = json_array_get(products, w);
-        out->product_s[w] = json_number_value(seconds);
-        good = json_is_number(seconds) && machine_rate_sensible(RATE_DISPATCH, out->product_s[w]);
+        const json_t *item = json_array_get(products, w), *op = json_object_get(item, OP);
+        struct machine_products *own = &out->products[w];
+        own->op_s = json_number_value(op);
+        good = read_rate(item, RATE_READ, &own->read) && (own->read > 0) == json_is_number(op) &&
+               machine_rate_sensible(RATE_DISPATCH, own->op_s);
     }
     return good;
 }

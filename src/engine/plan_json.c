@@ -32,10 +32,13 @@ static json_t *pair(const struct machine_rates *rates)
     json_t *value = json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->read / 1e9,
                               machine_rate_name(RATE_MATRIX), rates->matrix / 1e12);
     for (int w = 0; w < MACHINE_WIDTHS; w++)
-        if (rates->product_s[w] > 0) {
+        if (rates->products[w].read > 0) {
             char name[32];
-            snprintf(name, sizeof name, "product_%d_us", 512 << w);
-            json_object_set_new(value, name, json_real(rates->product_s[w] / 1e-6));
+            snprintf(name, sizeof name, "products_%d", 512 << w);
+            json_object_set_new(
+                value, name,
+                json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->products[w].read / 1e9,
+                          machine_rate_name(RATE_DISPATCH), rates->products[w].op_s / 1e-6));
         }
     return value;
 }

@@ -250,7 +250,7 @@ static bool lacks_format(const struct machine_device *device, const struct units
     for (int i = 1; i <= units->n_shares; i++)
         needs |= units->shares[i].dtype == dtype && units->shares[i].elems > 0;
     const struct machine_rates *format = machine_format_of(device, dtype);
-    return needs && !(format && format->product_s[machine_width_class(units->n_embd)] > 0);
+    return needs && !(format && format->products[machine_width_class(units->n_embd)].read > 0);
 }
 
 /* What units need of one device; *found: something new was. */
@@ -353,9 +353,9 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
         strbuf_printf(out, "; %s reads %.3g GB/s, computes %.3g Tflop/s", dtype_at(i)->name,
                       format->read / 1e9, format->matrix / 1e12);
         for (int w = 0; w < MACHINE_WIDTHS; w++)
-            if (format->product_s[w] > 0)
-                strbuf_printf(out, ", a product of %d %.3g us", 512 << w,
-                              format->product_s[w] / 1e-6);
+            if (format->products[w].read > 0)
+                strbuf_printf(out, ", rows of %d %.3g GB/s and %.3g us a product", 512 << w,
+                              format->products[w].read / 1e9, format->products[w].op_s / 1e-6);
     }
     for (int i = 0; i < device->n_caches && device->measured; i++)
         strbuf_printf(out, "; attention %s reads %.3g GB/s, computes %.3g Tflop/s",

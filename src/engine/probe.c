@@ -10,12 +10,20 @@
 #include "gpu/exec.h"
 #include "kv/kv.h"
 
-enum { SHORT, LONG, CHAINS, MANY_TOKENS = 512, MOST_LAYERS = 17, MOST_MATRICES = 512 };
+enum {
+    SHORT,
+    LONG,
+    CHAINS,
+    MANY_TOKENS = 512,
+    MOST_LAYERS = 17,
+    MOST_MATRICES = 512,
+    MOST_TIMES = 16
+};
 enum { MORE_THAN_CACHES = 64 << 20 }; /* bytes */
 
-/* Products with square matrices, in turn, norms with gates, or attention where there are pages of a
- * cache, each with those of a layer of its own, one after the other: the difference of two chains
- * is free of what a batch costs. */
+/* Products with square matrices, in turn, feed-forward blocks, norms with gates, or attention where
+ * there are pages of a cache, each with those of a layer of its own, one after the other: the
+ * difference of two chains is free of what a batch costs. */
 struct shape {
     int device, n, n_tokens; /* n: the side of the matrix; of attention the width of queries */
     const struct dtype *dtype;
@@ -23,6 +31,7 @@ struct shape {
     int n_pages;
     bool links;     /* of what is no product: a norm, and a gate of it */
     int n_matrices; /* of products */
+    int n_ff;       /* of blocks, each with three of the matrices: their inner width; else 0 */
     int n_products[CHAINS];
 };
 
@@ -41,7 +50,8 @@ struct trial {
     struct cpu_exec *cpu[CHAINS];
     struct gpu_exec *gpu[CHAINS];
     struct place place;
-    double least_s[CHAINS]; /* that they took so far; 0: nothing yet */
+    double times[CHAINS][MOST_TIMES]; /* seconds that they took so far, ascending */
+    int n_times;
     bool ready;
 };
 
@@ -73,6 +83,13 @@ static struct tensor *attend(struct graph *graph, const struct trial *trial, int
     return kv->k_dim == kv->v_dim ? y : x;
 }
 
+static struct tensor *multiply(struct graph *graph, const struct trial *trial, int i,
+                               struct tensor *x)
+{
+    const struct weight *matrix = &trial->matrices[i % trial->shape.n_matrices];
+    return op_matmul(graph, "y", graph_weight(graph, matrix), x, NULL);
+}
+
 static struct tensor *next_of(struct graph *graph, const struct trial *trial, int i,
                               struct tensor *x, struct tensor *norm)
 {
@@ -81,8 +98,13 @@ static struct tensor *next_of(struct graph *graph, const struct trial *trial, in
         return attend(graph, trial, i, x);
     if (shape->links)
         return op_glu(graph, "y", x, op_rms_norm(graph, "n", x, norm, 1e-5f), GLU_SILU);
-    const struct weight *matrix = &trial->matrices[i % shape->n_matrices];
-    return op_matmul(graph, "y", graph_weight(graph, matrix), x, NULL);
+    if (!shape->n_ff)
+        return multiply(graph, trial, i, x);
+    struct tensor *normed = op_rms_norm(graph, "n", x, norm, 1e-5f);
+    struct tensor *gate = multiply(graph, trial, 3 * i, normed);
+    struct tensor *up = multiply(graph, trial, 3 * i + 1, normed);
+    struct tensor *inner = op_glu(graph, "g", gate, up, GLU_SILU);
+    return op_add(graph, "r", x, multiply(graph, trial, 3 * i + 2, inner));
 }
 
 static enum hth_status build_chain(void *user, struct graph *graph, struct batch_size size)
@@ -127,30 +149,46 @@ static void make_row(const struct dtype *dtype, size_t n, unsigned char *row)
         dtype->encode(block, row + dtype_row_bytes(dtype, i), dtype->block_elems);
 }
 
+/* Matrix i of a trial, which has no bytes yet. */
+static struct weight matrix_of(const struct shape *shape, int i)
+{
+    int64_t from = shape->n, to = shape->n;
+    if (shape->n_ff && i % 3 < 2)
+        to = shape->n_ff;
+    else if (shape->n_ff)
+        from = shape->n_ff;
+    return (struct weight){.name = "matrix",
+                           .dtype = shape->dtype,
+                           .ne = {from, to, 1, 1},
+                           .size_bytes = (size_t)to * dtype_row_bytes(shape->dtype, (size_t)from),
+                           .index = 1 + i};
+}
+
 /* No byte may be one of a page that is only promised: all are written. */
 static bool make_matrices(struct trial *trial)
 {
-    size_t n = (size_t)trial->shape.n, n_rows = n * (size_t)trial->shape.n_matrices;
-    const struct dtype *dtype = trial->shape.dtype;
-    size_t row = dtype_row_bytes(dtype, n), all = n_rows * row, table = n * sizeof(float);
+    const struct shape *shape = &trial->shape;
+    size_t table = (size_t)shape->n * sizeof(float), all = 0, at = 0;
+    for (int i = 0; i < shape->n_matrices; i++)
+        all += matrix_of(shape, i).size_bytes;
     trial->bytes = mem_alloc(all + table);
     if (!trial->bytes)
         return false;
-    if (n_rows > 0)
-        make_row(dtype, n, trial->bytes);
-    for (size_t r = 1; r < n_rows; r++)
-        memcpy(trial->bytes + r * row, trial->bytes, row);
+    for (int i = 0; i < shape->n_matrices; i++) {
+        struct weight *matrix = &trial->matrices[i];
+        *matrix = matrix_of(shape, i);
+        unsigned char *bytes = trial->bytes + at;
+        size_t row = matrix->size_bytes / (size_t)matrix->ne[1];
+        make_row(shape->dtype, (size_t)matrix->ne[0], bytes);
+        for (size_t r = 1; r < (size_t)matrix->ne[1]; r++)
+            memcpy(bytes + r * row, bytes, row);
+        matrix->data = bytes;
+        at += matrix->size_bytes;
+    }
     memset(trial->bytes + all, 0x3c, table); /* 0.0115 */
-    for (int i = 0; i < trial->shape.n_matrices; i++)
-        trial->matrices[i] = (struct weight){.name = "matrix",
-                                             .dtype = dtype,
-                                             .ne = {trial->shape.n, trial->shape.n, 1, 1},
-                                             .data = trial->bytes + (size_t)i * n * row,
-                                             .size_bytes = n * row,
-                                             .index = 1 + i};
     trial->table = (struct weight){.name = "table",
                                    .dtype = &dtype_f32,
-                                   .ne = {trial->shape.n, 1, 1, 1},
+                                   .ne = {shape->n, 1, 1, 1},
                                    .data = trial->bytes + all,
                                    .size_bytes = table};
     return true;
@@ -195,7 +233,7 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
 {
     struct trial *trial = &probe->trial;
     const size_t n = (size_t)trial->shape.n_matrices;
-    const struct interleaved_options room = {.most_bytes = 2 * n * trial->matrices[0].size_bytes};
+    const struct interleaved_options room = {.most_bytes = UINT64_MAX};
     enum hth_status status = HTH_OK;
     if (c == 0 && n > 0)
         status = interleaved_create(&trial->interleaved, 1 + n, &room, NULL);
@@ -237,7 +275,8 @@ static bool same_shape(const struct shape *a, const struct shape *b)
     char name[2][MACHINE_CACHE_NAME];
     if (a->device != b->device || a->n != b->n || a->n_tokens != b->n_tokens ||
         a->dtype != b->dtype || a->n_pages != b->n_pages || a->links != b->links ||
-        a->n_matrices != b->n_matrices || a->n_products[LONG] != b->n_products[LONG])
+        a->n_matrices != b->n_matrices || a->n_ff != b->n_ff ||
+        a->n_products[LONG] != b->n_products[LONG])
         return false;
     return !a->n_pages || strcmp(machine_cache_name(&a->cache, name[0]),
                                  machine_cache_name(&b->cache, name[1])) == 0;
@@ -288,21 +327,40 @@ static double chain_s(struct machine_probe *probe, int c)
     return status == HTH_OK ? (double)(os_time_ns() - began) / 1e9 : 0;
 }
 
-/* One product of a chain, by the least that chains took so far: what a busy machine adds is not the
- * product's. */
+/* Keeps the times in order; of more than there is room for the slowest goes. */
+static void keep_time(struct trial *trial, int c, double seconds)
+{
+    double *times = trial->times[c];
+    int i = trial->n_times < MOST_TIMES ? trial->n_times : MOST_TIMES - 1;
+    for (; i > 0 && times[i - 1] > seconds; i--)
+        times[i] = times[i - 1];
+    times[i] = seconds;
+}
+
+/* One product of a chain, by the medians of what chains took so far, the lower of two: the first
+ * found its data in no cache. */
 static double product_s(struct machine_probe *probe, const struct shape *shape)
 {
     if (!want_trial(probe, shape))
         return 0;
-    double *least = probe->trial.least_s;
+    struct trial *trial = &probe->trial;
+    double median[CHAINS];
     for (int c = 0; c < CHAINS; c++) {
         double now = chain_s(probe, c);
-        least[c] = least[c] > 0 && least[c] < now ? least[c] : now;
+        if (now <= 0)
+            return 0;
+        keep_time(trial, c, now);
+        median[c] = trial->times[c][trial->n_times / 2];
     }
-    bool good = least[SHORT] > 0 && least[LONG] > least[SHORT];
-    return good
-               ? (least[LONG] - least[SHORT]) / (shape->n_products[LONG] - shape->n_products[SHORT])
-               : 0;
+    trial->n_times += trial->n_times < MOST_TIMES - 1;
+    double seconds = median[LONG] - median[SHORT];
+    return seconds > 0 ? seconds / (shape->n_products[LONG] - shape->n_products[SHORT]) : 0;
+}
+
+/* Elements of `bytes` in a format. */
+static double elems_of(const struct dtype *dtype, uint64_t bytes)
+{
+    return (double)bytes / dtype->block_bytes * dtype->block_elems;
 }
 
 /* A square matrix of so many elements. */
@@ -318,15 +376,31 @@ static struct shape square(int device, const struct dtype *dtype, double elems, 
                           .n_products = {1, 5}};
 }
 
-/* What the product with a square matrix takes, as of one of exactly so many elements; of more than
- * one matrix each is another one's turn. */
+/* What the product with a square matrix takes, as of one of exactly so many elements. */
 static double square_s(struct machine_probe *probe, int device, const struct dtype *dtype,
-                       double elems, int n_tokens, int n_matrices)
+                       double elems, int n_tokens)
 {
     struct shape shape = square(device, dtype, elems, n_tokens);
-    shape.n_matrices = n_matrices;
-    shape.n_products[LONG] = n_matrices > 1 ? n_matrices : shape.n_products[LONG];
     return product_s(probe, &shape) * elems / ((double)shape.n * shape.n);
+}
+
+/* A square matrix of this width, or a feed-forward block, each with weights that are in no cache:
+ * as many others come before them again. */
+static double wide_s(struct machine_probe *probe, enum probe_kind kind, int device,
+                     const struct dtype *dtype, double width)
+{
+    enum { LEAST = 5 };
+    struct shape shape = square(device, dtype, width * width, 1);
+    int each = 1;
+    if (kind == PROBE_FFN) {
+        each = 3;
+        shape.n_ff = 4 * shape.n;
+    }
+    double elems = (double)shape.n * shape.n * (shape.n_ff ? 3 * 4 : 1);
+    int n = (int)fmin(elems_of(dtype, MORE_THAN_CACHES) / elems, MOST_MATRICES / 3.0);
+    shape.n_matrices = each * (n > 0 ? n : 1);
+    shape.n_products[LONG] = n < LEAST ? LEAST : n;
+    return product_s(probe, &shape);
 }
 
 static double copy_s(struct vk *vk, uint64_t bytes)
@@ -343,12 +417,6 @@ static double copy_s(struct vk *vk, uint64_t bytes)
     }
     mem_free(data);
     return seconds;
-}
-
-/* Elements of `bytes` in a format. */
-static double elems_of(const struct dtype *dtype, uint64_t bytes)
-{
-    return (double)bytes / dtype->block_bytes * dtype->block_elems;
 }
 
 /* An op with next to no work, of which many fit into the time of a batch. */
@@ -388,12 +456,10 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
     if (device >= probe->n_devices)
         return 0;
     if (kind == PROBE_MATRIX)
-        return square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS, 1);
+        return square_s(probe, device, dtype, (double)amount / (2 * MANY_TOKENS), MANY_TOKENS);
     if (kind == PROBE_READ)
-        return square_s(probe, device, dtype, elems_of(dtype, amount), 1, 1);
-    double n_matrices = elems_of(dtype, MORE_THAN_CACHES) / (double)amount;
-    n_matrices = n_matrices < MOST_MATRICES ? n_matrices : MOST_MATRICES;
-    return square_s(probe, device, dtype, (double)amount, 1, n_matrices < 5 ? 5 : (int)n_matrices);
+        return square_s(probe, device, dtype, elems_of(dtype, amount), 1);
+    return wide_s(probe, kind, device, dtype, (double)amount);
 }
 
 /* As models have it: of each page a layer's part alone. Tokens are the last of the positions. */
@@ -434,6 +500,7 @@ double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64
     case PROBE_OP: return op_s(probe, device);
     case PROBE_READ:
     case PROBE_PRODUCT:
+    case PROBE_FFN:
     case PROBE_MATRIX: return machine_probe_format_s(probe, kind, device, &dtype_q8_0, amount);
     case PROBE_COPY: return device ? copy_s(probe->vk[device], amount) : 0;
     case PROBE_HOP: return hop_s(probe, device, amount);

@@ -209,15 +209,14 @@ enum hth_status split_cache(const struct split *split, struct kv_geom *layers, i
 
 /* --- ops -------------------------------------------------------------------------------------- */
 
-/* Who made a tensor; 0: none of the ops seen so far. */
-static uint32_t makers_of(const struct graph *graph, const uint32_t *devices, size_t n,
-                          const struct tensor *tensor)
+/* The op that made a tensor, by its number and one; 0: none of the first n. */
+static size_t maker_of(const struct graph *graph, size_t n, const struct tensor *tensor)
 {
     const struct tensor *base = tensor_base(tensor, NULL);
     for (size_t i = n; i-- > 0;)
         for (int k = 0; k < OP_MAX_OUT; k++)
             if (graph->ops[i]->out[k] && tensor_base(graph->ops[i]->out[k], NULL) == base)
-                return devices[i];
+                return i + 1;
     return 0;
 }
 
@@ -261,6 +260,24 @@ static uint32_t devices_of_reader(const struct split *split, const struct graph 
     return 0;
 }
 
+/* Where the input of an op was made, that was made last: a sum behind a block is where the block
+ * is, which had the other summand for its norm. What experts make is on all devices that have some.
+ */
+static uint32_t devices_of_inputs(const struct graph *graph, const uint32_t *devices, size_t index)
+{
+    const struct op *op = graph->ops[index];
+    bool by_expert = op_def_of(op->kind)->by_expert;
+    size_t last = 0;
+    for (int i = 0; i < OP_MAX_IN; i++) {
+        size_t maker = op->in[i] ? maker_of(graph, index, op->in[i]) : 0;
+        if (by_expert && maker)
+            return devices[maker - 1];
+        if (maker > last && partition_is_one(devices[maker - 1]))
+            last = maker;
+    }
+    return last ? devices[last - 1] : 0;
+}
+
 /* An op runs where its matrix or cache is, any other where its definition says (op_def.h). A norm
  * goes where its result is read: its input has to go there anyway, for the sum behind the block. */
 static uint32_t devices_of_op(const struct split *split, const struct graph *graph,
@@ -271,10 +288,7 @@ static uint32_t devices_of_op(const struct split *split, const struct graph *gra
     uint32_t found = devices_by_weight(split, graph, op);
     if (!found && def->with_reader)
         found = devices_of_reader(split, graph, index);
-    for (int i = 0; i < OP_MAX_IN && !found; i++) {
-        uint32_t makers = op->in[i] ? makers_of(graph, devices, index, op->in[i]) : 0;
-        found = def->by_expert || partition_is_one(makers) ? makers : 0;
-    }
+    found = found ? found : devices_of_inputs(graph, devices, index);
     return found ? found : 1u << SPLIT_HOST;
 }
 

@@ -31,6 +31,7 @@ struct bucket {
     uint64_t generation; /* of the recording; 0: not recorded */
     bool timed;          /* `times` are this bucket's own */
     int n_long;          /* runs until now in which a submit took too long, one after the other */
+    int n_unwatched;     /* runs whose times need not be read, until the next */
     uint64_t used;       /* gpu_exec.clock when it was last asked for */
 };
 
@@ -159,13 +160,15 @@ static uint64_t step_work(const struct step *step)
     return step->bytes + step->flops / 16 + 1;
 }
 
-/* The end of the steps from `first` on that run without meeting another device. */
+/* The end of the steps from `first` on that run without meeting another device. What it gave before
+ * what is taken first, is there. */
 static size_t run_end(const struct program *program, size_t first)
 {
     size_t i = first;
-    while (i < program->n_steps && program->steps[i].takes >= 0)
-        i++;
-    while (i < program->n_steps && program->steps[i].takes < 0 && program->steps[i].gives < 0)
+    int taken = -1;
+    for (; i < program->n_steps && program->steps[i].takes >= 0; i++)
+        taken = program->steps[i].takes > taken ? program->steps[i].takes : taken;
+    while (i < program->n_steps && program->steps[i].takes <= taken && program->steps[i].gives < 0)
         i++;
     while (i < program->n_steps && program->steps[i].gives >= 0)
         i++;
@@ -543,15 +546,19 @@ static void note_speed(struct gpu_exec *exec, const struct bucket *bucket, uint6
 /* No submit may freeze a desktop, and none should be shorter than need be: after the first run of a
  * bucket its steps are cut anew by the time that they took, and again where a submit comes to take
  * too long, as attention does with a longer context. Once or twice is no reason: it may have waited
- * for others' work. */
+ * for others' work. Where none took half as long, the next runs are not looked at: a token divided
+ * between devices has as many submits as hops, and reading their times costs more than some. */
 static enum hth_status watch_submits(struct gpu_exec *exec, struct bucket *bucket)
 {
-    enum { LONG_ENOUGH = 3 };
+    enum { LONG_ENOUGH = 3, UNWATCHED = 7 };
     uint64_t longest, sum = 0;
-    if (!exec->opt.profile && bucket->n_segments > 0)
+    if (bucket->n_unwatched > 0)
+        bucket->n_unwatched--;
+    else if (!exec->opt.profile && bucket->n_segments > 0)
         sum = read_times(exec, bucket, &longest);
     if (sum == 0)
         return HTH_OK;
+    bucket->n_unwatched = bucket->timed && longest < CUT_MOST_NS / 2 ? UNWATCHED : 0;
     bucket->n_long = longest > CUT_MOST_NS ? bucket->n_long + 1 : 0;
     if (bucket->timed && bucket->n_long < LONG_ENOUGH)
         return HTH_OK;

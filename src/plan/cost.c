@@ -169,6 +169,14 @@ static double bound_s(const struct cost *cost, int device, const struct machine_
     return larger(bytes / read, flop / rates->matrix);
 }
 
+/* Of what is known of products with rows like the model's; NULL: nothing. */
+static const struct machine_products *products_of(const struct cost *cost,
+                                                  const struct machine_rates *own)
+{
+    const struct machine_products *products = own ? &own->products[cost->width_class] : NULL;
+    return products && products->read > 0 ? products : NULL;
+}
+
 /* Products with a unit's matrices (or those of one expert): read n_read times, and multiplied with
  * n_columns tokens in all. Formats whose rates are known take their time, the others that of the
  * rates for all. */
@@ -183,8 +191,11 @@ static double product_s(const struct cost *cost, struct worker worker, const str
         const struct machine_rates *own = machine_format_of(device, share->dtype);
         if (!own)
             continue;
-        seconds +=
-            bound_s(cost, worker.device, own, n_read * share->bytes, n_columns * 2 * share->elems);
+        const struct machine_products *products = products_of(cost, own);
+        struct machine_rates rates = *own;
+        rates.read = products && worker.phase == PHASE_ANSWER ? products->read : own->read;
+        seconds += bound_s(cost, worker.device, &rates, n_read * share->bytes,
+                           n_columns * 2 * share->elems);
         bytes -= share->bytes;
         elems -= share->elems;
     }
@@ -205,8 +216,7 @@ static double dispatch_s(const struct cost *cost, struct worker worker, const st
     return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
 }
 
-/* Products of one token, which cost more than other ops: little of a device is at work when they
- * begin and end. */
+/* Dispatches of one token's products. */
 static double products_s(const struct cost *cost, struct worker worker, const struct unit *unit)
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
@@ -214,10 +224,10 @@ static double products_s(const struct cost *cost, struct worker worker, const st
     for (int i = unit->shares; i; i = cost->units->shares[i].next) {
         const struct unit_share *share = &cost->units->shares[i];
         const struct machine_rates *own = machine_format_of(device, share->dtype);
-        double seconds = own ? own->product_s[cost->width_class] : 0;
-        if (seconds <= 0)
+        const struct machine_products *products = products_of(cost, own);
+        if (!products)
             continue;
-        own_s += share->elems * seconds;
+        own_s += share->elems * products->op_s;
         elems += share->elems;
     }
     double all = larger(unit->elems, elems);

@@ -185,6 +185,8 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
         for (int f = 0; f < MACHINE_MAX_FORMATS; f++) {
             cpu->formats[f].matrix *= part;
             cpu->formats[f].read *= read_part;
+            for (int w = 0; w < MACHINE_WIDTHS; w++)
+                cpu->formats[f].products[w].read *= read_part;
         }
         for (int c = 0; c < cpu->n_caches; c++) { /* whose speed is the cores', not memory's */
             cpu->caches[c].rates.matrix *= part;
@@ -354,17 +356,24 @@ int machine_width_class(int width)
     return width < 512 ? 0 : class < MACHINE_WIDTHS ? class : MACHINE_WIDTHS - 1;
 }
 
-/* What a square matrix takes beyond its bytes; never nothing, which would be not known. */
-static double product_s(const struct machine_device *device, const struct probe *probe, int d,
-                        const struct dtype *dtype, int width)
+/* A block is two products like the square, with twelve times its weights; what its norm, its gate
+ * and its sum cost is theirs. Times that do not fit together are a busy machine's. */
+static struct machine_products measure_width(const struct machine_device *device,
+                                             const struct probe *probe, int d,
+                                             const struct dtype *dtype, int width)
 {
-    const double LEAST = 1e-9;
-    const struct machine_rates *rates = &device->formats[dtype->gguf_id];
-    uint64_t elems = (uint64_t)width * (uint64_t)width;
-    double bytes = (double)elems / dtype->block_elems * dtype->block_bytes;
-    double seconds = median_s(probe, PROBE_PRODUCT, d, (struct subject){.dtype = dtype}, elems);
-    seconds = seconds / learn_factor(&device->past[PHASE_ANSWER]) - bytes / rates->read;
-    return seconds > LEAST && seconds < 1 ? seconds : LEAST;
+    const struct subject of = {.dtype = dtype};
+    double row = (double)width / dtype->block_elems * dtype->block_bytes, bytes = row * width;
+    double past = learn_factor(&device->past[PHASE_ANSWER]);
+    double square_s = median_s(probe, PROBE_PRODUCT, d, of, (uint64_t)width) / past;
+    double block_s = median_s(probe, PROBE_FFN, d, of, (uint64_t)width) / past;
+    struct machine_products found = {.read = device->formats[dtype->gguf_id].read};
+    double read = 10 * bytes / (block_s - 2 * square_s);
+    if (block_s > 2 * square_s && machine_rate_sensible(RATE_READ, read))
+        found.read = read;
+    double op_s = square_s - bytes / found.read;
+    found.op_s = machine_rate_sensible(RATE_DISPATCH, op_s) ? op_s : 0;
+    return found;
 }
 
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,
@@ -378,7 +387,7 @@ bool machine_measure_format(struct machine *machine, const struct probe *probe, 
     if (format->read <= 0 && !measure_rates(device, probe, d, (struct subject){.dtype = dtype},
                                             MORE_THAN_CACHES, format))
         return false;
-    format->product_s[class] = product_s(device, probe, d, dtype, 512 << class);
+    format->products[class] = measure_width(device, probe, d, dtype, 512 << class);
     return true;
 }
 

@@ -43,14 +43,19 @@ enum machine_rate {
     RATE_COUNT,
 };
 
+/* Products of one token with rows of some width: each ends with a sum, of which short rows have
+ * more, and short products are over before a device is full. */
+struct machine_products {
+    double read; /* bytes/s; 0: not measured, then they are as any others */
+    double op_s; /* seconds that one costs beside its bytes */
+};
+
 /* Rates of products with one format, or of attention with one cache; 0: not measured, those for all
  * stand for them. */
 struct machine_rates {
-    double read;   /* bytes/s that are read for one token */
+    double read;   /* bytes/s that are read for one token, by long rows */
     double matrix; /* flop/s of many tokens */
-    /* seconds that a product of one token costs beside its bytes, by the width of rows
-     * (machine_width_class): short ones are over before they run; 0: not known, as any op */
-    double product_s[MACHINE_WIDTHS];
+    struct machine_products products[MACHINE_WIDTHS]; /* by machine_width_class */
 };
 
 /* Keys and values of a layer, whose offsets do not matter here, and the heads that look at them. */
@@ -147,7 +152,8 @@ enum probe_kind {
     PROBE_COPY,       /* one upload of `amount` bytes */
     PROBE_DIRECT,     /* one matrix product over `amount` bytes of the host's memory */
     PROBE_HOP,        /* activations of one token, `amount` bytes, to the device and back */
-    PROBE_PRODUCT,    /* one of a token with a square matrix of `amount` weights, in no cache */
+    PROBE_PRODUCT,    /* one of a token with a square matrix `amount` wide, in no cache */
+    PROBE_FFN,        /* the same of a feed-forward block `amount` wide and four times so inside */
     PROBE_ACTIVATION, /* norms of many tokens and gates, which read and write `amount` bytes */
 };
 
@@ -162,7 +168,7 @@ struct probe {
     int n_runs;          /* of which the median counts; 0: 9 */
     int cpu_matrix_part; /* a CPU multiplies so much less than a GPU; 0: the same */
     double (*time_s)(void *user, enum probe_kind kind, int device, uint64_t amount);
-    /* The same for products with a format: PROBE_READ, PROBE_MATRIX, PROBE_PRODUCT; may be NULL. */
+    /* The same for products with a format: READ, MATRIX, PRODUCT, FFN; may be NULL. */
     double (*format_s)(void *user, enum probe_kind kind, int device, const struct dtype *dtype,
                        uint64_t amount);
     probe_cache_fn *cache_s; /* may be NULL */

@@ -273,9 +273,12 @@ static void end_search(struct search *search)
     mem_free(search);
 }
 
-/* A program that stands in for a GPU takes no time, so that all that fits is there. */
-static void decide_by(struct machine *out, const struct machine *machine)
+/* A program that stands in for a GPU takes no time, so that all that fits is there. Only handing
+ * over costs what it does on a card, of a small model less, so that layers stay whole. */
+static void decide_by(struct machine *out, const struct machine *machine, const struct units *units)
 {
+    const double token_s = (double)units_weight_bytes(units) / machine->devices[0].rate[RATE_READ];
+    const double hop_s = fmin(40e-6, token_s / 100);
     *out = *machine;
     for (int d = 1; d < out->n_devices; d++) {
         struct machine_device *device = &out->devices[d];
@@ -286,7 +289,7 @@ static void decide_by(struct machine *out, const struct machine *machine)
         memset(device->past, 0, sizeof device->past);
         device->kind = MACHINE_DISCRETE;
         for (int r = 0; r < RATE_COUNT; r++)
-            device->rate[r] = r < RATE_DISPATCH ? 1e15 : 1e-9;
+            device->rate[r] = r < RATE_DISPATCH ? 1e15 : r == RATE_HOP ? hop_s : 1e-9;
     }
 }
 
@@ -301,7 +304,7 @@ static struct search *begin_search(struct plan *plan, const struct machine *mach
     if (search) {
         search->best = mem_calloc(n, sizeof *search->best);
         search->trial = mem_calloc(n, sizeof *search->trial);
-        decide_by(&search->machine, machine);
+        decide_by(&search->machine, machine, units);
         search->cost.machine = &search->machine;
         search->cost.units = units;
         search->log = log;

@@ -64,6 +64,11 @@ static struct amount weigh_cache(const struct machine_device *d, const struct un
     return all;
 }
 
+static bool has_width(const struct machine_rates *format, int width)
+{
+    return format && format->products[width].read > 0;
+}
+
 static struct amount weigh(const struct virtual_machine *vm, const struct units *units,
                            const struct unit *unit, int device, double position)
 {
@@ -76,7 +81,9 @@ static struct amount weigh(const struct virtual_machine *vm, const struct units 
         const struct machine_rates *format = machine_format_of(d, share->dtype);
         if (!format)
             continue;
-        all.bytes += share->bytes * (d->rate[RATE_READ] / format->read - 1);
+        int width = machine_width_class(units->n_embd);
+        double read = has_width(format, width) ? format->products[width].read : format->read;
+        all.bytes += share->bytes * (d->rate[RATE_READ] / read - 1);
         all.flop += 2 * share->elems * (d->rate[RATE_MATRIX] / format->matrix - 1);
     }
     return all;
@@ -119,6 +126,7 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     case PROBE_OP: seconds = rate(vm, device, RATE_DISPATCH); break;
     case PROBE_READ:
     case PROBE_PRODUCT:
+    case PROBE_FFN:
         seconds = rate(vm, device, RATE_DISPATCH) + compute_s(vm, device, n, 0, 0);
         break;
     case PROBE_MATRIX:
@@ -158,8 +166,7 @@ static double product_op_s(const struct virtual_machine *vm, const struct units 
         const struct unit_share *share = &units->shares[i];
         const struct machine_rates *format =
             machine_format_of(&vm->truth.devices[device], share->dtype);
-        own += share->elems *
-               (format && format->product_s[width] > 0 ? format->product_s[width] : seconds);
+        own += share->elems * (has_width(format, width) ? format->products[width].op_s : seconds);
         elems += share->elems;
     }
     return unit->n_ops * (elems > 0 ? own / elems : seconds);
@@ -170,13 +177,17 @@ static double format_s(void *user, enum probe_kind kind, int device, const struc
 {
     struct virtual_machine *vm = user;
     const struct machine_rates *own = machine_format_of(&vm->truth.devices[device], dtype);
-    if (kind != PROBE_PRODUCT)
+    if (kind != PROBE_PRODUCT && kind != PROBE_FFN)
         return own_s(vm, kind, device, own, amount);
-    int width = machine_width_class((int)sqrt((double)amount));
+    struct machine_rates rates = own ? *own : (struct machine_rates){0};
+    int width = machine_width_class((int)amount), n_products = kind == PROBE_FFN ? 2 : 1;
     double op_s = rate(vm, device, RATE_DISPATCH);
-    amount = amount / dtype->block_elems * dtype->block_bytes;
-    return own_s(vm, kind, device, own, amount) +
-           (own && own->product_s[width] > 0 ? own->product_s[width] - op_s : 0);
+    amount *= amount / dtype->block_elems * dtype->block_bytes * (kind == PROBE_FFN ? 12 : 1);
+    if (!has_width(own, width))
+        return own_s(vm, PROBE_READ, device, own, amount) + (n_products - 1) * op_s;
+    rates.read = own->products[width].read;
+    return own_s(vm, PROBE_READ, device, &rates, amount) - op_s +
+           n_products * own->products[width].op_s;
 }
 
 static double cache_s(void *user, enum probe_kind kind, int device, const struct cache_shape *shape,

@@ -119,10 +119,12 @@ static void slow_down_formats(struct machine *machine)
     for (int d = 0; d < machine->n_devices; d++) {
         const double *rate = machine->devices[d].rate;
         struct machine_rates *formats = machine->devices[d].formats;
-        formats[dtype_q4_k.gguf_id] = (struct machine_rates){
-            rate[RATE_READ] * (d ? 0.9 : 0.7), rate[RATE_MATRIX] * (d ? 0.6 : 0.5), {0}};
-        formats[dtype_q6_k.gguf_id] = (struct machine_rates){
-            rate[RATE_READ] * (d ? 0.6 : 0.4), rate[RATE_MATRIX] * (d ? 0.4 : 0.6), {0}};
+        formats[dtype_q4_k.gguf_id] =
+            (struct machine_rates){.read = rate[RATE_READ] * (d ? 0.9 : 0.7),
+                                   .matrix = rate[RATE_MATRIX] * (d ? 0.6 : 0.5)};
+        formats[dtype_q6_k.gguf_id] =
+            (struct machine_rates){.read = rate[RATE_READ] * (d ? 0.6 : 0.4),
+                                   .matrix = rate[RATE_MATRIX] * (d ? 0.4 : 0.6)};
     }
 }
 
@@ -271,8 +273,10 @@ TEST(short_products_have_times_of_their_own)
     struct machine_device *gpu = &t.vm.truth.devices[1];
     for (size_t f = 0; dtype_at(f); f++) {
         struct machine_rates *format = &gpu->formats[dtype_at(f)->gguf_id];
-        *format = (struct machine_rates){gpu->rate[RATE_READ], gpu->rate[RATE_MATRIX], {0}};
-        format->product_s[class] = 8 * gpu->rate[RATE_DISPATCH];
+        *format =
+            (struct machine_rates){.read = gpu->rate[RATE_READ], .matrix = gpu->rate[RATE_MATRIX]};
+        format->products[class].read = 0.8 * format->read;
+        format->products[class].op_s = 5 * gpu->rate[RATE_DISPATCH];
     }
     make_known(&t, 4096);
     learn_cache(&t);
