@@ -5,7 +5,7 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 5 };
+enum { MEASURED_VERSION = 6 };
 
 static const char PRODUCTS[] = "products", OP[] = "op_s"; /* by width; of each */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};

@@ -125,7 +125,7 @@ TEST(split)
 /* Each with room for a part. */
 TEST(two_gpus)
 {
-    fail_each((struct life){.device = life_two_gpus(), .vram_bytes = 1500000}, 397);
+    fail_each((struct life){.device = life_two_gpus(), .vram_bytes = 1500000}, 293);
 }
 
 /* Of this memory a part is a ring, through which all else passes for a prompt. */
