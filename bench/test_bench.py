@@ -315,6 +315,7 @@ class Predicted(Fakes):
         code, report = self.predicted(1, 1, "--turns", "3", "--vram", "100", "--keep", jumps=(2,))
         self.assertEqual(code, 0)
         self.assertIn("corrected by what was achieved", report)
+        self.assertRegex(report, r"\|\s+0 \|\s+±10 %: reached \|")  # the jump threw no turn out
 
     def test_only_measured_rates_count(self):
         path = self.program("hearth", PLANNED.replace("SPLIT", "1").replace("WHOLE", "1").replace("JUMPS", "()").replace("False", "True"))

@@ -7,7 +7,7 @@
 
 enum { MEASURED_VERSION = 6 };
 
-static const char PRODUCTS[] = "products", OP[] = "op_s"; /* by width; of each */
+static const char PRODUCTS[] = "products", OP[] = "op_s"; /* machine_rates.products, by class */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 
 /* --- what they depend on ---------------------------------------------------------------------- */

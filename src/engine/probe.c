@@ -17,7 +17,7 @@ enum {
     MANY_TOKENS = 512,
     MOST_LAYERS = 17,
     MOST_MATRICES = 512,
-    MOST_TIMES = 16
+    MOST_TIMES = 9
 };
 enum { MORE_THAN_CACHES = 64 << 20 }; /* bytes */
 
@@ -185,7 +185,10 @@ static bool make_matrices(struct trial *trial)
         matrix->data = bytes;
         at += matrix->size_bytes;
     }
-    memset(trial->bytes + all, 0x3c, table); /* 0.0115 */
+    for (int i = 0; i < shape->n; i++) {
+        const float one = 1;
+        memcpy(trial->bytes + all + (size_t)i * sizeof one, &one, sizeof one);
+    }
     trial->table = (struct weight){.name = "table",
                                    .dtype = &dtype_f32,
                                    .ne = {shape->n, 1, 1, 1},
@@ -241,6 +244,8 @@ static enum hth_status open_cpu(struct machine_probe *probe, int c)
     const struct batch_size size = {.n_tokens = trial->shape.n_tokens, .n_outputs = 1};
     if (status == HTH_OK)
         status = build_chain(&probe->chains[c], &trial->graph[c], size);
+    if (status == HTH_OK)
+        status = cpu_fuse(&trial->graph[c]);
     return status ? status : cpu_exec_create(&trial->cpu[c], &trial->graph[c], &options, NULL);
 }
 
@@ -338,22 +343,24 @@ static void keep_time(struct trial *trial, int c, double seconds)
 }
 
 /* One product of a chain, by the medians of what chains took so far, the lower of two: the first
- * found its data in no cache. */
+ * found its data in no cache. On a machine so busy that the short chain's is the longer, by the
+ * least of both. */
 static double product_s(struct machine_probe *probe, const struct shape *shape)
 {
     if (!want_trial(probe, shape))
         return 0;
     struct trial *trial = &probe->trial;
-    double median[CHAINS];
     for (int c = 0; c < CHAINS; c++) {
         double now = chain_s(probe, c);
         if (now <= 0)
             return 0;
         keep_time(trial, c, now);
-        median[c] = trial->times[c][trial->n_times / 2];
     }
+    const double *times_short = trial->times[SHORT], *times_long = trial->times[LONG];
+    int middle = trial->n_times / 2;
     trial->n_times += trial->n_times < MOST_TIMES - 1;
-    double seconds = median[LONG] - median[SHORT];
+    double seconds = times_long[middle] - times_short[middle];
+    seconds = seconds > 0 ? seconds : times_long[0] - times_short[0];
     return seconds > 0 ? seconds / (shape->n_products[LONG] - shape->n_products[SHORT]) : 0;
 }
 
@@ -384,8 +391,8 @@ static double square_s(struct machine_probe *probe, int device, const struct dty
     return product_s(probe, &shape) * elems / ((double)shape.n * shape.n);
 }
 
-/* A square matrix of this width, or a feed-forward block, each with weights that are in no cache:
- * as many others come before them again. */
+/* A square matrix of this width, or a feed-forward block. Others come before it again, so that its
+ * weights are in no cache. */
 static double wide_s(struct machine_probe *probe, enum probe_kind kind, int device,
                      const struct dtype *dtype, double width)
 {
@@ -394,10 +401,10 @@ static double wide_s(struct machine_probe *probe, enum probe_kind kind, int devi
     int each = 1;
     if (kind == PROBE_FFN) {
         each = 3;
-        shape.n_ff = 4 * shape.n;
+        shape.n_ff = machine_ffn_width(shape.n);
     }
-    double elems = (double)shape.n * shape.n * (shape.n_ff ? 3 * 4 : 1);
-    int n = (int)fmin(elems_of(dtype, MORE_THAN_CACHES) / elems, MOST_MATRICES / 3.0);
+    double elems = (double)each * shape.n * (shape.n_ff ? shape.n_ff : shape.n);
+    int n = (int)fmin(elems_of(dtype, MORE_THAN_CACHES) / elems, MOST_MATRICES / each);
     shape.n_matrices = each * (n > 0 ? n : 1);
     shape.n_products[LONG] = n < LEAST ? LEAST : n;
     return product_s(probe, &shape);

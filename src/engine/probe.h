@@ -2,7 +2,7 @@
  * probe.h — this machine as plan/machine.h measures it: matrix products, norms and gates,
  * attention, copies and hand-overs timed on its real devices.
  *
- * Owns the matrix that is being multiplied, or the cache that is looked at, until another one is
+ * Owns the matrices that are being multiplied, or the cache that is looked at, until others are
  * asked for or it is closed. Pool and devices are borrowed. What cannot be had (memory, a kernel)
  * is not timed, and nothing is said. One thread.
  */

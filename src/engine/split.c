@@ -261,20 +261,25 @@ static uint32_t devices_of_reader(const struct split *split, const struct graph 
 }
 
 /* Where the input of an op was made, that was made last: a sum behind a block is where the block
- * is, which had the other summand for its norm. What experts make is on all devices that have some.
- */
+ * is, which had the other summand for its norm. What experts make is on all devices that have some,
+ * and their sum goes to the other summand, which they did not have. */
 static uint32_t devices_of_inputs(const struct graph *graph, const uint32_t *devices, size_t index)
 {
     const struct op *op = graph->ops[index];
     bool by_expert = op_def_of(op->kind)->by_expert;
-    size_t last = 0;
+    size_t last = 0, of_experts = 0;
     for (int i = 0; i < OP_MAX_IN; i++) {
         size_t maker = op->in[i] ? maker_of(graph, index, op->in[i]) : 0;
         if (by_expert && maker)
             return devices[maker - 1];
-        if (maker > last && partition_is_one(devices[maker - 1]))
-            last = maker;
+        if (!maker || !partition_is_one(devices[maker - 1]))
+            continue;
+        if (op_def_of(graph->ops[maker - 1]->kind)->by_expert)
+            of_experts = maker;
+        else
+            last = maker > last ? maker : last;
     }
+    last = last ? last : of_experts;
     return last ? devices[last - 1] : 0;
 }
 

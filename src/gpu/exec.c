@@ -160,8 +160,8 @@ static uint64_t step_work(const struct step *step)
     return step->bytes + step->flops / 16 + 1;
 }
 
-/* The end of the steps from `first` on that run without meeting another device. What it gave before
- * what is taken first, is there. */
+/* The end of the steps from `first` on that run without meeting another device. Hops are given in
+ * the order of their numbers: where one that is taken is there, those before it are. */
 static size_t run_end(const struct program *program, size_t first)
 {
     size_t i = first;

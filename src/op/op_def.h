@@ -59,8 +59,8 @@ struct op_def {
      * inputs, one with integer activations; 0: bit-exact. */
     double tolerance_f32, tolerance_f16, tolerance_int;
 
-    /* Where it runs in a model on two devices, if it has neither matrix nor cache: where an input
-     * is, unless one of these says otherwise. */
+    /* Where it runs in a model on two devices, if it has neither matrix nor cache: where the input
+     * is that was made last, unless one of these says otherwise. */
     bool by_expert;   /* its rows are experts': on both devices where those of its input are */
     bool with_reader; /* where its result is read, so that only its input has to go there */
 };

@@ -217,7 +217,8 @@ static double dispatch_s(const struct cost *cost, struct worker worker, const st
 }
 
 /* Dispatches of one token's products. */
-static double products_s(const struct cost *cost, struct worker worker, const struct unit *unit)
+static double product_dispatches_s(const struct cost *cost, struct worker worker,
+                                   const struct unit *unit)
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
     double op_s = device->rate[RATE_DISPATCH], own_s = 0, elems = 0;
@@ -329,7 +330,7 @@ static void cost_plain(const struct cost *cost, const struct unit *unit, struct 
     int at = prefill_device(cost, choice), tokens = cost->turn.n_batch;
     struct worker answer = {choice.device, PHASE_ANSWER}, prompt = {at, PHASE_PROMPT};
     add_decode(choice.device, (double)unit->bytes,
-               product_s(cost, answer, unit, 1, 1) + products_s(cost, answer, unit), sum);
+               product_s(cost, answer, unit, 1, 1) + product_dispatches_s(cost, answer, unit), sum);
     if (unit->kind == UNIT_HEAD) /* of one position of a prompt only */
         return;
     double seconds = product_s(cost, prompt, unit, 1, tokens);
@@ -359,8 +360,8 @@ static void experts_decode(const struct cost *cost, const struct unit *unit, str
     double gpu_one = g ? product_s(cost, there, unit, 1, 1) : 0;
     double hops = g ? 2 * hop_s(cost, g, 0, 1) : 0, chance = pow(1 - miss, k), expected = 0;
     for (int m = 0; m <= k; m++) { /* chance of m misses: binomial */
-        double gpu = m < k ? (k - m) * gpu_one + products_s(cost, there, unit) : 0;
-        double cpu = m ? m * cpu_one + products_s(cost, host, unit) + hops : 0;
+        double gpu = m < k ? (k - m) * gpu_one + product_dispatches_s(cost, there, unit) : 0;
+        double cpu = m ? m * cpu_one + product_dispatches_s(cost, host, unit) + hops : 0;
         if (miss >= 1)
             chance = m == k;
         expected += chance * together(cost, g, gpu, cpu);

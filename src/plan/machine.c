@@ -352,28 +352,38 @@ static const double MORE_THAN_CACHES = 64 << 20; /* bytes */
 
 int machine_width_class(int width)
 {
-    int class = (int)lround(log2(width / 512.0));
-    return width < 512 ? 0 : class < MACHINE_WIDTHS ? class : MACHINE_WIDTHS - 1;
+    int class = width > 512 ? (int)lround(log2(width / 512.0)) : 0;
+    return class < MACHINE_WIDTHS ? class : MACHINE_WIDTHS - 1;
 }
 
-/* A block is two products like the square, with twelve times its weights; what its norm, its gate
- * and its sum cost is theirs. Times that do not fit together are a busy machine's. */
+int machine_ffn_width(int width)
+{
+    return width < 4096 ? 4 * width : width;
+}
+
+/* Two equations: a square takes op + bytes / read, a block twice the op and its own bytes, with
+ * norm, gate and sum. Where they give no rate that may be, the machine was busy: nothing is known.
+ */
 static struct machine_products measure_width(const struct machine_device *device,
                                              const struct probe *probe, int d,
                                              const struct dtype *dtype, int width)
 {
+    const double MOST = 2; /* times what long rows are read with */
+    const struct machine_products unknown = {0};
     const struct subject of = {.dtype = dtype};
-    double row = (double)width / dtype->block_elems * dtype->block_bytes, bytes = row * width;
+    double row_bytes = (double)width / dtype->block_elems * dtype->block_bytes;
+    double square_bytes = row_bytes * width, block_bytes = 3 * row_bytes * machine_ffn_width(width);
     double past = learn_factor(&device->past[PHASE_ANSWER]);
     double square_s = median_s(probe, PROBE_PRODUCT, d, of, (uint64_t)width) / past;
     double block_s = median_s(probe, PROBE_FFN, d, of, (uint64_t)width) / past;
-    struct machine_products found = {.read = device->formats[dtype->gguf_id].read};
-    double read = 10 * bytes / (block_s - 2 * square_s);
-    if (block_s > 2 * square_s && machine_rate_sensible(RATE_READ, read))
-        found.read = read;
-    double op_s = square_s - bytes / found.read;
-    found.op_s = machine_rate_sensible(RATE_DISPATCH, op_s) ? op_s : 0;
-    return found;
+    if (square_s <= 0 || block_s <= 2 * square_s)
+        return unknown;
+    double read = (block_bytes - 2 * square_bytes) / (block_s - 2 * square_s);
+    if (!machine_rate_sensible(RATE_READ, read) ||
+        read > MOST * device->formats[dtype->gguf_id].read)
+        return unknown;
+    double op_s = square_s - square_bytes / read;
+    return (struct machine_products){read, op_s > 0 ? op_s : device->rate[RATE_DISPATCH]};
 }
 
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,

@@ -139,8 +139,9 @@ void machine_add_cache(struct machine_device *device, const struct machine_cache
 /* Could a machine have it? In bytes, flop and seconds. */
 bool machine_rate_sensible(enum machine_rate rate, double value);
 
-/* Fills in every figure that is 0, marking it as an estimate, and scales the CPU's to the threads
- * in use. Errors: HTH_ERROR_ARGUMENT naming device and figure when one is no sensible number. */
+/* Fills in every figure that is 0 but RATE_ACTIVATION, marking it as an estimate, and scales the
+ * CPU's to the threads in use. Errors: HTH_ERROR_ARGUMENT naming device and figure when one is no
+ * sensible number. */
 HTH_MUST_CHECK machine_complete(struct machine *machine, const struct log *log);
 
 /* --- measuring -------------------------------------------------------------------------------- */
@@ -153,7 +154,7 @@ enum probe_kind {
     PROBE_DIRECT,     /* one matrix product over `amount` bytes of the host's memory */
     PROBE_HOP,        /* activations of one token, `amount` bytes, to the device and back */
     PROBE_PRODUCT,    /* one of a token with a square matrix `amount` wide, in no cache */
-    PROBE_FFN,        /* the same of a feed-forward block `amount` wide and four times so inside */
+    PROBE_FFN,        /* the same of a feed-forward block, inside machine_ffn_width(amount) wide */
     PROBE_ACTIVATION, /* norms of many tokens and gates, which read and write `amount` bytes */
 };
 
@@ -181,6 +182,10 @@ void machine_measure_device(struct machine *machine, const struct probe *probe, 
 
 /* Rows of 512, 1024, 2048, 4096 weights; each stands for those about as long. */
 int machine_width_class(int width);
+
+/* Of the feed-forward block that is measured: four times as much, of the widest the same, which is
+ * as many weights as of half that. */
+int machine_ffn_width(int width);
 
 /* Measures the rates of one format on one device, products for rows about as long as `width`, which
  * takes some tens of milliseconds; true if there are any now. */

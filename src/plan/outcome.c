@@ -212,16 +212,19 @@ static int stream_from(const struct cost *cost, const struct choice *choices,
     return from;
 }
 
-/* Is a format of a unit's matrices, or its cache, one whose rates on a device were not measured,
- * though the device's were? */
+/* Is a format of a unit's matrices one whose rates on a device were not measured for rows like the
+ * model's, or its cache one, though the device's were? */
 static bool guesses(const struct plan *plan, const struct unit *unit, int device)
 {
     const struct machine_device *d = &plan->machine->devices[device];
     if (unit->kind == UNIT_KV && d->measured && !machine_cache_of(d, plan->units->cache_name))
         return true;
-    for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next)
-        if (!machine_format_of(d, plan->units->shares[i].dtype))
+    const int width = machine_width_class(plan->units->n_embd);
+    for (int i = unit->shares; i && d->measured; i = plan->units->shares[i].next) {
+        const struct machine_rates *own = machine_format_of(d, plan->units->shares[i].dtype);
+        if (!own || own->products[width].read <= 0)
             return true;
+    }
     return false;
 }
 

@@ -89,14 +89,17 @@ static bool is_new(const struct units *units, int share)
 static void print_measured(const struct plan *plan, int d, struct strbuf *out)
 {
     const struct machine_device *device = &plan->machine->devices[d];
+    const int width = machine_width_class(plan->units->n_embd);
     for (int i = 1, n = 0; i <= plan->units->n_shares; i++) {
         const struct dtype *dtype = plan->units->shares[i].dtype;
         const struct machine_rates *format = machine_format_of(device, dtype);
         if (!is_new(plan->units, i))
             continue;
         strbuf_printf(out, "%s%s", n++ ? "; " : "          ", dtype->name);
+        double read = format ? format->products[width].read : 0;
         if (format)
-            strbuf_printf(out, ": reads %.1f GB/s, %.2g Tflop/s", format->read / 1e9,
+            strbuf_printf(out, ": reads %.1f GB/s%s, %.2g Tflop/s",
+                          (read > 0 ? read : format->read) / 1e9, read > 0 ? "" : " (estimated)",
                           format->matrix / 1e12);
         else
             strbuf_append(out, STR(": as all (estimated)"));

@@ -71,8 +71,11 @@ static struct unit_share *share_of(struct units *units, struct unit *unit,
  * named after the earlier. Formats that differ part them. */
 static bool joins(const struct weight *before, const struct weight *weight)
 {
-    static const char *const joined[][2] = {
-        {".attn_q.", ".attn_k."}, {".attn_k.", ".attn_v."}, {".ffn_gate", ".ffn_up"}};
+    static const char *const joined[][2] = {{".attn_q.", ".attn_k."},
+                                            {".attn_k.", ".attn_v."},
+                                            {".ffn_gate.", ".ffn_up."},
+                                            {".ffn_gate_exps.", ".ffn_up_exps."},
+                                            {".ffn_gate_shexp.", ".ffn_up_shexp."}};
     for (size_t i = 0; before && i < ARRAY_LEN(joined); i++)
         if (strstr(before->name, joined[i][0]) && strstr(weight->name, joined[i][1]))
             return before->dtype == weight->dtype;

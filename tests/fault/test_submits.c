@@ -142,17 +142,23 @@ TEST(a_submit_that_grows_as_weights_pass)
     layer->queues = LAYER_ONE_QUEUE;
 }
 
-/* What waited for others' work now and then is not cut for that. */
+/* What waited for others' work now and then is not cut for that. Short runs are followed by some
+ * that nobody looks at, and those by one that is. */
 TEST(once_or_twice_is_no_reason)
 {
+    enum { UNWATCHED = 7, MOST = 4 * UNWATCHED };
     struct subject s = {.n_tokens = N_TOKENS};
     start(&s, "synth:tiny-llama:q4_0", (struct hth_model_options){0});
-    int recorded = s.layer->n_dispatches;
-    for (int i = 0; i < 6; i++) {
-        s.layer->group_ns = i % 3 == 2 ? 1 : 200000000 / s.layer->most_groups;
+    int recorded = s.layer->n_dispatches, n = 0;
+    for (int i = 0; i < 6 * (UNWATCHED + 1); i++) { /* two watched ones of three are long */
+        s.layer->group_ns = i % (UNWATCHED + 3) < 2 ? 200000000 / s.layer->most_groups : 1;
         run(&s);
     }
     assert_int_equal(s.layer->n_dispatches, recorded);
+    s.layer->group_ns = 200000000 / s.layer->most_groups;
+    for (; s.layer->n_dispatches == recorded && n < MOST; n++)
+        run(&s);
+    assert_in_range(n, 3, UNWATCHED + 3); /* three that are long are a reason, soon */
     end(&s);
 }
 

@@ -124,9 +124,9 @@ static double time_s(void *user, enum probe_kind kind, int device, uint64_t amou
     vm->gpu_busy_s = 0; /* measuring is short */
     switch (kind) {
     case PROBE_OP: seconds = rate(vm, device, RATE_DISPATCH); break;
+    case PROBE_PRODUCT: /* of formats alone */
+    case PROBE_FFN: return 0;
     case PROBE_READ:
-    case PROBE_PRODUCT:
-    case PROBE_FFN:
         seconds = rate(vm, device, RATE_DISPATCH) + compute_s(vm, device, n, 0, 0);
         break;
     case PROBE_MATRIX:
@@ -182,7 +182,8 @@ static double format_s(void *user, enum probe_kind kind, int device, const struc
     struct machine_rates rates = own ? *own : (struct machine_rates){0};
     int width = machine_width_class((int)amount), n_products = kind == PROBE_FFN ? 2 : 1;
     double op_s = rate(vm, device, RATE_DISPATCH);
-    amount *= amount / dtype->block_elems * dtype->block_bytes * (kind == PROBE_FFN ? 12 : 1);
+    uint64_t rows = kind == PROBE_FFN ? 3 * (uint64_t)machine_ffn_width((int)amount) : amount;
+    amount = amount / dtype->block_elems * dtype->block_bytes * rows;
     if (!has_width(own, width))
         return own_s(vm, PROBE_READ, device, own, amount) + (n_products - 1) * op_s;
     rates.read = own->products[width].read;

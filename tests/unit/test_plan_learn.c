@@ -282,9 +282,11 @@ TEST(short_products_have_times_of_their_own)
     learn_cache(&t);
     make_plan(&t);
     double other = error_of(&t);
+    assert_true(t.plan.estimated);
     make_known(&t, width);
     make_plan(&t);
     double own = error_of(&t);
+    assert_false(t.plan.estimated);
     print_message("off by %.1f %%; with products of its width %.1f %%\n", 100 * other, 100 * own);
     assert_true(other > 0.10);
     assert_true(own <= 0.10);
@@ -305,6 +307,7 @@ TEST(a_busy_moment_spoils_no_format)
         assert_true(machine_measure_format(&t.learned, &probe, d, &dtype_q4_k, 4096));
         assert_true(off(found->read, true_rate->read) < 1.2);
         assert_true(off(found->matrix, true_rate->matrix) < 1.2);
+        assert_true(off(found->products[3].read, true_rate->read) < 1.2);
     }
     close_trial(&t);
 }
