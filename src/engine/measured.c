@@ -5,7 +5,7 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 6 };
+enum { MEASURED_VERSION = 7 };
 
 static const char PRODUCTS[] = "products", OP[] = "op_s"; /* machine_rates.products, by class */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
@@ -59,9 +59,10 @@ static json_t *format_of(const struct machine_rates *rates)
     int failed = 0;
     for (int w = 0; w < MACHINE_WIDTHS; w++) {
         const struct machine_products *own = &rates->products[w];
-        json_t *known = own->read > 0 ? json_pack("{s:f, s:f}", machine_rate_name(RATE_READ),
-                                                  own->read, OP, own->op_s)
-                                      : json_object();
+        json_t *known = own->read > 0
+                            ? json_pack("{s:f, s:f, s:f}", machine_rate_name(RATE_READ), own->read,
+                                        OP, own->op_s, machine_rate_name(RATE_MATRIX), own->matrix)
+                            : json_object();
         failed |= json_array_append_new(products, known);
     }
     failed |= json_object_set_new(format, PRODUCTS, products);
@@ -154,6 +155,7 @@ static bool read_products(const json_t *products, struct machine_rates *out)
         struct machine_products *own = &out->products[w];
         own->op_s = json_number_value(op);
         good = read_rate(item, RATE_READ, &own->read) && (own->read > 0) == json_is_number(op) &&
+               read_rate(item, RATE_MATRIX, &own->matrix) && (own->read > 0) == (own->matrix > 0) &&
                machine_rate_sensible(RATE_DISPATCH, own->op_s);
     }
     return good;

@@ -37,8 +37,10 @@ static json_t *pair(const struct machine_rates *rates)
             snprintf(name, sizeof name, "products_%d", 512 << w);
             json_object_set_new(
                 value, name,
-                json_pack("{s:f, s:f}", machine_rate_name(RATE_READ), rates->products[w].read / 1e9,
-                          machine_rate_name(RATE_DISPATCH), rates->products[w].op_s / 1e-6));
+                json_pack("{s:f, s:f, s:f}", machine_rate_name(RATE_READ),
+                          rates->products[w].read / 1e9, machine_rate_name(RATE_DISPATCH),
+                          rates->products[w].op_s / 1e-6, machine_rate_name(RATE_MATRIX),
+                          rates->products[w].matrix / 1e12));
         }
     return value;
 }

@@ -354,8 +354,9 @@ enum hth_status plan_measured(const struct vk_caps *caps, struct strbuf *out, co
                       format->read / 1e9, format->matrix / 1e12);
         for (int w = 0; w < MACHINE_WIDTHS; w++)
             if (format->products[w].read > 0)
-                strbuf_printf(out, ", rows of %d %.3g GB/s and %.3g us a product", 512 << w,
-                              format->products[w].read / 1e9, format->products[w].op_s / 1e-6);
+                strbuf_printf(out, ", rows of %d %.3g GB/s, %.3g us a product and %.3g Tflop/s",
+                              512 << w, format->products[w].read / 1e9,
+                              format->products[w].op_s / 1e-6, format->products[w].matrix / 1e12);
     }
     for (int i = 0; i < device->n_caches && device->measured; i++)
         strbuf_printf(out, "; attention %s reads %.3g GB/s, computes %.3g Tflop/s",

@@ -193,7 +193,10 @@ static double product_s(const struct cost *cost, struct worker worker, const str
             continue;
         const struct machine_products *products = products_of(cost, own);
         struct machine_rates rates = *own;
-        rates.read = products && worker.phase == PHASE_ANSWER ? products->read : own->read;
+        if (products) {
+            rates.read = products->read;
+            rates.matrix = products->matrix;
+        }
         seconds += bound_s(cost, worker.device, &rates, n_read * share->bytes,
                            n_columns * 2 * share->elems);
         bytes -= share->bytes;

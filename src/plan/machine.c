@@ -185,8 +185,10 @@ enum hth_status machine_complete(struct machine *machine, const struct log *log)
         for (int f = 0; f < MACHINE_MAX_FORMATS; f++) {
             cpu->formats[f].matrix *= part;
             cpu->formats[f].read *= read_part;
-            for (int w = 0; w < MACHINE_WIDTHS; w++)
+            for (int w = 0; w < MACHINE_WIDTHS; w++) {
                 cpu->formats[f].products[w].read *= read_part;
+                cpu->formats[f].products[w].matrix *= part;
+            }
         }
         for (int c = 0; c < cpu->n_caches; c++) { /* whose speed is the cores', not memory's */
             cpu->caches[c].rates.matrix *= part;
@@ -361,6 +363,19 @@ int machine_ffn_width(int width)
     return width < 4096 ? 4 * width : width;
 }
 
+/* A square of the width, for many tokens; of what no machine does, the rate of large ones stays. */
+static double measure_wide_matrix(const struct machine_device *device, const struct probe *probe,
+                                  int d, const struct dtype *dtype, int width)
+{
+    const double TOKENS = 512, flop = 2 * TOKENS * width * width;
+    const double usual = device->formats[dtype->gguf_id].matrix;
+    double seconds =
+        median_s(probe, PROBE_MATRIX, d, (struct subject){.dtype = dtype}, (uint64_t)flop);
+    double matrix = flop / without_op_s(seconds, device->rate[RATE_DISPATCH]) *
+                    learn_factor(&device->past[PHASE_PROMPT]);
+    return seconds > 0 && machine_rate_sensible(RATE_MATRIX, matrix) ? matrix : usual;
+}
+
 /* Two equations: a square takes op + bytes / read, a block twice the op and its own bytes, with
  * norm, gate and sum. Where they give no rate that may be, the machine was busy: nothing is known.
  */
@@ -383,7 +398,11 @@ static struct machine_products measure_width(const struct machine_device *device
         read > MOST * device->formats[dtype->gguf_id].read)
         return unknown;
     double op_s = square_s - square_bytes / read;
-    return (struct machine_products){read, op_s > 0 ? op_s : device->rate[RATE_DISPATCH]};
+    return (struct machine_products){
+        .read = read,
+        .op_s = op_s > 0 ? op_s : device->rate[RATE_DISPATCH],
+        .matrix = measure_wide_matrix(device, probe, d, dtype, width),
+    };
 }
 
 bool machine_measure_format(struct machine *machine, const struct probe *probe, int d,

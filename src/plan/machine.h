@@ -43,11 +43,12 @@ enum machine_rate {
     RATE_COUNT,
 };
 
-/* Products of one token with rows of some width: each ends with a sum, of which short rows have
- * more, and short products are over before a device is full. */
+/* Products with rows of some width: each ends with a sum, of which short rows have more, and short
+ * products are over before a device is full. */
 struct machine_products {
-    double read; /* bytes/s; 0: not measured, then they are as any others */
-    double op_s; /* seconds that one costs beside its bytes */
+    double read;   /* bytes/s, for one token; 0: not measured, then they are as any others */
+    double op_s;   /* seconds that one of a token costs beside its bytes */
+    double matrix; /* flop/s of many tokens, with what prepares them */
 };
 
 /* Rates of products with one format, or of attention with one cache; 0: not measured, those for all

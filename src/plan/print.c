@@ -100,7 +100,7 @@ static void print_measured(const struct plan *plan, int d, struct strbuf *out)
         if (format)
             strbuf_printf(out, ": reads %.1f GB/s%s, %.2g Tflop/s",
                           (read > 0 ? read : format->read) / 1e9, read > 0 ? "" : " (estimated)",
-                          format->matrix / 1e12);
+                          (read > 0 ? format->products[width].matrix : format->matrix) / 1e12);
         else
             strbuf_append(out, STR(": as all (estimated)"));
     }

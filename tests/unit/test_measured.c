@@ -28,13 +28,13 @@ static struct machine measured_machine(void)
     machine.devices[1].rate[RATE_READ] = 41.5e9;
     machine.devices[1].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
     machine.devices[1].formats[dtype_q4_k.gguf_id] =
-        (struct machine_rates){22.25e9, 0.7e12, {{0, 0}, {9.75e9, 0.0078125}}};
+        (struct machine_rates){22.25e9, 0.7e12, {{0, 0, 0}, {9.75e9, 0.0078125, 0.5e12}}};
     machine.devices[1].formats[dtype_q6_k.gguf_id] =
-        (struct machine_rates){0, 0.7e12, {{0, 0}}}; /* no */
+        (struct machine_rates){0, 0.7e12, {{0, 0, 0}}}; /* no */
     machine_add_cache(&machine.devices[1],
-                      &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12, {{0, 0}}}});
+                      &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12, {{0, 0, 0}}}});
     machine_add_cache(&machine.devices[1],
-                      &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12, {{0, 0}}}});
+                      &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12, {{0, 0, 0}}}});
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.125);
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.0 / 3);
     machine.devices[1].rate[RATE_HOP] = 33e-6;

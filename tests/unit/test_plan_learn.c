@@ -277,6 +277,7 @@ TEST(short_products_have_times_of_their_own)
             (struct machine_rates){.read = gpu->rate[RATE_READ], .matrix = gpu->rate[RATE_MATRIX]};
         format->products[class].read = 0.8 * format->read;
         format->products[class].op_s = 5 * gpu->rate[RATE_DISPATCH];
+        format->products[class].matrix = format->matrix;
     }
     make_known(&t, 4096);
     learn_cache(&t);
