@@ -383,7 +383,7 @@ static struct machine_products measure_width(const struct machine_device *device
                                              const struct probe *probe, int d,
                                              const struct dtype *dtype, int width)
 {
-    const double MOST = 2; /* times what long rows are read with */
+    const double MOST = 8; /* times what long rows were read with, in a slow moment, too */
     const struct machine_products unknown = {0};
     const struct subject of = {.dtype = dtype};
     double row_bytes = (double)width / dtype->block_elems * dtype->block_bytes;
