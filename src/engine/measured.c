@@ -5,7 +5,7 @@
 #include "hearth/hearth.h"
 #include "plan/learn.h"
 
-enum { MEASURED_VERSION = 7 };
+enum { MEASURED_VERSION = 8 };
 
 static const char PRODUCTS[] = "products", OP[] = "op_s"; /* machine_rates.products, by class */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
@@ -82,13 +82,19 @@ static json_t *formats_of(const struct machine_device *device)
     return whole(formats, failed);
 }
 
+static json_t *cache_of(const struct machine_rates *rates)
+{
+    json_t *cache = pair_of(rates);
+    return whole(cache, json_object_set_new(cache, OP, json_real(rates->op_s)));
+}
+
 static json_t *caches_of(const struct machine_device *device)
 {
     json_t *caches = json_object();
     int failed = 0;
     for (int i = 0; i < device->n_caches; i++)
-        failed |=
-            json_object_set_new(caches, device->caches[i].shape, pair_of(&device->caches[i].rates));
+        failed |= json_object_set_new(caches, device->caches[i].shape,
+                                      cache_of(&device->caches[i].rates));
     return whole(caches, failed);
 }
 
@@ -186,6 +192,14 @@ static int read_formats(const json_t *formats, struct machine_device *device)
     return n_bad;
 }
 
+static bool read_cache(const json_t *cache, struct machine_rates *out)
+{
+    const json_t *op = json_object_get(cache, OP);
+    out->op_s = json_number_value(op);
+    return read_pair(cache, out) && json_is_number(op) &&
+           machine_rate_sensible(RATE_DISPATCH, out->op_s);
+}
+
 /* The same of caches. */
 static int read_caches(const json_t *caches, struct machine_device *device)
 {
@@ -196,7 +210,7 @@ static int read_caches(const json_t *caches, struct machine_device *device)
     {
         struct machine_cache cache = {0};
         bool sound = n++ < MACHINE_MAX_CACHES && strlen(name) < sizeof cache.shape &&
-                     machine_is_cache_name(name) && read_pair(rates, &cache.rates);
+                     machine_is_cache_name(name) && read_cache(rates, &cache.rates);
         if (sound) {
             memcpy(cache.shape, name, strlen(name));
             machine_add_cache(device, &cache);

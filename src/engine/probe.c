@@ -469,6 +469,20 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
     return wide_s(probe, kind, device, dtype, (double)amount);
 }
 
+/* One token's attention over one page. */
+static double attention_op_s(struct machine_probe *probe, int device,
+                             const struct cache_shape *cache)
+{
+    const struct shape shape = {.device = device,
+                                .n = cache->n_head * cache->kv.k_dim,
+                                .n_tokens = 1,
+                                .dtype = &dtype_f32,
+                                .cache = *cache,
+                                .n_pages = 1,
+                                .n_products = {1, MOST_LAYERS}};
+    return product_s(probe, &shape);
+}
+
 /* As models have it: of each page a layer's part alone. Tokens are the last of the positions. */
 double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
                              const struct cache_shape *cache, uint64_t amount)
@@ -483,6 +497,8 @@ double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
     const double position = one ? page_bytes / KV_PAGE : flop; /* how much it is of the amount */
     if (device >= probe->n_devices || page_bytes <= 0)
         return 0;
+    if (kind == PROBE_OP)
+        return attention_op_s(probe, device, cache);
     double pages = floor((double)amount / position / KV_PAGE / (n_long - 1));
     double most = floor(MOST_BYTES / page_bytes / n_long);
     pages = pages < most ? pages : most;

@@ -219,6 +219,14 @@ static double dispatch_s(const struct cost *cost, struct worker worker, const st
     return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
 }
 
+/* Of a cache's: what rotates and writes, and attention. */
+static double cache_dispatches_s(const struct cost *cost, struct worker worker,
+                                 const struct unit *unit)
+{
+    double op_s = rate(cost, worker.device, RATE_DISPATCH), own_s = cost->cache[worker.device].op_s;
+    return pace(cost, worker) * ((unit->n_ops - 1) * op_s + larger(op_s, own_s));
+}
+
 /* Dispatches of one token's products. */
 static double product_dispatches_s(const struct cost *cost, struct worker worker,
                                    const struct unit *unit)
@@ -308,9 +316,10 @@ static void cost_cache(const struct cost *cost, const struct unit *unit, struct 
     struct worker answer = {choice.device, PHASE_ANSWER}, prompt = {at, PHASE_PROMPT};
     double position = (double)cost->units->kv_bytes_per_position, flop = cost->units->attn_flop;
     double bytes = position * cost->kv_decode;
-    add_decode(
-        choice.device, bytes,
-        cache_s(cost, answer, bytes, flop * cost->kv_decode) + dispatch_s(cost, answer, unit), sum);
+    add_decode(choice.device, bytes,
+               cache_s(cost, answer, bytes, flop * cost->kv_decode) +
+                   cache_dispatches_s(cost, answer, unit),
+               sum);
     bytes = position * cost->kv_prefill;
     flop *= tokens * cost->kv_prefill;
     double seconds = cache_s(cost, prompt, bytes, flop);

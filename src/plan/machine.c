@@ -420,6 +420,23 @@ bool machine_measure_format(struct machine *machine, const struct probe *probe, 
     return true;
 }
 
+/* What attention takes of one token with little to look at, beside its bytes. Where that is less
+ * than any op takes, the machine was busy when the rate was measured. */
+static double measure_attention_op(const struct machine_device *device, const struct probe *probe,
+                                   int d, const struct cache_shape *shape, double read)
+{
+    const struct kv_geom *kv = &shape->kv;
+    const struct subject of = {.cache = shape};
+    double page_bytes = (double)KV_PAGE * kv->n_head_kv *
+                        (double)(dtype_row_bytes(kv->k_type, (size_t)kv->k_dim) +
+                                 dtype_row_bytes(kv->v_type, (size_t)kv->v_dim));
+    double seconds =
+        median_s(probe, PROBE_OP, d, of, 0) / learn_factor(&device->past[PHASE_ANSWER]);
+    double op_s = seconds - page_bytes / read;
+    return op_s > device->rate[RATE_DISPATCH] && machine_rate_sensible(RATE_DISPATCH, op_s) ? op_s
+                                                                                            : 0;
+}
+
 bool machine_measure_cache(struct machine *machine, const struct probe *probe, int d,
                            const struct cache_shape *shape)
 {
@@ -430,6 +447,7 @@ bool machine_measure_cache(struct machine *machine, const struct probe *probe, i
     if (!probe->cache_s ||
         !measure_rates(device, probe, d, (struct subject){.cache = shape}, bytes, &found.rates))
         return false;
+    found.rates.op_s = measure_attention_op(device, probe, d, shape, found.rates.read);
     machine_add_cache(device, &found);
     return true;
 }

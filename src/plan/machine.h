@@ -57,6 +57,7 @@ struct machine_rates {
     double read;   /* bytes/s that are read for one token, by long rows */
     double matrix; /* flop/s of many tokens */
     struct machine_products products[MACHINE_WIDTHS]; /* by machine_width_class */
+    double op_s; /* of attention: seconds that one token's costs beside its bytes; 0: as any op */
 };
 
 /* Keys and values of a layer, whose offsets do not matter here, and the heads that look at them. */
@@ -160,7 +161,7 @@ enum probe_kind {
 };
 
 /* PROBE_READ: attention of one token over `amount` bytes of keys and values. PROBE_MATRIX: of many
- * tokens, `amount` flop in all. */
+ * tokens, `amount` flop in all. PROBE_OP: of one token over a single page of them. */
 typedef double probe_cache_fn(void *user, enum probe_kind kind, int device,
                               const struct cache_shape *shape, uint64_t amount);
 

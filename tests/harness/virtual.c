@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "harness/test.h"
+#include "kv/kv.h"
 
 static const double READ_RAMP_GPU = 512 << 10, READ_RAMP_CPU = 64 << 10, COPY_RAMP = 512 << 10;
 static const double CONTENTION = 0.12; /* of the CPU while a copy runs, and of the copy */
@@ -160,12 +161,15 @@ static double own_s(struct virtual_machine *vm, enum probe_kind kind, int device
 static double product_op_s(const struct virtual_machine *vm, const struct units *units,
                            const struct unit *unit, int device)
 {
-    double seconds = rate(vm, device, RATE_DISPATCH), own = 0, elems = 0;
+    const struct machine_device *d = &vm->truth.devices[device];
+    double seconds = d->rate[RATE_DISPATCH], own = 0, elems = 0;
+    const struct machine_rates *cache = machine_cache_of(d, units->cache_name);
+    if (unit->kind == UNIT_KV && cache && cache->op_s > 0)
+        return (unit->n_ops - 1) * seconds + cache->op_s;
     int width = machine_width_class(units->n_embd);
     for (int i = unit->shares; i; i = units->shares[i].next) {
         const struct unit_share *share = &units->shares[i];
-        const struct machine_rates *format =
-            machine_format_of(&vm->truth.devices[device], share->dtype);
+        const struct machine_rates *format = machine_format_of(d, share->dtype);
         own += share->elems * (has_width(format, width) ? format->products[width].op_s : seconds);
         elems += share->elems;
     }
@@ -197,7 +201,13 @@ static double cache_s(void *user, enum probe_kind kind, int device, const struct
     struct virtual_machine *vm = user;
     char name[64];
     machine_cache_name(shape, name);
-    return own_s(vm, kind, device, machine_cache_of(&vm->truth.devices[device], name), amount);
+    const struct machine_rates *own = machine_cache_of(&vm->truth.devices[device], name);
+    struct kv_geom kv = shape->kv;
+    double op_s = rate(vm, device, RATE_DISPATCH),
+           more_s = own && own->op_s > 0 ? own->op_s - op_s : 0;
+    if (kind == PROBE_OP)
+        return own_s(vm, PROBE_READ, device, own, kv_layout(&kv, 1, NULL)) + more_s;
+    return own_s(vm, kind, device, own, amount) + (kind == PROBE_READ ? more_s : 0);
 }
 
 struct probe virtual_probe(struct virtual_machine *vm)

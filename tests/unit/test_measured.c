@@ -28,13 +28,14 @@ static struct machine measured_machine(void)
     machine.devices[1].rate[RATE_READ] = 41.5e9;
     machine.devices[1].rate[RATE_MATRIX] = 1.0 / 3 * 1e12;
     machine.devices[1].formats[dtype_q4_k.gguf_id] =
-        (struct machine_rates){22.25e9, 0.7e12, {{0, 0, 0}, {9.75e9, 0.0078125, 0.5e12}}};
+        (struct machine_rates){22.25e9, 0.7e12, {{0, 0, 0}, {9.75e9, 0.0078125, 0.5e12}}, 0};
     machine.devices[1].formats[dtype_q6_k.gguf_id] =
-        (struct machine_rates){0, 0.7e12, {{0, 0, 0}}}; /* no */
+        (struct machine_rates){0, 0.7e12, {{0, 0, 0}}, 0}; /* no */
     machine_add_cache(&machine.devices[1],
-                      &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12, {{0, 0, 0}}}});
-    machine_add_cache(&machine.devices[1],
-                      &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12, {{0, 0, 0}}}});
+                      &(struct machine_cache){"Q8_0 2x64 8", {9.5e9, 2e12, {{0, 0, 0}}, 0}});
+    machine_add_cache(
+        &machine.devices[1],
+        &(struct machine_cache){"F16 8x128 32", {17.5e9, 3e12, {{0, 0, 0}}, 0.00390625}});
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.125);
     learn_add(&machine.devices[1].past[PHASE_ANSWER], 1.0 / 3);
     machine.devices[1].rate[RATE_HOP] = 33e-6;
@@ -206,6 +207,10 @@ TEST(absurd_entries)
         assert_true(load_with(&machine, "0.0078125", no_times[i]));
         assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
         assert_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
+        assert_true(load_with(&machine, "0.00390625", no_times[i]));
+        assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
+        assert_null(machine_cache_of(&machine.devices[1], "F16 8x128 32"));
+        assert_non_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
     }
     assert_true(load_with(&machine, "\"Q8_0", "\"\\u001b[31m")); /* before " 2x64 8" */
     assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
@@ -219,7 +224,8 @@ TEST(too_many_caches)
     struct machine machine;
     char many[2048] = "", one[128];
     for (int i = 0; i < MACHINE_MAX_CACHES; i++) {
-        snprintf(one, sizeof one, "\"F16 %dx64 8\": {\"read_gb_per_s\":1e9,\"matrix_tflops\":1e9},",
+        snprintf(one, sizeof one,
+                 "\"F16 %dx64 8\": {\"read_gb_per_s\":1e9,\"matrix_tflops\":1e9,\"op_s\":0},",
                  i + 1);
         strcat(many, one);
     }
@@ -361,14 +367,17 @@ static void check_attention(struct machine_probe *probe, int device)
         {{1, 96, 32, &dtype_q8_0, &dtype_q8_0, 0, 0}, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
-        double read = 0, matrix = 0;
+        double read = 0, matrix = 0, op = 0;
         for (int n = 0; n < 9; n++) {
             read += machine_probe_cache_s(probe, PROBE_READ, device, &shapes[i], 4 << 20);
             matrix += machine_probe_cache_s(probe, PROBE_MATRIX, device, &shapes[i], 64 << 20);
+            op += machine_probe_cache_s(probe, PROBE_OP, device, &shapes[i], 0);
         }
-        print_message("device %d: attention over 4 MiB in %.2g s, 64 Mflop in %.2g s\n", device,
-                      read / 9, matrix / 9);
+        print_message(
+            "device %d: attention over 4 MiB in %.2g s, 64 Mflop in %.2g s, a page %.2g s\n",
+            device, read / 9, matrix / 9, op / 9);
         assert_true(read > 0 && matrix > 0 && read < 90 && matrix < 90);
+        assert_true(op > 0 && op < read);
     }
     assert_true(machine_probe_cache_s(probe, PROBE_READ, 2, shapes, 1 << 20) == 0);
 }

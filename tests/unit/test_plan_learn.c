@@ -262,6 +262,32 @@ TEST(attention_has_rates_of_its_own)
     }
 }
 
+/* With little to look back at, attention takes what it takes beside its bytes, in each layer. */
+TEST(attention_has_a_time_of_its_own)
+{
+    struct trial t;
+    open_trial(&t, "card-24", "llama-1b", false);
+    t.n_in = 64;
+    for (int d = 0; d < t.learned.n_devices; d++) {
+        const double *rate = t.vm.truth.devices[d].rate;
+        struct machine_cache own = {.rates = {.read = rate[RATE_READ],
+                                              .matrix = rate[RATE_MATRIX],
+                                              .op_s = 12 * rate[RATE_DISPATCH]}};
+        snprintf(own.shape, sizeof own.shape, "%s", t.report->units.cache_name);
+        machine_add_cache(&t.vm.truth.devices[d], &own);
+    }
+    make_known(&t, t.report->units.n_embd);
+    make_plan(&t);
+    double alike = error_of(&t);
+    learn_cache(&t);
+    make_plan(&t);
+    double own = error_of(&t);
+    print_message("off by %.1f %%; with attention's own time %.1f %%\n", 100 * alike, 100 * own);
+    assert_true(alike > 0.10);
+    assert_true(own <= 0.10);
+    close_trial(&t);
+}
+
 /* Short rows are over before a device is at full speed: measured at the model's width a prediction
  * holds, and what is known of another width is no help. */
 TEST(short_products_have_times_of_their_own)
