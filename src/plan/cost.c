@@ -214,9 +214,15 @@ static double cache_s(const struct cost *cost, struct worker worker, double byte
     return pace(cost, worker) * larger(bytes / rates->read, flop / rates->matrix);
 }
 
+static int more_ops(struct worker worker, const struct unit *unit)
+{
+    return worker.device == 0 ? unit->n_cpu_ops : 0;
+}
+
 static double dispatch_s(const struct cost *cost, struct worker worker, const struct unit *unit)
 {
-    return pace(cost, worker) * unit->n_ops * rate(cost, worker.device, RATE_DISPATCH);
+    int n = unit->n_ops + more_ops(worker, unit);
+    return pace(cost, worker) * n * rate(cost, worker.device, RATE_DISPATCH);
 }
 
 /* Of a cache's: what rotates and writes, and attention. */
@@ -224,7 +230,8 @@ static double cache_dispatches_s(const struct cost *cost, struct worker worker,
                                  const struct unit *unit)
 {
     double op_s = rate(cost, worker.device, RATE_DISPATCH), own_s = cost->cache[worker.device].op_s;
-    return pace(cost, worker) * ((unit->n_ops - 1) * op_s + larger(op_s, own_s));
+    int n_others = unit->n_ops - 1 + more_ops(worker, unit);
+    return pace(cost, worker) * (n_others * op_s + larger(op_s, own_s));
 }
 
 /* Dispatches of one token's products. */
@@ -244,7 +251,7 @@ static double product_dispatches_s(const struct cost *cost, struct worker worker
     }
     double all = larger(unit->elems, elems);
     double mean_s = all > 0 ? (own_s + (all - elems) * op_s) / all : op_s;
-    return pace(cost, worker) * unit->n_ops * mean_s;
+    return pace(cost, worker) * (unit->n_ops * mean_s + more_ops(worker, unit) * op_s);
 }
 
 /* What is no product: norms read and write rows of activations, rotations, gates and sums what a

@@ -193,9 +193,9 @@ static bool same_layer(const struct units *units, int a, int b)
         return false;
     for (int i = 0; i < n; i++)
         if (x[i].kind != y[i].kind || x[i].bytes != y[i].bytes || x[i].elems != y[i].elems ||
-            x[i].n_ops != y[i].n_ops || x[i].n_copies != y[i].n_copies || x[i].n != y[i].n ||
-            x[i].n_used != y[i].n_used || x[i].allowed != y[i].allowed ||
-            !units_alike(units, &x[i], &y[i]))
+            x[i].n_ops != y[i].n_ops || x[i].n_cpu_ops != y[i].n_cpu_ops ||
+            x[i].n_copies != y[i].n_copies || x[i].n != y[i].n || x[i].n_used != y[i].n_used ||
+            x[i].allowed != y[i].allowed || !units_alike(units, &x[i], &y[i]))
             return false;
     return true;
 }

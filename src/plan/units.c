@@ -68,7 +68,7 @@ static struct unit_share *share_of(struct units *units, struct unit *unit,
 }
 
 /* Products of one input are one dispatch: queries with keys and values, gate with up, the later
- * named after the earlier. Formats that differ part them. */
+ * named after the earlier. Formats that differ part them on a GPU. */
 static bool joins(const struct weight *before, const struct weight *weight)
 {
     static const char *const joined[][2] = {{".attn_q.", ".attn_k."},
@@ -78,8 +78,23 @@ static bool joins(const struct weight *before, const struct weight *weight)
                                             {".ffn_gate_shexp.", ".ffn_up_shexp."}};
     for (size_t i = 0; before && i < ARRAY_LEN(joined); i++)
         if (strstr(before->name, joined[i][0]) && strstr(weight->name, joined[i][1]))
-            return before->dtype == weight->dtype;
+            return true;
     return false;
+}
+
+/* After its product, experts are chosen. */
+static bool is_router(const struct weight *weight)
+{
+    return strstr(weight->name, ".ffn_gate_inp.") != NULL;
+}
+
+/* Norms, sums with what came before, and sums of experts, which the CPU computes one by one. */
+static int count_cpu_ops(const struct weight *weight)
+{
+    if (weight->ne[1] * weight->ne[2] == 1)
+        return strstr(weight->name, "norm.weight") != NULL;
+    bool ends_block = strstr(weight->name, ".attn_output.") || strstr(weight->name, ".ffn_down");
+    return ends_block + (strstr(weight->name, ".ffn_down_exps.") != NULL);
 }
 
 /* `before`: the matrix before it in a pass, or NULL. */
@@ -97,8 +112,11 @@ static void add_weight(struct units *units, int index, const struct weight *befo
     bytes = align_up(bytes / n, PLACE_ALIGN);
     unit->bytes += bytes;
     unit->n_copies++;
+    unit->n_cpu_ops += count_cpu_ops(weight);
     if (rows > 1) { /* norms and biases are fused with products */
-        unit->n_ops += !joins(before, weight);
+        bool joined = joins(before, weight), one = joined && before->dtype == weight->dtype;
+        unit->n_ops += !one + is_router(weight);
+        unit->n_cpu_ops -= joined && !one;
         struct unit_share *share = share_of(units, unit, weight->dtype);
         double elems = (double)(weight->ne[0] * rows) / (double)n;
         unit->elems += elems;
@@ -118,6 +136,7 @@ static void cut_layer(struct units *units, const struct model *model, int layer,
 {
     const struct hparams *hp = &model->hp;
     enum { ATTENTION_OPS = 2, COPIES = 3 }; /* rotation with the cache's write, attention */
+    enum { CPU_OPS = 2 }; /* queries and keys are rotated apart, and then written */
     const struct weight *before = NULL;
     units->layer_first[layer] = units->n_units;
     find_unit(units, UNIT_ATTENTION, layer);
@@ -125,6 +144,7 @@ static void cut_layer(struct units *units, const struct model *model, int layer,
     kv->bytes = units->kv_bytes_per_position * align_up((uint64_t)units->n_ctx, KV_PAGE) *
                 (uint64_t)units->n_seqs;
     kv->n_ops = ATTENTION_OPS;
+    kv->n_cpu_ops = CPU_OPS;
     kv->n_copies = COPIES;
     for (; *at < model->n_weights && model_layer_of(model->weights[*at]->name) <= layer; (*at)++) {
         const struct weight *weight = model->weights[*at];

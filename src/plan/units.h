@@ -36,6 +36,7 @@ struct unit {
     uint64_t bytes;   /* as allocated; of one expert; of UNIT_KV for the whole context */
     double elems;     /* multiplied by each token; of one expert; of UNIT_KV 0 */
     int n_ops;        /* dispatches of an answer's pass, of what is fused one */
+    int n_cpu_ops;    /* so many more of them where the CPU computes, which fuses otherwise */
     int n_copies;     /* its weights, each a copy where they are streamed */
     int n, n_used;    /* experts and those that a token takes; else 1 and 1 */
     int shares;       /* the first of its matrices by format, in units->shares; 0: not known */

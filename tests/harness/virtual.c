@@ -164,8 +164,9 @@ static double product_op_s(const struct virtual_machine *vm, const struct units 
     const struct machine_device *d = &vm->truth.devices[device];
     double seconds = d->rate[RATE_DISPATCH], own = 0, elems = 0;
     const struct machine_rates *cache = machine_cache_of(d, units->cache_name);
+    double more = device == 0 ? unit->n_cpu_ops * seconds : 0;
     if (unit->kind == UNIT_KV && cache && cache->op_s > 0)
-        return (unit->n_ops - 1) * seconds + cache->op_s;
+        return more + (unit->n_ops - 1) * seconds + cache->op_s;
     int width = machine_width_class(units->n_embd);
     for (int i = unit->shares; i; i = units->shares[i].next) {
         const struct unit_share *share = &units->shares[i];
@@ -173,7 +174,7 @@ static double product_op_s(const struct virtual_machine *vm, const struct units 
         own += share->elems * (has_width(format, width) ? format->products[width].op_s : seconds);
         elems += share->elems;
     }
-    return unit->n_ops * (elems > 0 ? own / elems : seconds);
+    return more + unit->n_ops * (elems > 0 ? own / elems : seconds);
 }
 
 static double format_s(void *user, enum probe_kind kind, int device, const struct dtype *dtype,

@@ -2,7 +2,11 @@
 
 #include <stdio.h>
 
+#include "cpu/cpu_exec.h"
+#include "engine/plan_part.h"
 #include "engine/rows.h"
+#include "engine/session_part.h"
+#include "kv/kv.h"
 
 /* How many dispatches a layer takes: small models are bound by them and by the barriers between. */
 
@@ -87,6 +91,55 @@ TEST(one_token_of_mixed_formats)
 {
     check("synth:tiny-llama:q4_k_m", NULL);
     check("synth:tiny-moe:q4_k_m", NULL);
+}
+
+static void count_step(void *user, const struct row_step *step)
+{
+    *(int *)user += step->layer >= 0;
+}
+
+/* Ops of all layers, for one token on the CPU. */
+static int count_cpu(const struct model *model)
+{
+    struct kv_geom kv[64];
+    struct graph graph;
+    int n = 0;
+    assert_true(model->hp.n_layer <= 64);
+    model_kv_geometry(model, &dtype_f16, kv);
+    assert_true(kv_layout(kv, model->hp.n_layer, test_log()) > 0);
+    assert_int_equal(whole_build(model, kv, &graph, (struct batch_size){1, 1, 0}), HTH_OK);
+    assert_int_equal(cpu_fuse(&graph), HTH_OK);
+    for (size_t i = 0; i < graph.n_ops; i++)
+        n += graph.ops[i]->layer >= 0;
+    graph_free(&graph);
+    return n;
+}
+
+/* What is planned for is what is done. */
+TEST(one_token_as_planned)
+{
+    static const char *const models[] = {"synth:tiny-llama:q8_0", "synth:tiny-llama:q4_k_m",
+                                         "synth:tiny-moe:q8_0", "synth:tiny-moe:q4_k_m"};
+    for (size_t m = 0; m < ARRAY_LEN(models); m++) {
+        struct plan_report *report;
+        struct plan_request request = {.model = models[m],
+                                       .profile = test_data_path("machines/card-8.json")};
+        assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+        int on_gpu = 0, on_cpu = 0, gpu = 0;
+        for (int i = 0; i < report->units.n_units; i++) {
+            const struct unit *unit = &report->units.items[i];
+            bool head = unit->kind == UNIT_HEAD;
+            on_gpu += head ? 0 : unit->n_ops;
+            on_cpu += head ? 0 : unit->n_ops + unit->n_cpu_ops;
+        }
+        struct rows_options options = {.model = models[m], .device.device = test_device()};
+        assert_int_equal(rows_steps(&options, 1, count_step, &gpu), HTH_OK);
+        printf("%s: %d dispatches, %d planned; %d ops of the CPU, %d planned\n", models[m], gpu,
+               on_gpu, count_cpu(report->model), on_cpu);
+        assert_int_equal(on_gpu, gpu);
+        assert_int_equal(on_cpu, count_cpu(report->model));
+        plan_report_close(report);
+    }
 }
 
 /* Activations become bytes once, whoever reads them: for q k v, for the output, for gate and up,
