@@ -161,12 +161,15 @@ static double pace(const struct cost *cost, struct worker worker)
     return cost->pace[worker.device][worker.phase];
 }
 
-/* Bound by reading weights or by arithmetic. */
+/* A GPU is bound by reading weights or by arithmetic. Cores of a CPU that wait for weights compute
+ * nothing: both take their time, but for the arithmetic of a matrix's first column, which is in the
+ * rate of reading. */
 static double bound_s(const struct cost *cost, int device, const struct machine_rates *rates,
-                      double bytes, double flop)
+                      double bytes, double flop, double first_flop)
 {
-    double read = device == 0 ? with_file(cost, rates->read) : rates->read;
-    return larger(bytes / read, flop / rates->matrix);
+    if (device == 0)
+        return bytes / with_file(cost, rates->read) + larger(flop - first_flop, 0) / rates->matrix;
+    return larger(bytes / rates->read, flop / rates->matrix);
 }
 
 /* Of what is known of products with rows like the model's; NULL: nothing. */
@@ -198,12 +201,13 @@ static double product_s(const struct cost *cost, struct worker worker, const str
             rates.matrix = products->matrix;
         }
         seconds += bound_s(cost, worker.device, &rates, n_read * share->bytes,
-                           n_columns * 2 * share->elems);
+                           n_columns * 2 * share->elems, n_read * 2 * share->elems);
         bytes -= share->bytes;
         elems -= share->elems;
     }
+    elems = larger(elems, 0);
     seconds += bound_s(cost, worker.device, &usual, n_read * larger(bytes, 0),
-                       n_columns * 2 * larger(elems, 0));
+                       n_columns * 2 * elems, n_read * 2 * elems);
     return pace(cost, worker) * seconds;
 }
 

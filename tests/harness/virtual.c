@@ -52,6 +52,15 @@ struct amount {
     double bytes, flop;
 };
 
+/* Products of several tokens on the CPU: its cores do not compute while they wait for weights.
+ * Those of one column are done by the time that the next weights are there. */
+static double cpu_products_s(struct virtual_machine *vm, struct amount one, double n_read,
+                             double n_columns, double file_part)
+{
+    return compute_s(vm, 0, n_read * one.bytes, 0, file_part) +
+           larger(n_columns - n_read, 0) * one.flop / rate(vm, 0, RATE_MATRIX);
+}
+
 static struct amount weigh_cache(const struct machine_device *d, const struct units *units,
                                  double position)
 {
@@ -551,7 +560,7 @@ static void prefill_experts(struct runner *run, struct pipeline *p, const struct
             run_remote(run, p, choice, &share);
         return;
     }
-    double cpu = compute_s(vm, 0, n_away * on_cpu.bytes, away * on_cpu.flop, run->file_part) +
+    double cpu = cpu_products_s(vm, on_cpu, n_away, away, run->file_part) +
                  unit->n_ops * rate(vm, 0, RATE_DISPATCH);
     if (g)
         cpu += 2 * hop_s(vm, g, 0, tokens * run->token_bytes);
@@ -584,7 +593,10 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
         run_remote(run, p, choice, &share);
         return;
     }
-    seconds = compute_s(run->vm, at, work.bytes, flop, kv ? 0 : run->file_part);
+    if (at || kv)
+        seconds = compute_s(run->vm, at, work.bytes, flop, kv ? 0 : run->file_part);
+    else
+        seconds = cpu_products_s(run->vm, work, 1, tokens, run->file_part);
     if (at)
         compute(p, seconds);
     else
