@@ -245,14 +245,21 @@ static void set_rate(struct machine_device *device, enum machine_rate rate, doub
     device->estimated &= ~(1u << rate);
 }
 
-/* A line through two sizes: time = fixed + amount / rate. False where nothing was timed. */
+/* A line through two sizes: time = fixed + amount / rate. A machine that is busy with something
+ * else may give no time for one of them, or more for the smaller: then the other alone, or the
+ * larger, says how fast it is. False where nothing was timed. */
 static bool fit_line(const struct probe *probe, enum probe_kind kind, int device,
                      const uint64_t amounts[2], double *fixed_s, double *rate)
 {
     double small = median_s(probe, kind, device, (struct subject){0}, amounts[0]);
     double large = median_s(probe, kind, device, (struct subject){0}, amounts[1]);
-    if (small <= 0 || large <= small)
+    const double part = (double)amounts[0] / (double)amounts[1];
+    if (small <= 0 && large <= 0)
         return false;
+    if (large <= 0)
+        large = small / part;
+    if (small <= 0 || large <= small)
+        small = large * part;
     *rate = (double)(amounts[1] - amounts[0]) / (large - small);
     *fixed_s = small - (double)amounts[0] / *rate;
     *fixed_s = *fixed_s > 0 ? *fixed_s : 0;

@@ -320,6 +320,31 @@ TEST(short_products_have_times_of_their_own)
     close_trial(&t);
 }
 
+/* What small and large amounts take, `user`. */
+static double either_s(void *user, enum probe_kind kind, int device, uint64_t amount)
+{
+    const double *times = user;
+    (void)kind;
+    (void)device;
+    return times[amount > (64 << 20)];
+}
+
+/* A machine that was busy for one of two sizes has rates all the same. */
+TEST(a_busy_moment_spoils_no_rate)
+{
+    static double times[][2] = {{2, 0.01}, {0, 0.01}, {0.01 / 16, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        struct machine machine = {.n_devices = 2};
+        machine.devices[1].kind = MACHINE_DISCRETE;
+        const struct probe probe = {.user = times[i], .time_s = either_s};
+        machine_measure(&machine, &probe);
+        for (int d = 0; d < 2; d++)
+            assert_true(off(machine.devices[d].rate[RATE_READ], (128 << 20) / 0.01) < 1.01);
+        assert_true(off(machine.devices[1].rate[RATE_COPY], (128 << 20) / 0.01) < 1.01);
+        assert_true(machine.devices[1].rate[RATE_LATENCY] < 1e-6);
+    }
+}
+
 /* Where an op's own time was measured in a busy moment and came out as more than a whole product
  * takes, rates of formats are found all the same, and not far off. */
 TEST(a_busy_moment_spoils_no_format)
