@@ -120,6 +120,7 @@ TEST(one_token_as_planned)
 {
     static const char *const models[] = {"synth:tiny-llama:q8_0", "synth:tiny-llama:q4_k_m",
                                          "synth:tiny-moe:q8_0", "synth:tiny-moe:q4_k_m"};
+    const char *device = test_device(); /* or the test ends here */
     for (size_t m = 0; m < ARRAY_LEN(models); m++) {
         struct plan_report *report;
         struct plan_request request = {.model = models[m],
@@ -132,7 +133,7 @@ TEST(one_token_as_planned)
             on_gpu += head ? 0 : unit->n_ops;
             on_cpu += head ? 0 : unit->n_ops + unit->n_cpu_ops;
         }
-        struct rows_options options = {.model = models[m], .device.device = test_device()};
+        struct rows_options options = {.model = models[m], .device.device = device};
         assert_int_equal(rows_steps(&options, 1, count_step, &gpu), HTH_OK);
         printf("%s: %d dispatches, %d planned; %d ops of the CPU, %d planned\n", models[m], gpu,
                on_gpu, count_cpu(report->model), on_cpu);
