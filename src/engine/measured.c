@@ -7,7 +7,8 @@
 
 enum { MEASURED_VERSION = 8 };
 
-static const char PRODUCTS[] = "products", OP[] = "op_s"; /* machine_rates.products, by class */
+static const char PRODUCTS[] = "products"; /* machine_rates.products, by class */
+static const char OP[] = "op_s";           /* of such a class, and of a cache's attention */
 static const char *const phase_names[PHASES] = {"prompt", "answer"};
 
 /* --- what they depend on ---------------------------------------------------------------------- */

@@ -469,20 +469,6 @@ double machine_probe_format_s(void *user, enum probe_kind kind, int device,
     return wide_s(probe, kind, device, dtype, (double)amount);
 }
 
-/* One token's attention over one page. */
-static double attention_op_s(struct machine_probe *probe, int device,
-                             const struct cache_shape *cache)
-{
-    const struct shape shape = {.device = device,
-                                .n = cache->n_head * cache->kv.k_dim,
-                                .n_tokens = 1,
-                                .dtype = &dtype_f32,
-                                .cache = *cache,
-                                .n_pages = 1,
-                                .n_products = {1, MOST_LAYERS}};
-    return product_s(probe, &shape);
-}
-
 /* As models have it: of each page a layer's part alone. Tokens are the last of the positions. */
 double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
                              const struct cache_shape *cache, uint64_t amount)
@@ -490,19 +476,19 @@ double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
     enum { SOME_TOKENS = 128, LEAST_PAGES = 4, MOST_BYTES = 80 << 20 };
     struct machine_probe *probe = user;
     struct kv_geom kv = cache->kv;
-    const bool one = kind == PROBE_READ;
+    const bool one = kind != PROBE_MATRIX;
     const int n_tokens = one ? 1 : SOME_TOKENS, n_long = one ? MOST_LAYERS : 3;
     const double page_bytes = (double)kv_layout(&kv, 1, NULL);
     const double flop = 2.0 * n_tokens * cache->n_head * (kv.k_dim + kv.v_dim);
     const double position = one ? page_bytes / KV_PAGE : flop; /* how much it is of the amount */
     if (device >= probe->n_devices || page_bytes <= 0)
         return 0;
-    if (kind == PROBE_OP)
-        return attention_op_s(probe, device, cache);
     double pages = floor((double)amount / position / KV_PAGE / (n_long - 1));
     double most = floor(MOST_BYTES / page_bytes / n_long);
     pages = pages < most ? pages : most;
     pages = pages > LEAST_PAGES ? pages : LEAST_PAGES;
+    if (kind == PROBE_OP)
+        pages = 1;
     const struct shape shape = {.device = device,
                                 .n = cache->n_head * kv.k_dim,
                                 .n_tokens = n_tokens,
@@ -511,7 +497,8 @@ double machine_probe_cache_s(void *user, enum probe_kind kind, int device,
                                 .n_pages = (int)pages,
                                 .n_products = {1, n_long}};
     double seen = pages * KV_PAGE - (n_tokens - 1) / 2.0; /* by a token, in the mean */
-    return product_s(probe, &shape) * (double)amount / (seen * position);
+    double seconds = product_s(probe, &shape);
+    return kind == PROBE_OP ? seconds : seconds * (double)amount / (seen * position);
 }
 
 double machine_probe_time_s(void *user, enum probe_kind kind, int device, uint64_t amount)

@@ -165,11 +165,12 @@ static double pace(const struct cost *cost, struct worker worker)
  * nothing: both take their time, but for the arithmetic of a matrix's first column, which is in the
  * rate of reading. */
 static double bound_s(const struct cost *cost, int device, const struct machine_rates *rates,
-                      double bytes, double flop, double first_flop)
+                      const struct unit_share *share, double n_read, double n_columns)
 {
+    double bytes = n_read * share->bytes, column_s = 2 * share->elems / rates->matrix;
     if (device == 0)
-        return bytes / with_file(cost, rates->read) + larger(flop - first_flop, 0) / rates->matrix;
-    return larger(bytes / rates->read, flop / rates->matrix);
+        return bytes / with_file(cost, rates->read) + larger(n_columns - n_read, 0) * column_s;
+    return larger(bytes / rates->read, n_columns * column_s);
 }
 
 /* Of what is known of products with rows like the model's; NULL: nothing. */
@@ -188,7 +189,8 @@ static double product_s(const struct cost *cost, struct worker worker, const str
 {
     const struct machine_device *device = &cost->machine->devices[worker.device];
     const struct machine_rates usual = usual_rates(device);
-    double seconds = 0, bytes = (double)unit->bytes, elems = unit->elems;
+    struct unit_share rest = {.bytes = (double)unit->bytes, .elems = unit->elems};
+    double seconds = 0;
     for (int i = unit->shares; i; i = cost->units->shares[i].next) {
         const struct unit_share *share = &cost->units->shares[i];
         const struct machine_rates *own = machine_format_of(device, share->dtype);
@@ -200,14 +202,13 @@ static double product_s(const struct cost *cost, struct worker worker, const str
             rates.read = products->read;
             rates.matrix = products->matrix;
         }
-        seconds += bound_s(cost, worker.device, &rates, n_read * share->bytes,
-                           n_columns * 2 * share->elems, n_read * 2 * share->elems);
-        bytes -= share->bytes;
-        elems -= share->elems;
+        seconds += bound_s(cost, worker.device, &rates, share, n_read, n_columns);
+        rest.bytes -= share->bytes;
+        rest.elems -= share->elems;
     }
-    elems = larger(elems, 0);
-    seconds += bound_s(cost, worker.device, &usual, n_read * larger(bytes, 0),
-                       n_columns * 2 * elems, n_read * 2 * elems);
+    rest.bytes = larger(rest.bytes, 0);
+    rest.elems = larger(rest.elems, 0);
+    seconds += bound_s(cost, worker.device, &usual, &rest, n_read, n_columns);
     return pace(cost, worker) * seconds;
 }
 

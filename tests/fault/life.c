@@ -142,8 +142,15 @@ bool life_placed_anew(const struct life *life)
     return did;
 }
 
+bool life_read_slower(const struct life *life)
+{
+    return strstr(life->said.ptr, "as the file has them") != NULL;
+}
+
 /* Where the device had no memory, parts of the model are elsewhere, and rounded as there; where it
- * was lost, what was computed token by token was so again, but in batches. */
+ * was lost, what was computed token by token was so again, but in batches. Weights read as the file
+ * has them are summed in another order, after which an activation may be rounded to the next of its
+ * 255 steps: of one in the model of experts the NMSE is 1e-6. */
 static void compare(const struct life *life, const struct things *t, const struct strbuf *text)
 {
     bool placed_anew = life_placed_anew(life);
@@ -151,7 +158,7 @@ static void compare(const struct life *life, const struct things *t, const struc
         fail_msg("another answer: \"%.*s\" instead of \"%.*s\"\n%s", (int)text->len, text->ptr,
                  (int)life->text.len, life->text.ptr, life->said.ptr);
     double nmse = test_nmse(life->logits, hth_session_logits(t->session, 0), life->n_vocab);
-    if (nmse > (placed_anew ? 1e-3 : 1e-9))
+    if (nmse > (placed_anew ? 1e-3 : life_read_slower(life) ? 1e-5 : 1e-9))
         fail_msg("other logits (nmse %g):\n%s", nmse, life->said.ptr);
 }
 

@@ -48,6 +48,9 @@ uint64_t life_whole_bytes(struct life life);
  * went on? */
 bool life_placed_anew(const struct life *life);
 
+/* Did a warning say that the CPU reads weights in the file's layout, as its own had no memory? */
+bool life_read_slower(const struct life *life);
+
 /* The device of the test run twice, as if there were two GPUs. */
 const char *life_two_gpus(void);
 

@@ -47,8 +47,7 @@ static void fail_each(struct life *life, bool may_go_on, int usual)
             break;
         n++;
         n_failed += life->status != HTH_OK;
-        bool slower = strstr(life->said.ptr, "as the file has them");
-        if (life->status == HTH_OK ? !may_go_on && !slower && !plan.hit_closing
+        if (life->status == HTH_OK ? !may_go_on && !life_read_slower(life) && !plan.hit_closing
                                    : life->status != HTH_ERROR_MEMORY)
             fail_msg("allocation %ld failed, and the status was \"%s\":\n%s", k,
                      hth_status_name(life->status), life->said.ptr);

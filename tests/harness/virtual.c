@@ -574,7 +574,7 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
     const struct unit *unit = &job->units->items[index];
     struct choice choice = job->choices[index];
     bool kv = unit->kind == UNIT_KV;
-    double tokens = job->turn.n_batch, seconds;
+    double tokens = job->turn.n_batch;
     int at = choice.device || choice.mode == PREFILL_CPU ? choice.device : job->stream_device;
     double bytes = kv ? (double)job->units->kv_bytes_per_position * position : (double)unit->bytes;
     struct amount work = weigh(run->vm, job->units, unit, at, position);
@@ -593,14 +593,12 @@ static void prefill_unit(struct runner *run, struct pipeline *p, int index, doub
         run_remote(run, p, choice, &share);
         return;
     }
-    if (at || kv)
-        seconds = compute_s(run->vm, at, work.bytes, flop, kv ? 0 : run->file_part);
-    else
-        seconds = cpu_products_s(run->vm, work, 1, tokens, run->file_part);
     if (at)
-        compute(p, seconds);
+        compute(p, compute_s(run->vm, at, work.bytes, flop, kv ? 0 : run->file_part));
+    else if (kv)
+        compute_on_cpu(p, compute_s(run->vm, at, work.bytes, flop, 0));
     else
-        compute_on_cpu(p, seconds);
+        compute_on_cpu(p, cpu_products_s(run->vm, work, 1, tokens, run->file_part));
 }
 
 static void prefill_batch(struct runner *run, struct pipeline *p, double position)
