@@ -212,6 +212,15 @@ TEST(absurd_entries)
         assert_null(machine_cache_of(&machine.devices[1], "F16 8x128 32"));
         assert_non_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
     }
+    static const char *const no_products[] = {"[{},{},{}]", "[{},{},{},{},{}]", "{}", "null"};
+    for (size_t i = 0; i < ARRAY_LEN(no_products); i++) {
+        char instead[64];
+        snprintf(instead, sizeof instead, "\"products\": %s, \"others\":", no_products[i]);
+        assert_true(load_with(&machine, "\"products\":", instead));
+        assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
+        assert_null(machine_format_of(&machine.devices[1], &dtype_q4_k));
+        assert_true(machine.devices[1].rate[RATE_READ] == 41.5e9);
+    }
     assert_true(load_with(&machine, "\"Q8_0", "\"\\u001b[31m")); /* before " 2x64 8" */
     assert_logged("1 entry of formats, caches or runs in it is none that hearth wrote");
     assert_string_equal(machine.devices[1].caches[0].shape, "F16 8x128 32");
