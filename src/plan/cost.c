@@ -161,16 +161,17 @@ static double pace(const struct cost *cost, struct worker worker)
     return cost->pace[worker.device][worker.phase];
 }
 
-/* A GPU is bound by reading weights or by arithmetic. Cores of a CPU that wait for weights compute
- * nothing: both take their time, but for the arithmetic of a matrix's first column, which is in the
- * rate of reading. */
+/* A GPU is bound by reading weights or by arithmetic. Cores that wait for weights compute nothing,
+ * those of a CPU and those that stand in for a GPU: both take their time, but for the arithmetic of
+ * a matrix's first column, which is in the rate of reading. */
 static double bound_s(const struct cost *cost, int device, const struct machine_rates *rates,
                       const struct unit_share *share, double n_read, double n_columns)
 {
     double bytes = n_read * share->bytes, column_s = 2 * share->elems / rates->matrix;
-    if (device == 0)
-        return bytes / with_file(cost, rates->read) + larger(n_columns - n_read, 0) * column_s;
-    return larger(bytes / rates->read, n_columns * column_s);
+    double read_s = bytes / (device == 0 ? with_file(cost, rates->read) : rates->read);
+    if (device == 0 || cost->machine->devices[device].stands_in)
+        return read_s + larger(n_columns - n_read, 0) * column_s;
+    return larger(read_s, n_columns * column_s);
 }
 
 /* Of what is known of products with rows like the model's; NULL: nothing. */

@@ -159,6 +159,42 @@ TEST(runs_have_large_batches_where_that_pays)
     assert_int_equal(batch_of_runs("no-gpu", moe, 1000, false), 512);
 }
 
+/* What a prompt of 128 tokens takes where a device with these rates has all of a model. */
+static double prompt_at_s(struct plan_report *report, bool stands_in, double read, double matrix)
+{
+    struct machine_device *device = &report->machine.devices[1];
+    struct plan_options options = {.n_in = 128, .n_batch = 128, .skew = 0.7, .as_run = true};
+    struct plan plan;
+    device->stands_in = stands_in;
+    device->rate[RATE_READ] = read;
+    device->rate[RATE_MATRIX] = matrix;
+    assert_int_equal(plan_create(&plan, &report->machine, &report->units, &options, test_log()),
+                     HTH_OK);
+    double seconds = options.n_in / plan.prompt_tokens_per_s;
+    plan_free(&plan);
+    return seconds;
+}
+
+/* As they run on cores that wait for weights; with 16 tokens for an expert both take as long. */
+TEST(stand_ins_read_and_compute_one_after_the_other)
+{
+    char path[512];
+    struct plan_report *report;
+    const double READ = 500e9, MATRIX = 28e12, NEVER_WAITS = 1e18;
+    snprintf(path, sizeof path, "%s", test_data_path("machines/card-24.json"));
+    struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
+    assert_int_equal(plan_report_open(&report, &request), HTH_OK);
+    double others = prompt_at_s(report, true, NEVER_WAITS, NEVER_WAITS);
+    double reads = prompt_at_s(report, true, READ, NEVER_WAITS) - others;
+    double computes = prompt_at_s(report, true, NEVER_WAITS, MATRIX) - others;
+    double both = prompt_at_s(report, true, READ, MATRIX) - others;
+    double gpu = prompt_at_s(report, false, READ, MATRIX) - others;
+    print_message("reads %g s, computes %g s, both %g s, a GPU %g s\n", reads, computes, both, gpu);
+    assert_true(fabs(both / (reads + computes) - 1) < 0.01);
+    assert_true(gpu > 0 && gpu < 0.8 * both);
+    plan_report_close(report);
+}
+
 /* The plan that a model runs by, on an invented machine. */
 static void plan_as_run(struct plan *plan, struct plan_report *report)
 {
