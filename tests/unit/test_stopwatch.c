@@ -57,6 +57,19 @@ static struct stopwatch_time time_of(struct stopwatch *watch, const struct op *o
     return time;
 }
 
+/* The least of several: others may compute meanwhile. */
+static struct stopwatch_time least_time_of(struct stopwatch *watch, const struct op *op,
+                                           const char *row)
+{
+    struct stopwatch_time least = time_of(watch, op, row);
+    for (int i = 0; i < 10; i++) {
+        struct stopwatch_time time = time_of(watch, op, row);
+        least.own = time.own < least.own ? time.own : least.own;
+        least.helpers = time.helpers < least.helpers ? time.helpers : least.helpers;
+    }
+    return least;
+}
+
 /* What the last run left on the device is what the reference makes of the same inputs. */
 static void check_results(const struct stopwatch *watch, const struct op *op, int n_tokens,
                           const char *row)
@@ -102,6 +115,17 @@ TEST(what_is_timed_is_computed_vulkan)
     vk_close(vk);
 }
 
+/* What is timed while others compute seems long, and of what is long one copy is enough. */
+static void open_copies(struct stopwatch *watch, struct vk *vk, const struct op *op,
+                        const char *row)
+{
+    open_watch(watch, vk, op, row, 1);
+    for (int i = 0; i < 50 && watch->n_copies == 1; i++) {
+        stopwatch_close(watch);
+        open_watch(watch, vk, op, row, 1);
+    }
+}
+
 /* Copies have caches of their own; a context that is full, and one that is short. */
 TEST(attention_is_computed_vulkan)
 {
@@ -110,7 +134,7 @@ TEST(attention_is_computed_vulkan)
     struct product p;
     struct stopwatch watch;
     product_begin_attention(&p, &dtype_f16, &shape, 1);
-    open_watch(&watch, vk, p.op, "attention_f16", 1);
+    open_copies(&watch, vk, p.op, "attention_f16");
     (void)time_of(&watch, p.op, "attention_f16");
     assert_true(watch.n_copies > 1 && watch.caches[watch.n_copies - 1] != watch.caches[0]);
     assert_true(watch.c.n_pages > 1 && watch.c.n_pages <= N_CTX / KV_PAGE);
@@ -141,7 +165,7 @@ TEST(longer_contexts_take_longer_vulkan)
         struct stopwatch watch = {.vk = vk, .log = test_log()};
         int n_ctx = i ? 16 * KV_PAGE : KV_PAGE;
         assert_int_equal(stopwatch_open(&watch, p.op, &pick, 1, n_ctx), HTH_OK);
-        own[i] = time_of(&watch, p.op, "attention_f32").own;
+        own[i] = least_time_of(&watch, p.op, "attention_f32").own;
         assert_true(watch.c.n_pages <= n_ctx / KV_PAGE);
         stopwatch_close(&watch);
     }
@@ -159,9 +183,9 @@ TEST(what_is_slow_takes_longer_vulkan)
     product_begin(&p, &dtype_q4_0, 1024, 2048, 1);
     struct stopwatch watch;
     open_watch(&watch, vk, p.op, "matvec_f32", 1);
-    double fast = time_of(&watch, p.op, "matvec_f32").own;
-    double slow = time_of(&watch, p.op, "matmul_f32").own;
-    double again = time_of(&watch, p.op, "matvec_f32").own;
+    double fast = least_time_of(&watch, p.op, "matvec_f32").own;
+    double slow = least_time_of(&watch, p.op, "matmul_f32").own;
+    double again = least_time_of(&watch, p.op, "matvec_f32").own;
     print_message("matvec %.0f µs, tile %.0f µs, matvec %.0f µs\n", fast / 1e3, slow / 1e3,
                   again / 1e3);
     assert_true(slow > 1.5 * fast && slow > 1.5 * again);
@@ -178,8 +202,8 @@ TEST(helpers_are_told_apart_vulkan)
     product_begin(&p, &dtype_q4_0, 256, 1024, 64);
     struct stopwatch watch;
     open_watch(&watch, vk, p.op, "matmul_f32", 64);
-    const struct stopwatch_time floats = time_of(&watch, p.op, "matmul_f32");
-    const struct stopwatch_time halves = time_of(&watch, p.op, "matmul_f16");
+    const struct stopwatch_time floats = least_time_of(&watch, p.op, "matmul_f32");
+    const struct stopwatch_time halves = least_time_of(&watch, p.op, "matmul_f16");
     assert_true(halves.helpers > 2 * floats.helpers);
     assert_true(halves.own > halves.helpers);
     stopwatch_close(&watch);
