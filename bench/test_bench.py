@@ -44,9 +44,10 @@ HEARTH = """
 if sys.argv[1] == "devices":
     print(json.dumps([{"kind": "software", "name": "invented", "driver": "driver 1"}]))
 else:
-    print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "device": "invented", "rows": ["row"]}
+    print(json.dumps([{"test": "%s%d" % (t, option(o)), "tokens_per_s": s / slow, "gb_per_s": 30, "device": "invented", "rows": ["row"]}
                       for t, o, s in (("pp", "-p", 60.0), ("tg", "-n", 30.0)) if option(o)]))
 """
+STEADY = 'print(json.dumps({"read_gb_per_s": 50, "barrier_ns": 40}))'
 PEER = """
 vulkan = sys.argv[1] == "--lavapipe"
 speeds = {"128": (20.0, 8.0), "256": (15.0, 10.0), None: (300.0, 100.0)}[os.environ.get("LP_NATIVE_VECTOR_WIDTH")]
@@ -63,6 +64,7 @@ class Fakes(unittest.TestCase):
         self.folder = folder.name
         self.program("hearth", HEARTH)
         self.program("peer", PEER)
+        self.program("hostroof", STEADY, head="#!{python}\nimport json, os\n")
         # the invented programs need no device
         patch = mock.patch.object(machine, "on_device", lambda device, program, *args: [program, *args, "--device", device])
         patch.start()
@@ -99,12 +101,13 @@ class Fakes(unittest.TestCase):
         return code, report
 
     def peer(self, *argv):
-        return self.call(peer, "--peer", self.folder, "--hearth", os.path.join(self.folder, "hearth"), "--model", "m.gguf", *argv)
+        return self.call(peer, "--peer", self.folder, "--hearth", os.path.join(self.folder, "hearth"),
+                         "--hostroof", os.path.join(self.folder, "hostroof"), "--model", "m.gguf", *argv)
 
 
 class Peer(Fakes):
     def test_better_width_of_each_test(self):
-        code, report = self.peer("--device", "software", "--pairs", "3")
+        code, report = self.peer("--device", "software", "--pairs", "3", "--want", "prompt=3")
         self.assertEqual(code, 0)
         self.assertRegex(report, r"prompt of 64 +\| +30\.00 \| +10\.00 \(width 128\)( \| +3\.000){3}")
         self.assertRegex(report, r"answer of 16 +\| +15\.00 \| +5\.00 \(width 256\)( \| +3\.000){3}")
@@ -127,8 +130,44 @@ class Peer(Fakes):
         self.program("hearth", HEARTH.replace("30.0", "9.0"))
         code, report = self.peer("--device", "software", "--pairs", "3")
         self.assertEqual(code, 1)
+        self.assertRegex(report, r"(?m)^\| prompt.*4: NOT reached \|$")
+        self.assertRegex(report, r"(?m)^\| answer.*2.5: NOT reached \|$")
+        code, report = self.peer("--device", "software", "--pairs", "3", "--want", "prompt=2,answer=1.9")
+        self.assertEqual(code, 1)
         self.assertRegex(report, r"(?m)^\| prompt.*2: reached \|$")
-        self.assertRegex(report, r"(?m)^\| answer.*2: NOT reached \|$")
+        self.assertRegex(report, r"(?m)^\| answer.*1.9: NOT reached \|$")
+
+    def changing(self, what):
+        """hostroof's numbers by how often it was asked before, `i`."""
+        self.program("hostroof", f"""
+path = folder + "/asked"
+i = int(open(path).read()) if os.path.exists(path) else 0
+open(path, "w").write(str(i + 1))
+print(json.dumps({what}))
+""", head="#!{python}\nimport json, os\nfolder = {folder!r}\n")
+
+    def test_pairs_of_another_state_are_thrown_out(self):
+        want = "prompt=0.1,answer=0.1"
+        for what in ('{"read_gb_per_s": 50 if i < 2 else 61, "barrier_ns": 40}', '{"read_gb_per_s": 50, "barrier_ns": 81 if i < 2 else 40}'):
+            self.changing(what)
+            code, report = self.peer("--device", "cpu", "--pairs", "3", "--want", want)
+            self.assertEqual(code, 0)
+            self.assertIn("others after them: 1\n", report)
+            self.assertEqual(len(self.log()), 8)
+            for name in "asked", "log":
+                os.remove(os.path.join(self.folder, name))
+        self.changing('{"read_gb_per_s": 50 if i < 2 or i % 2 else 70, "barrier_ns": 40}')
+        code, report = self.peer("--device", "cpu", "--pairs", "2", "--most", "1", "--want", want)
+        self.assertEqual(code, 1)  # one pair of two
+        self.assertRegex(report, r"(?m)^\| prompt.*0.1: NOT reached \|$")
+        self.changing('{"read_gb_per_s": 50 + 50 * (i % 2), "barrier_ns": 40}')
+        with self.assertRaisesRegex(machine.Failed, "changed within each"):
+            self.peer("--device", "cpu", "--pairs", "1", "--most", "1")
+
+    def test_share_of_memory(self):
+        self.assertIn("30.0 GB/s of weights: 0.75 of", self.peer("--device", "cpu", "--pairs", "1")[1])
+        self.changing('{"read_gb_per_s": 31 - 2 * (i % 2), "barrier_ns": 40}')
+        self.assertIn("30.0 GB/s of weights: 1.00 of", self.peer("--device", "cpu", "--pairs", "1")[1])
 
     def test_not_on_vulkan(self):
         self.program("peer", PEER.replace('"Vulkan" if vulkan else "CPU"', '"CPU"'))
