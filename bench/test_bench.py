@@ -120,11 +120,17 @@ class Peer(Fakes):
     def test_arguments(self):
         self.peer("--device", "all", "--pairs", "1", "-r", "4")
         hearth, first, _, on_cpu, peer_on_cpu = self.log()
-        self.assertEqual(hearth[2:], ["bench", "m.gguf", "-p", "64", "-n", "16", "-r", "4", "--json", "--device", "software"])
+        self.assertEqual(hearth[2:], ["bench", "m.gguf", "-p", "64", "-n", "16", "-d", "0", "-r", "4", "--json", "--device", "software"])
         self.assertEqual(first[2:5], ["--lavapipe", "llama-bench", "-m"])
         self.assertEqual(on_cpu[-2:], ["--device", "cpu"])
         self.assertEqual(peer_on_cpu[1:3], [None, "llama-bench"])
         self.assertIn("-fa", peer_on_cpu)
+
+    def test_depth(self):
+        _, report = self.peer("--device", "cpu", "--pairs", "1", "-d", "99")
+        for run in self.log():
+            self.assertEqual(run[run.index("-d") + 1], "99")
+        self.assertRegex(report, r"(?m)^\| prompt of 512 after 99 \|")
 
     def test_below_what_is_wanted(self):
         self.program("hearth", HEARTH.replace("30.0", "9.0"))
