@@ -192,6 +192,7 @@ uint64_t vk_uploads(const struct vk *vk);
  * opened. */
 struct vk_staged {
     uint64_t bytes, time_ns;
+    uint64_t beside_bytes; /* copied while a submit was in flight from begin to end */
 };
 struct vk_staged vk_get_staged(const struct vk *vk);
 HTH_MUST_CHECK vk_transfer_wait(struct vk *vk);
