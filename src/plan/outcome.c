@@ -230,7 +230,7 @@ static bool guesses(const struct plan *plan, const struct unit *unit, int device
 
 static bool is_estimated(const struct plan *plan)
 {
-    bool is = false;
+    bool is = plan->file_part > 0 && plan->machine->disk_estimated;
     for (int d = 0; d < plan->machine->n_devices; d++)
         is |= (plan->machine->devices[d].estimated & rates_behind(plan, d)) != 0;
     for (int i = 0; i < plan->units->n_units; i++) {
