@@ -84,6 +84,28 @@ static void say_layouts(struct plan_report *report, const struct hth_model_optio
     }
 }
 
+/* A profile's plan counts with what hearth will do one day: what it does so far, beside it. */
+static enum hth_status judge_so_far(struct plan_report *report, struct plan_options options,
+                                    struct hth_session_options session)
+{
+    struct plan plan;
+    enum hth_status status = HTH_OK;
+    options.as_run = true;
+    options.more = false;
+    if (!options.n_batch) {
+        status =
+            placing_fit_batch(&session, &report->machine, &report->units, &options, &report->log);
+        options.n_batch = session.n_batch;
+    }
+    if (status == HTH_OK)
+        status = plan_create(&plan, &report->machine, &report->units, &options, &report->log);
+    if (status)
+        return status;
+    report->plan.so_far = (struct plan_so_far){plan.prompt_tokens_per_s, plan.answer_tokens_per_s};
+    plan_free(&plan);
+    return HTH_OK;
+}
+
 static enum hth_status make(struct plan_report *report, const struct plan_request *request)
 {
     static const int lengths[][2] = {
@@ -112,9 +134,12 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
             placing_fit_batch(&session, &report->machine, &report->units, &options, &report->log);
         options.n_batch = session.n_batch;
     }
+    options.more = true;
     if (status == HTH_OK)
         status =
             plan_create(&report->plan, &report->machine, &report->units, &options, &report->log);
+    if (status == HTH_OK && !options.as_run)
+        status = judge_so_far(report, options, session);
     if (status == HTH_OK)
         say_layouts(report, &request->device);
     int trained = status == HTH_OK ? report->units.n_ctx_train : 0;

@@ -145,7 +145,7 @@ static int push_units(const struct plan *plan, json_t *list)
 
 enum hth_status plan_write_json(const struct plan *plan, struct strbuf *out, const struct log *log)
 {
-    json_t *heaps = json_array(), *units = json_array(), *more = json_null();
+    json_t *heaps = json_array(), *units = json_array(), *more = json_null(), *so_far = json_null();
     int failed = push_units(plan, units);
     for (int d = 0; d < plan->machine->n_devices; d++)
         failed |= json_array_append_new(heaps, heap(plan, d));
@@ -156,14 +156,17 @@ enum hth_status plan_write_json(const struct plan *plan, struct strbuf *out, con
                          "prompt_tokens_per_s", plan->more.prompt_tokens_per_s,
                          "answer_tokens_per_s", plan->more.answer_tokens_per_s);
     }
-    json_t *root =
-        json_pack("{s:f, s:f, s:f, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:o, s:o}",
-                  "prompt_tokens_per_s", plan->prompt_tokens_per_s, "answer_tokens_per_s",
-                  plan->answer_tokens_per_s, "turn_s", plan->turn_s, "bottleneck", plan->bottleneck,
-                  "estimated", (int)plan->estimated, "n_in", plan->turn.n_in, "n_out",
-                  plan->turn.n_out, "depth", plan->turn.depth, "n_ctx", plan->units->n_ctx, "batch",
-                  plan->turn.n_batch, "expert_hit", plan->expert_hit, "file_part", plan->file_part,
-                  "heaps", heaps, "one_more_gib", more, "units", units);
+    if (plan->so_far.answer_tokens_per_s > 0)
+        so_far = json_pack("{s:f, s:f}", "prompt_tokens_per_s", plan->so_far.prompt_tokens_per_s,
+                           "answer_tokens_per_s", plan->so_far.answer_tokens_per_s);
+    json_t *root = json_pack(
+        "{s:f, s:f, s:f, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:o, s:o, s:o}",
+        "prompt_tokens_per_s", plan->prompt_tokens_per_s, "answer_tokens_per_s",
+        plan->answer_tokens_per_s, "turn_s", plan->turn_s, "bottleneck", plan->bottleneck,
+        "estimated", (int)plan->estimated, "n_in", plan->turn.n_in, "n_out", plan->turn.n_out,
+        "depth", plan->turn.depth, "n_ctx", plan->units->n_ctx, "batch", plan->turn.n_batch,
+        "expert_hit", plan->expert_hit, "file_part", plan->file_part, "heaps", heaps,
+        "one_more_gib", more, "as_run_so_far", so_far, "units", units);
     failed |= !root || json_dump_callback(root, take, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(root);
     strbuf_append_char(out, '\n');

@@ -355,7 +355,8 @@ enum hth_status plan_create(struct plan *plan, const struct machine *machine,
         status = fail_bound(units, machine, log);
     if (status == HTH_OK) {
         fill(plan, search);
-        status = ask_for_more(plan, search, &turn, options->n_batch);
+        if (options->more)
+            status = ask_for_more(plan, search, &turn, options->n_batch);
     }
     end_search(search);
     if (status)

@@ -20,6 +20,7 @@ struct plan_options {
     int n_batch;     /* tokens of a batch at most; 0: chosen */
     double skew;     /* of the use of experts; see struct turn */
     bool as_run;     /* only what models run with by now: see struct turn */
+    bool more;       /* what one more GiB would bring, too: as long again */
 };
 
 struct plan_unit {
@@ -37,9 +38,14 @@ struct plan_heap {
     uint64_t budget;
 };
 
+/* What a plan by what models run with so far would bring, beside one that counts with more. */
+struct plan_so_far {
+    double prompt_tokens_per_s, answer_tokens_per_s; /* 0: this is one */
+};
+
 /* What one more GiB on a GPU would bring. */
 struct plan_more {
-    int device; /* 0: there is no GPU */
+    int device; /* 0: nobody asked, or there is no GPU */
     double prompt_tokens_per_s, answer_tokens_per_s;
 };
 
@@ -57,7 +63,8 @@ struct plan {
     double expert_hit; /* expected share of experts that the GPU has, over layers with some */
     bool estimated;    /* some rate that it rests on is an estimate */
     struct plan_more more;
-    char bottleneck[256]; /* a sentence */
+    struct plan_so_far so_far; /* set by who asks for both */
+    char bottleneck[256];      /* a sentence */
 };
 
 /* Errors: HTH_ERROR_LIMIT when a context, or units that options bind to a device, fit nowhere,

@@ -258,6 +258,18 @@ static void print_more(const struct plan *plan, struct strbuf *out)
                   100 * (more->answer_tokens_per_s / plan->answer_tokens_per_s - 1));
 }
 
+static void print_so_far(const struct plan *plan, struct strbuf *out)
+{
+    const struct plan_so_far *so_far = &plan->so_far;
+    bool alike = fabs(so_far->prompt_tokens_per_s / plan->prompt_tokens_per_s - 1) < 0.005 &&
+                 fabs(so_far->answer_tokens_per_s / plan->answer_tokens_per_s - 1) < 0.005;
+    if (so_far->answer_tokens_per_s > 0 && plan->machine->n_devices > 1 && !alike)
+        strbuf_printf(out,
+                      "  as models run so far, without shaders that read RAM over the bus or keys "
+                      "and values that are streamed: prompt %.1f tokens/s, answer %.2f\n",
+                      so_far->prompt_tokens_per_s, so_far->answer_tokens_per_s);
+}
+
 void plan_print(const struct plan *plan, struct strbuf *out)
 {
     const char *mark = plan->estimated ? " (estimated)" : "";
@@ -267,6 +279,7 @@ void plan_print(const struct plan *plan, struct strbuf *out)
                   plan->turn.n_in, plan->turn.n_out, plan->turn.depth, plan->turn.n_batch,
                   plan->units->n_ctx);
     strbuf_printf(out, "  %s\n", plan->bottleneck);
+    print_so_far(plan, out);
     if (plan->stream_from > 0 && plan->turn.as_run)
         strbuf_printf(out, "  weights are streamed where a batch has about %d tokens or more\n",
                       plan->stream_from);

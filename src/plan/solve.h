@@ -3,8 +3,10 @@
  *
  * Walks the layers once, keeping for every reachable amount of memory on each GPU the fastest way
  * to get there (the labels of a knapsack along a chain), with amounts told apart in steps of a
- * thousandth or so. As what fills less memory never depends on how much there is, more memory never
- * gives a slower plan. Owns its labels while it runs. Deterministic; any thread.
+ * thousandth or so. As what fills less memory never depends on how much there is, more memory of
+ * one GPU never gives a slower plan; the plans of several are refined further, each from its own,
+ * so that more memory may give one that is some tenths of a percent slower. Owns its labels while
+ * it runs. Deterministic; any thread.
  */
 #ifndef PLAN_SOLVE_H
 #define PLAN_SOLVE_H
