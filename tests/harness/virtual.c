@@ -279,7 +279,7 @@ static void turn_over(struct runner *run)
     double begun_s = 0;
     slots_step(run->slots, 1);
     arrive(run);
-    while (!job->fixed && run->n_coming < MOST_COMING &&
+    while (!job->fixed && !job->turn.no_cache && run->n_coming < MOST_COMING &&
            (run->n_coming == 0 || begun_s < run->token_s / 8) &&
            slots_choose(run->slots, &run->coming[run->n_coming])) {
         const struct slots_swap *swap = &run->coming[run->n_coming++];

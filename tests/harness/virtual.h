@@ -27,8 +27,9 @@ void virtual_start(struct virtual_machine *vm, const struct machine *truth, uint
 /* Times single actions on it; `vm` must outlive the result. */
 struct probe virtual_probe(struct virtual_machine *vm);
 
-/* The same machine as the planner may know it: names and memories, every rate through the probe;
- * those by format and cache are left to machine_measure_format and _cache. */
+/* The same machine as the planner may know it: names and memories, every rate through the probe,
+ * but the file's, which nobody measures; those by format and cache are left to
+ * machine_measure_format and _cache. */
 void virtual_learn(struct virtual_machine *vm, struct machine *learned);
 
 /* Units placed by choices, and the turn to run. */
