@@ -588,26 +588,39 @@ TEST(what_was_achieved_corrects_what_is_expected)
     assert_near(now[1], 3 * first[1]);
 }
 
-/* Other threads than were measured: their rates are scaled, and nothing is learned. */
-TEST(nothing_is_learned_from_what_rests_on_guesses)
+/* What a turn with these options took is forgotten. */
+static void hold_nothing_is_learned(const struct hth_model_options *options, bool reads_file)
 {
     struct strbuf path = {0}, before = {0}, after = {0};
     struct hth_model *model;
-    double seconds[2];
-    const struct hth_model_options options = {.device = "cpu", .n_threads = 1};
-    if (os_cpu_count() < 2)
-        test_skip("there is one processor");
-    expect(seconds, 0, 0);
     assert_true(measured_path(NULL, &path));
     assert_int_equal(file_read(path.ptr, 1 << 16, &before, test_log()), HTH_OK);
-    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", &options), HTH_OK);
+    assert_int_equal(hth_model_open(&model, "synth:tiny-llama:q4_0", options), HTH_OK);
+    assert_true((model->placing.plan.file_part > 0) == reads_file);
     assert_int_equal(hth_model_achieved(model, &long_turn, 1e3, 1e3), HTH_OK);
+    assert_true(!reads_file || hth_model_expect(model, &long_turn).estimated);
     hth_model_close(model);
     assert_int_equal(file_read(path.ptr, 1 << 16, &after, test_log()), HTH_OK);
     assert_string_equal(after.ptr, before.ptr);
     strbuf_free(&path);
     strbuf_free(&before);
     strbuf_free(&after);
+}
+
+/* Other threads than were measured, whose rates are scaled; a file, whose speed nobody measures. */
+TEST(nothing_is_learned_from_what_rests_on_guesses)
+{
+    struct hth_model_options options = {.device = "cpu"};
+    double seconds[2];
+    expect(seconds, 0, 0);
+    struct hth_model *model = open_measured("synth:tiny-llama:q4_0", &options);
+    const struct plan_heap heap = model->placing.plan.heaps[0];
+    hth_model_close(model);
+    options.ram_bytes = heap.planned - heap.weights / 2;
+    hold_nothing_is_learned(&options, true);
+    if (os_cpu_count() < 2)
+        test_skip("there is one processor");
+    hold_nothing_is_learned(&(struct hth_model_options){.device = "cpu", .n_threads = 1}, false);
 }
 
 /* A software device takes what fits, as it was asked for, and is predicted by what it does. */

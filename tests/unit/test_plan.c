@@ -105,17 +105,20 @@ TEST(more_vram_is_never_slower)
 
 TEST(takes_less_than_a_second)
 {
-    char path[512];
-    snprintf(path, sizeof path, "%s", test_data_path("machines/card-8.json"));
-    struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
-    uint64_t best_ns = UINT64_MAX;
-    for (int i = 0; i < 3; i++) {
-        uint64_t began = os_time_ns();
-        assert_true(turn_s(&request).by[SO_FAR] > 0);
-        uint64_t took = os_time_ns() - began;
-        best_ns = took < best_ns ? took : best_ns;
+    for (size_t m = 0; m < ARRAY_LEN(machines); m++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", test_data_path("machines/%s.json", machines[m]));
+        struct plan_request request = request_for("synth:qwen3-30b-a3b:q4_k_m", path);
+        uint64_t best_ns = UINT64_MAX;
+        for (int i = 0; i < 3; i++) {
+            uint64_t began = os_time_ns();
+            assert_true(turn_s(&request).by[SO_FAR] > 0);
+            uint64_t took = os_time_ns() - began;
+            best_ns = took < best_ns ? took : best_ns;
+        }
+        print_message("%s: %.0f ms\n", machines[m], (double)best_ns / 1e6);
+        assert_true(best_ns < 1000 * 1000 * 1000);
     }
-    assert_true(best_ns < 1000 * 1000 * 1000);
 }
 
 /* A larger batch where the bus is slow, and no larger one than the prompt. */
