@@ -103,6 +103,12 @@ TEST(more_vram_is_never_slower)
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { TOO_LONG_S = 20 };
+#else
+enum { TOO_LONG_S = 1 };
+#endif
+
 TEST(takes_less_than_a_second)
 {
     for (size_t m = 0; m < ARRAY_LEN(machines); m++) {
@@ -117,7 +123,7 @@ TEST(takes_less_than_a_second)
             best_ns = took < best_ns ? took : best_ns;
         }
         print_message("%s: %.0f ms\n", machines[m], (double)best_ns / 1e6);
-        assert_true(best_ns < 1000 * 1000 * 1000);
+        assert_true(best_ns < TOO_LONG_S * 1000ull * 1000 * 1000);
     }
 }
 
