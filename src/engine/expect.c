@@ -59,8 +59,7 @@ enum hth_status hth_model_achieved(const struct hth_model *model, const struct h
 {
     const struct plan *plan = &model->placing.plan;
     struct plan_expected expected;
-    /* what is read from the file is as fast as the page cache is warm, and says nothing of the CPU
-     */
+    /* how fast the file is depends on what is in memory of it, and says nothing of the CPU */
     if (!is_planned(model) || plan->estimated || plan->file_part > 0 ||
         !placing_as_measured(&model->placing))
         return HTH_OK;

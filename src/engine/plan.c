@@ -84,19 +84,26 @@ static void say_layouts(struct plan_report *report, const struct hth_model_optio
     }
 }
 
+/* Where nobody has said how many tokens are computed at once. */
+static enum hth_status choose_batch(const struct plan_report *report, struct plan_options *options,
+                                    struct hth_session_options session)
+{
+    if (options->n_batch)
+        return HTH_OK;
+    enum hth_status status =
+        placing_fit_batch(&session, &report->machine, &report->units, options, &report->log);
+    options->n_batch = session.n_batch;
+    return status;
+}
+
 /* A profile's plan counts with what hearth will do one day: what it does so far, beside it. */
 static enum hth_status judge_so_far(struct plan_report *report, struct plan_options options,
                                     struct hth_session_options session)
 {
     struct plan plan;
-    enum hth_status status = HTH_OK;
     options.as_run = true;
     options.more = false;
-    if (!options.n_batch) {
-        status =
-            placing_fit_batch(&session, &report->machine, &report->units, &options, &report->log);
-        options.n_batch = session.n_batch;
-    }
+    enum hth_status status = choose_batch(report, &options, session);
     if (status == HTH_OK)
         status = plan_create(&plan, &report->machine, &report->units, &options, &report->log);
     if (status)
@@ -129,11 +136,8 @@ static enum hth_status make(struct plan_report *report, const struct plan_reques
                                    .n_batch = request->device.session.n_batch,
                                    .skew = request->expert_skew,
                                    .as_run = !request->profile};
-    if (status == HTH_OK && options.as_run && !options.n_batch) {
-        status =
-            placing_fit_batch(&session, &report->machine, &report->units, &options, &report->log);
-        options.n_batch = session.n_batch;
-    }
+    if (status == HTH_OK && options.as_run)
+        status = choose_batch(report, &options, session);
     options.more = true;
     if (status == HTH_OK)
         status =

@@ -135,7 +135,7 @@ static enum hth_status check_range(struct vk *vk, const char *what, uint32_t chu
                     (unsigned long long)have);
 }
 
-/* Is a submit in flight? Then it was as long as nobody else has sent one. */
+/* Is what was submitted last not done? */
 static bool is_computing(const struct vk *vk)
 {
     uint64_t done;
@@ -165,6 +165,7 @@ static enum hth_status stage(struct vk *vk, const struct vk_chunk *chunk, uint64
     memcpy((char *)slot->buffer.data + slot->used_bytes, data, n);
     transfer->staged.time_ns += os_time_ns() - begin_ns;
     transfer->staged.bytes += n;
+    /* what is in flight now was so before it was copied, too */
     transfer->staged.beside_bytes += is_computing(vk) ? n : 0;
     vk_record_barrier(vk, slot->commands, !own_queue(vk)); /* places may be written twice */
     vk->f.vkCmdCopyBuffer(slot->commands, slot->buffer.handle, chunk->buffer.handle, 1, &region);
