@@ -139,7 +139,8 @@ static enum hth_status check_range(struct vk *vk, const char *what, uint32_t chu
 static bool is_computing(const struct vk *vk)
 {
     uint64_t done;
-    return vk->f.vkGetSemaphoreCounterValue(vk->device, vk->timeline, &done) == VK_SUCCESS &&
+    return vk->passed < vk->submitted &&
+           vk->f.vkGetSemaphoreCounterValue(vk->device, vk->timeline, &done) == VK_SUCCESS &&
            done < vk->submitted;
 }
 

@@ -57,6 +57,7 @@ bool layer_may_go_on(const char *call, VkResult result)
         "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV",
         "vkGetPipelineCacheData",
         "vkGetQueryPoolResults",
+        "vkGetSemaphoreCounterValue",
         "vkSetDebugUtilsObjectNameEXT",
         "vkDeviceWaitIdle"};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)

@@ -94,6 +94,8 @@
       (VkDevice a, const VkSemaphoreCreateInfo *b, const VkAllocationCallbacks *c,                 \
        VkSemaphore *d),                                                                            \
       (a, b, c, d), HOST, DEVICE)                                                                  \
+    X(vkGetSemaphoreCounterValue, NONE, (VkDevice a, VkSemaphore b, uint64_t * c), (a, b, c),      \
+      HOST, DEVICE, LOST)                                                                          \
     X(vkWaitSemaphores, NONE, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c),   \
       VK_TIMEOUT, HOST, DEVICE, LOST)                                                              \
     X(vkCreateQueryPool, QUERY_POOL,                                                               \
