@@ -13,11 +13,11 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "cpu/ahead.h"
 
 enum {
     BYTES = 256 << 20, /* no cache holds them */
     BLOCK = 1 << 20,
-    AHEAD = 8 << 10, /* which kernels ask for before they read it (src/cpu/ahead.h) */
     LINE = 64,
     PASSES = 10, /* of each way of reading: a fifth of a second */
     MEETINGS = 5,
@@ -36,7 +36,7 @@ static const struct log talk = {.write = write_log, .max_level = HTH_LOG_WARNING
 
 struct reading {
     const unsigned char *data;
-    bool asks;         /* for what comes AHEAD */
+    bool asks;         /* for what comes later, as kernels do */
     atomic_ullong sum; /* which is looked at, so that nothing is left out */
 };
 
@@ -49,7 +49,7 @@ static void read_block(void *arg, int index, int thread)
     for (size_t at = 0; at < BLOCK; at += LINE) {
         uint64_t words[LINE / sizeof(uint64_t)];
         if (reading->asks)
-            ATTR_PREFETCH(from + at + AHEAD);
+            ATTR_PREFETCH(from + at + AHEAD_BYTES);
         memcpy(words, from + at, LINE);
         for (size_t i = 0; i < ARRAY_LEN(words); i++)
             sum += words[i];
@@ -129,13 +129,13 @@ int main(int argc, char **argv)
                 most);
         return 2;
     }
-    unsigned char *data = mem_alloc(BYTES + AHEAD);
+    unsigned char *data = mem_alloc(BYTES + AHEAD_BYTES);
     if (!data || pool_create(&pool, n_threads, &talk)) {
         mem_free(data);
         fprintf(stderr, "hostroof: there is no memory of 256 MiB, or no thread\n");
         return 1;
     }
-    memset(data, 1, BYTES + AHEAD);
+    memset(data, 1, BYTES + AHEAD_BYTES);
     double read = measure_reading(pool, data), barrier_ns = measure_barrier_ns(pool);
     pool_destroy(pool);
     mem_free(data);

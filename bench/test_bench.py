@@ -331,7 +331,7 @@ class Predicted(Fakes):
         code, report = self.predicted(0.95, 1.2)
         self.assertEqual(code, 0)
         self.assertEqual(len(re.findall(r" 0\.950 \| 0\.950 \| 0\.950 \| +0 \| +0\.950 \| ±10 %: reached \|", report)), 4)
-        self.assertEqual(len(re.findall(r" 1\.200 \| 1\.200 \| 1\.200 \| +0 \| +[0-9.]+ \| ±25 %: reached \|", report)), 6)
+        self.assertEqual(len(re.findall(r" 1\.200 \| 1\.200 \| 1\.200 \| +0 \| +1\.200 \| ±25 %: reached \|", report)), 6)
 
     def test_not_reached(self):
         self.assertEqual(self.predicted(0.89, 1.2, "--turns", "1")[0], 1)

@@ -57,10 +57,8 @@ static enum hth_status learn(const struct hth_model *model, enum phase phase,
 enum hth_status hth_model_achieved(const struct hth_model *model, const struct hth_turn *turn,
                                    double prompt_s, double answer_s)
 {
-    const struct plan *plan = &model->placing.plan;
     struct plan_expected expected;
-    /* how fast the file is depends on what is in memory of it, and says nothing of the CPU */
-    if (!is_planned(model) || plan->estimated || plan->file_part > 0 ||
+    if (!is_planned(model) || model->placing.plan.estimated ||
         !placing_as_measured(&model->placing))
         return HTH_OK;
     expect(model, turn, &expected);

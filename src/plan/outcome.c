@@ -228,6 +228,7 @@ static bool guesses(const struct plan *plan, const struct unit *unit, int device
     return false;
 }
 
+/* How fast the file is depends on what is in memory of it: a guess on a machine of one's own. */
 static bool is_estimated(const struct plan *plan)
 {
     bool is = plan->file_part > 0 && plan->machine->disk_estimated;

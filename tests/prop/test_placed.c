@@ -219,6 +219,15 @@ static bool copies_with(struct hth_model_options options, uint64_t ram_bytes, ui
     return copies;
 }
 
+/* Three tenths of what all of it would take on the device. */
+static uint64_t part_of_model(struct hth_model_options options)
+{
+    struct hth_model *model = model_open(test_real_model(), options);
+    uint64_t bytes = model->placing.whole_bytes * 3 / 10;
+    hth_model_close(model);
+    return bytes;
+}
+
 /* What passes through the device is read from the file every time: copies for the CPU that would
  * push it out of memory are not made. */
 TEST(what_is_streamed_stays_in_memory_vulkan)
@@ -226,9 +235,7 @@ TEST(what_is_streamed_stays_in_memory_vulkan)
     struct hth_model_options options = {.device = test_device(),
                                         .treat_as_discrete = true,
                                         .session = {.n_ctx = 128, .n_batch = 64}};
-    struct hth_model *model = model_open(test_real_model(), options);
-    options.vram_bytes = model->placing.whole_bytes * 3 / 10;
-    hth_model_close(model);
+    options.vram_bytes = part_of_model(options);
     uint64_t both, now;
     assert_true(copies_with(options, 0, &both));
     assert_true(copies_with(options, both * 8 / 7 * 11 / 10, &now));
@@ -267,10 +274,8 @@ TEST(streamed_weights_are_copied_while_others_compute_vulkan)
     const struct hth_session_options shape = {.n_ctx = 128, .n_batch = 64};
     struct hth_model_options options = {
         .device = test_device(), .treat_as_discrete = true, .session = shape};
+    options.vram_bytes = part_of_model(options);
     struct hth_model *model = model_open(test_real_model(), options);
-    options.vram_bytes = model->placing.whole_bytes * 3 / 10;
-    hth_model_close(model);
-    model = model_open(test_real_model(), options);
     struct hth_session *session;
     assert_int_equal(hth_session_open(&session, model, &shape), HTH_OK);
     double most = 0;
