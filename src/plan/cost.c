@@ -434,7 +434,15 @@ static void cost_experts(const struct cost *cost, const struct unit *unit, struc
     }
 }
 
-void cost_unit(const struct cost *cost, const struct unit *unit, struct choice choice,
+void cost_work(const struct cost *cost, const struct unit *unit, struct choice choice,
+               struct cost_parts *sum)
+{
+    (unit->kind == UNIT_EXPERTS ? cost_experts
+     : unit->kind == UNIT_KV    ? cost_cache
+                                : cost_plain)(cost, unit, choice, sum);
+}
+
+void cost_hops(const struct cost *cost, const struct unit *unit, struct choice choice,
                struct cost_state *state, struct cost_parts *sum)
 {
     int at = prefill_device(cost, choice);
@@ -453,9 +461,13 @@ void cost_unit(const struct cost *cost, const struct unit *unit, struct choice c
                cost->units->n_vocab * sizeof(float) / rate(cost, choice.device, RATE_COPY);
     sum->decode_s += hop;
     sum->decode_hop_s += hop;
-    (unit->kind == UNIT_EXPERTS ? cost_experts
-     : unit->kind == UNIT_KV    ? cost_cache
-                                : cost_plain)(cost, unit, choice, sum);
+}
+
+void cost_unit(const struct cost *cost, const struct unit *unit, struct choice choice,
+               struct cost_state *state, struct cost_parts *sum)
+{
+    cost_work(cost, unit, choice, sum);
+    cost_hops(cost, unit, choice, state, sum);
 }
 
 static double smaller(double a, double b)
@@ -476,26 +488,34 @@ static double overlap_s(const struct cost *cost, const struct cost_parts *unit, 
     return others + unit->direct_s + took;
 }
 
+double cost_turn_s(const struct cost *cost, const struct cost_parts *each, int n,
+                   struct cost_state *state, double *prefill_s)
+{
+    bool alone = state->ahead_s < 0;
+    double ahead_s = alone ? 0 : state->ahead_s, decode_s = 0;
+    for (int i = 0; i < n; i++)
+        decode_s += each[i].decode_s;
+    for (int round = 0; round < 1 + alone; round++) { /* alone: the layer before was like it */
+        *prefill_s = 0;
+        for (int i = 0; i < n; i++)
+            *prefill_s += overlap_s(cost, &each[i], &ahead_s);
+    }
+    state->ahead_s = alone ? -1 : ahead_s;
+    return cost->turn.n_out * decode_s + cost->turn.n_batches * *prefill_s;
+}
+
 double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
                   struct cost_state *state, struct cost_parts *parts)
 {
     const struct units *units = cost->units;
     int first = units->layer_first[layer], n = units->layer_first[layer + 1] - first;
-    struct cost_parts sum = {0}, each[UNITS_PER_LAYER] = {{0}};
-    bool alone = state->ahead_s < 0;
-    double ahead_s = alone ? 0 : state->ahead_s;
+    struct cost_parts each[UNITS_PER_LAYER] = {{0}};
+    *parts = (struct cost_parts){0};
     for (int i = 0; i < n; i++) {
         cost_unit(cost, &units->items[first + i], choices[i], state, &each[i]);
-        cost_parts_add(&sum, &each[i]);
+        cost_parts_add(parts, &each[i]);
     }
-    for (int round = 0; round < 1 + alone; round++) { /* alone: the layer before was like it */
-        sum.prefill_s = 0;
-        for (int i = 0; i < n; i++)
-            sum.prefill_s += overlap_s(cost, &each[i], &ahead_s);
-    }
-    state->ahead_s = alone ? -1 : ahead_s;
-    *parts = sum;
-    return cost->turn.n_out * sum.decode_s + cost->turn.n_batches * sum.prefill_s;
+    return cost_turn_s(cost, each, n, state, &parts->prefill_s);
 }
 
 void cost_parts_add(struct cost_parts *sum, const struct cost_parts *parts)

@@ -93,9 +93,19 @@ struct cost_state {
                      * so that a layer can be judged without those before it */
 };
 
-/* Adds what a unit costs after `state`, which becomes the one behind it. */
+/* Adds what a unit costs after `state`, which becomes the one behind it: its own work, which is the
+ * same after any, and what brings activations to it. */
 void cost_unit(const struct cost *cost, const struct unit *unit, struct choice choice,
                struct cost_state *state, struct cost_parts *sum);
+void cost_work(const struct cost *cost, const struct unit *unit, struct choice choice,
+               struct cost_parts *sum);
+void cost_hops(const struct cost *cost, const struct unit *unit, struct choice choice,
+               struct cost_state *state, struct cost_parts *sum);
+
+/* Seconds of the turn of a layer whose n units cost `each`, and of a batch, with what overlaps;
+ * `state` is that before the layer and learns how far copies are ahead behind it. */
+double cost_turn_s(const struct cost *cost, const struct cost_parts *each, int n,
+                   struct cost_state *state, double *prefill_s);
 
 /* All units of a layer, `choices` theirs in order; returns seconds of the turn. */
 double cost_layer(const struct cost *cost, int layer, const struct choice *choices,
