@@ -355,6 +355,24 @@ TEST(more_memory_is_never_slower)
     grow_memory(1, 2, 40, 1e-12);
 }
 
+/* From a power of two on, amounts are told apart half as finely. */
+TEST(one_byte_more_is_never_slower)
+{
+    static struct example x;
+    for (uint64_t seed = 2; seed <= 40; seed += 2) {
+        make(&x, seed);
+        for (int log2 = 24; log2 < 32; log2++) {
+            x.capacity[1] = (UINT64_C(1) << log2) - 1;
+            solve_example(&x);
+            double before_s = x.turn_s;
+            x.capacity[1]++;
+            solve_example(&x);
+            assert_true(x.turn_s <= before_s * (1 + 1e-12));
+        }
+        units_free(&x.units);
+    }
+}
+
 TEST(more_memory_of_two_gpus_is_hardly_slower)
 {
     grow_memory(1, 1, 9, 0.003);
